@@ -1,0 +1,298 @@
+//! Settings, a section per sub-protocol, and the one place where they are checked.
+//!
+//! Every default says where it comes from. [`Config::check`] returns [`Checked`], which alone makes
+//! a [`Node`](crate::Node), so no limit is looked at twice.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::crypto::Epoch;
+
+/// The smallest datagram that a member may be told to use: below it, a packet's proof and seal
+/// leave too little room for content.
+pub const DATAGRAM_BYTES_MIN: usize = 576;
+/// The largest datagram: UDP's payload limit over IPv4.
+pub const DATAGRAM_BYTES_MAX: usize = 65_507;
+/// The largest message: 16 MiB.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The longest region path, in bytes.
+pub const REGION_BYTES_MAX: usize = 64;
+
+/// A node's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The sealed datagrams.
+    pub link: LinkConfig,
+    /// Who is there.
+    pub members: MembersConfig,
+    /// Streams, repair and buffers.
+    pub multicast: MulticastConfig,
+}
+
+/// Settings of the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// The whole UDP payload of the largest datagram this member makes, proof and tag included.
+    ///
+    /// Every member must be able to receive it, since packets are repaired as they were made.
+    /// Default: 1,200, which every path carries. Loopback takes up to 65,507.
+    pub datagram_bytes: usize,
+    /// The epoch that this member seals under. Default: 0.
+    pub epoch: Epoch,
+}
+
+/// Settings of the provisional membership.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembersConfig {
+    /// How long a member may be silent before it is dropped, in the smallest of groups; it grows
+    /// with the group, since news of one member comes round more seldom there.
+    ///
+    /// Default: 10 s, which is 100 rounds. Origin: a guess; the table's failure detector replaces it.
+    pub silent_after: Duration,
+    /// The most members that are remembered. When full, newcomers are ignored. Default: 65,536.
+    pub members_max: usize,
+}
+
+/// How new packets are spread before repair begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dissemination {
+    /// Per-sender trees over unicast, computed from the membership.
+    #[default]
+    Trees,
+    /// IP multicast to the whole group.
+    Multicast,
+    /// Both: IP multicast, and trees for those whom it does not reach.
+    Both,
+}
+
+/// Where a new subscriber starts in a stream that has begun already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// At what is sent from now on.
+    #[default]
+    Live,
+    /// At the oldest message that this member or its gossip partners still buffer.
+    Buffered,
+}
+
+/// The wished-for probability that a given member misses a given message: `10^-nines`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reliability {
+    /// How many nines, 1 to 15.
+    pub nines: u8,
+}
+
+/// Settings of Bimodal Multicast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MulticastConfig {
+    /// The gossip round. Default: 100 ms, Ensemble's PBCAST (`sweep`).
+    pub round: Duration,
+    /// Whether rounds begin at whole multiples of `round` on the host's clock, as in the papers'
+    /// synchronous analysis. Default: no; each member's rounds have a phase of their own.
+    pub rounds_aligned: bool,
+    /// Digests sent per round. Default: 1, Ensemble's PBCAST (`fanout`).
+    pub digest_fanout: u8,
+    /// The reliability that rounds and buffer time are computed from. Default: nine nines.
+    pub reliability: Reliability,
+    /// The fewest rounds before a missing packet is given up. Default: 20, PBCAST's `stale`.
+    pub give_up_rounds_min: u16,
+    /// The most rounds before a missing packet is given up, whatever the loss. Default: 100.
+    pub give_up_rounds_max: u16,
+    /// Rounds without a request after which a packet that is held by everybody, as far as one can
+    /// tell, is left to its long-term bufferers. Default: 5. Origin: a guess between one round trip
+    /// (RRMP) and 20 rounds (ZBCAST's `idle`).
+    pub idle_rounds: u16,
+    /// How many members keep a packet for the long term. Default: 6, so that 0.25 % of packets
+    /// would have none if each member drew alone [Ozkasap et al. 1999]; 0 keeps every packet
+    /// everywhere.
+    pub long_term_bufferers: u16,
+    /// The most bytes of packets buffered; when full, the oldest is released. Default: 32 MiB.
+    pub buffer_bytes_max: usize,
+    /// The most bytes of repairs that this member sends per round. Default: 256 KiB, which carries
+    /// 20 % loss of 1,000 messages/s of 1 KB ten times over.
+    pub repair_bytes_per_round: usize,
+    /// The most bytes of packets that this member asks for per round. Default: 256 KiB.
+    pub solicit_bytes_per_round: usize,
+    /// Whether a gap is solicited as soon as it is seen, not only when a digest shows it. Default:
+    /// yes. The analysis' model of the paper has it off.
+    pub solicit_on_arrival: bool,
+    /// Whether old packets that a digest lacks are pushed to its sender. Default: yes.
+    pub push_old: bool,
+    /// How long a gap may be mere reordering before it is solicited, at first; it adapts.
+    /// Default: 2 ms (LAN).
+    pub gap_wait: Duration,
+    /// The shortest time between two solicitations of one packet. Default: 10 ms (LAN).
+    pub solicit_retry: Duration,
+    /// How long a stream must be quiet before its newest packets are announced to a random member,
+    /// so that a lost last packet is found before the next round. Default: 10 ms; zero: never.
+    pub tail_wait: Duration,
+    /// How new packets are spread. Default: trees.
+    pub dissemination: Dissemination,
+    /// Children per member in the trees. Default: 8: two levels for 64 members.
+    pub tree_arity: u8,
+    /// Bytes per second that this member publishes at most, packets' overhead included.
+    /// Default: 64 MiB/s.
+    pub send_rate: u64,
+    /// Bytes that it may publish at once after a quiet time. Default: 1 MiB.
+    pub send_burst_bytes: usize,
+    /// Bytes of messages that may wait to be sent; beyond, publishing is refused.
+    /// Default: 20 MiB, room for one message of the largest size and more.
+    pub send_queue_bytes: usize,
+    /// The most streams that are followed at once; packets of further ones are refused.
+    /// Default: 4,096.
+    pub streams_max: usize,
+}
+
+impl Default for LinkConfig {
+    fn default() -> Self {
+        Self { datagram_bytes: 1200, epoch: Epoch(0) }
+    }
+}
+
+impl Default for MembersConfig {
+    fn default() -> Self {
+        Self { silent_after: Duration::from_secs(10), members_max: 65_536 }
+    }
+}
+
+impl Default for MulticastConfig {
+    fn default() -> Self {
+        Self::lan()
+    }
+}
+
+impl MulticastConfig {
+    /// Settings for members a millisecond apart.
+    #[must_use]
+    pub const fn lan() -> Self {
+        Self {
+            round: Duration::from_millis(100),
+            rounds_aligned: false,
+            digest_fanout: 1,
+            reliability: Reliability { nines: 9 },
+            give_up_rounds_min: 20,
+            give_up_rounds_max: 100,
+            idle_rounds: 5,
+            long_term_bufferers: 6,
+            buffer_bytes_max: 32 << 20,
+            repair_bytes_per_round: 256 << 10,
+            solicit_bytes_per_round: 256 << 10,
+            solicit_on_arrival: true,
+            push_old: true,
+            gap_wait: Duration::from_millis(2),
+            solicit_retry: Duration::from_millis(10),
+            tail_wait: Duration::from_millis(10),
+            dissemination: Dissemination::Trees,
+            tree_arity: 8,
+            send_rate: 64 << 20,
+            send_burst_bytes: 1 << 20,
+            send_queue_bytes: 20 << 20,
+            streams_max: 4096,
+        }
+    }
+
+    /// Settings for members tens of milliseconds apart.
+    #[must_use]
+    pub const fn wan() -> Self {
+        Self {
+            gap_wait: Duration::from_millis(20),
+            solicit_retry: Duration::from_millis(80),
+            tail_wait: Duration::from_millis(30),
+            ..Self::lan()
+        }
+    }
+}
+
+/// Settings that have been checked; the only kind that makes a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked(Config);
+
+impl Config {
+    /// Settings for members a millisecond apart.
+    #[must_use]
+    pub fn lan() -> Self {
+        Self::default()
+    }
+
+    /// Settings for members tens of milliseconds apart.
+    #[must_use]
+    pub fn wan() -> Self {
+        Self { multicast: MulticastConfig::wan(), ..Self::default() }
+    }
+
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// The first setting that makes no sense, and the range it must lie in.
+    pub fn check(self) -> Result<Checked, ConfigError> {
+        let multicast = &self.multicast;
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let ms = 1_000_000;
+        let rules: [(&'static str, u64, u64, u64); 15] = [
+            (
+                "link.datagram_bytes",
+                self.link.datagram_bytes as u64,
+                DATAGRAM_BYTES_MIN as u64,
+                DATAGRAM_BYTES_MAX as u64,
+            ),
+            ("members.members_max", self.members.members_max as u64, 2, 1 << 20),
+            ("members.silent_after", nanos(self.members.silent_after), 100 * ms, 86_400_000 * ms),
+            ("multicast.round", nanos(multicast.round), ms, 60_000 * ms),
+            ("multicast.digest_fanout", multicast.digest_fanout.into(), 1, 16),
+            ("multicast.reliability", multicast.reliability.nines.into(), 1, 15),
+            (
+                "multicast.give_up_rounds_min",
+                multicast.give_up_rounds_min.into(),
+                2,
+                multicast.give_up_rounds_max.into(),
+            ),
+            ("multicast.give_up_rounds_max", multicast.give_up_rounds_max.into(), 2, 10_000),
+            ("multicast.idle_rounds", multicast.idle_rounds.into(), 2, 10_000),
+            ("multicast.buffer_bytes_max", multicast.buffer_bytes_max as u64, 1 << 16, 1 << 36),
+            (
+                "multicast.repair_bytes_per_round",
+                multicast.repair_bytes_per_round as u64,
+                self.link.datagram_bytes as u64,
+                1 << 30,
+            ),
+            ("multicast.tree_arity", multicast.tree_arity.into(), 1, 64),
+            ("multicast.send_rate", multicast.send_rate, 1, 1 << 40),
+            ("multicast.send_queue_bytes", multicast.send_queue_bytes as u64, 1 << 10, 1 << 32),
+            ("multicast.streams_max", multicast.streams_max as u64, 1, 1 << 20),
+        ];
+        match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
+            Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),
+            None => Ok(Checked(self)),
+        }
+    }
+}
+
+impl Checked {
+    /// The settings.
+    #[must_use]
+    pub const fn get(&self) -> &Config {
+        &self.0
+    }
+}
+
+/// A setting out of its range. Durations are in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Its path, such as `multicast.round`.
+    pub setting: &'static str,
+    /// What it was set to.
+    pub value: u64,
+    /// The least it may be.
+    pub low: u64,
+    /// The most it may be.
+    pub high: u64,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { setting, value, low, high } = self;
+        write!(formatter, "{setting} is {value}; it must lie between {low} and {high}")
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,120 @@
+//! What the core asks of cryptography, and nothing about how it is done.
+//!
+//! Private and link keys live behind this trait and never enter the core: it holds handles. That
+//! also makes a recording of a run free of keys, since a recording is made at this boundary.
+
+use core::fmt;
+
+use crate::id::MemberId;
+
+/// Bytes of the authentication tag that closes every sealed datagram.
+pub const TAG_BYTES: usize = 16;
+
+/// An Ed25519 public key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(pub [u8; 32]);
+
+/// An Ed25519 signature.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature(pub [u8; 64]);
+
+/// A hash, truncated to 16 bytes: 128 bits against a second preimage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash(pub [u8; 16]);
+
+/// A boot's random salt, drawn by the host from the operating system once per start.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Salt(pub [u8; 16]);
+
+/// Which of the group's link keys a datagram is sealed under.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u8);
+
+/// A handle to a sealing key that the implementation of [`Crypto`] keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkKey(pub u32);
+
+/// What is being hashed. Each domain has a key of its own, so a leaf can't pass for a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// A packet, as a leaf of its burst's hash tree.
+    Leaf,
+    /// Two hashes of a burst's tree, side by side (32 bytes).
+    Node,
+    /// A public key, giving a [`MemberId`].
+    Member,
+    /// A topic's text, giving a [`TopicId`](crate::TopicId).
+    Topic,
+    /// A boot's (epoch, sender, salt, generation), giving the short name in datagram headers.
+    Boot,
+}
+
+/// Signatures, hashes and seals.
+///
+/// Hashes are keyed by domain only and must be the same everywhere: docs/wire.md defines them.
+pub trait Crypto: Send {
+    /// This member's public key.
+    fn public_key(&self) -> PublicKey;
+
+    /// Signs with this member's private key.
+    fn sign(&mut self, message: &[u8]) -> Signature;
+
+    /// Whether `signature` is `signer`'s, strictly.
+    fn verify(&mut self, signer: &PublicKey, message: &[u8], signature: &Signature) -> bool;
+
+    /// Hashes one message.
+    fn hash(&mut self, domain: Domain, message: &[u8]) -> Hash;
+
+    /// Hashes messages side by side, appending one hash each to `hashes`, in order.
+    fn hash_many(&mut self, domain: Domain, messages: &[&[u8]], hashes: &mut alloc::vec::Vec<Hash>);
+
+    /// Derives the sealing key of a boot: HKDF(epoch key, sender, salt, generation). `None` if there
+    /// is no key for this epoch.
+    fn link_key(
+        &mut self,
+        epoch: Epoch,
+        sender: &MemberId,
+        salt: &Salt,
+        generation: u32,
+    ) -> Option<LinkKey>;
+
+    /// Forgets a key that [`link_key`](Self::link_key) gave out.
+    fn forget(&mut self, key: LinkKey);
+
+    /// Seals `frames` in place and returns the tag. `header` is authenticated, not hidden.
+    fn seal(
+        &mut self,
+        key: LinkKey,
+        counter: u64,
+        header: &[u8],
+        frames: &mut [u8],
+    ) -> [u8; TAG_BYTES];
+
+    /// Opens `sealed` (frames, then tag) in place. On `false` the content of `sealed` is undefined.
+    fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool;
+}
+
+impl fmt::Debug for dyn Crypto {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Crypto")
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(formatter, "PublicKey({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Signature(..)")
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Salt(..)")
+    }
+}

@@ -1,0 +1,162 @@
+//! The one way to drive a node, shared by the simulator and the runtime, so that both empty it in
+//! the same order and a recording of one replays in the other.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use bytes::Bytes;
+
+use crate::config::Start;
+use crate::event::{Datagram, Event, Transmit};
+use crate::id::TopicId;
+use crate::node::{Node, PublishError};
+use crate::record::{Entry, Recorder};
+use crate::time::{Instant, Now};
+
+/// The outside world, as a node's outputs meet it.
+pub trait Host {
+    /// Sends a run of datagrams: `segments` cut every `transmit.segment_bytes`. `Break` means that
+    /// the socket is full: the run is kept and offered again at the next drain.
+    fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()>;
+
+    /// Hands one event to the application.
+    fn deliver(&mut self, event: Event);
+
+    /// Datagrams that one transmit may carry: what the socket's segmentation offload takes.
+    fn segments_max(&self) -> usize;
+}
+
+/// A node with its outputs' queue discipline, and the recorder if there is one.
+///
+/// After every call, or every batch of calls made at one instant, empty it with
+/// [`drain`](Self::drain).
+#[derive(Debug)]
+pub struct Driver {
+    node: Node,
+    /// The run of datagrams last made, kept while the host refuses it.
+    segments: Vec<u8>,
+    refused: Option<Transmit>,
+    recorder: Option<Box<dyn Recorder>>,
+}
+
+impl Driver {
+    /// Drives `node`.
+    #[must_use]
+    pub fn new(node: Node) -> Self {
+        Self { node, segments: Vec::new(), refused: None, recorder: None }
+    }
+
+    /// Drives `node` and records every call. The recording starts with the node's own beginnings,
+    /// so the node must not have been used before.
+    #[must_use]
+    pub fn recorded(node: Node, mut recorder: Box<dyn Recorder>) -> Self {
+        recorder.record(&node.beginnings());
+        Self { recorder: Some(recorder), ..Self::new(node) }
+    }
+
+    /// The node, to read from.
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The node, to set up before its first input. Changes made here are not recorded.
+    #[must_use]
+    pub const fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    /// Takes datagrams in, in the order they arrived.
+    pub fn handle_datagrams(&mut self, now: Now, batch: &mut [Datagram<'_>]) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(&Entry::datagrams(now, batch));
+        }
+        self.node.handle_datagrams(now, batch);
+    }
+
+    /// Runs whatever is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.record(&Entry::Timeout { now });
+        self.node.handle_timeout(now);
+    }
+
+    /// Publishes a message: see [`Node::publish`].
+    ///
+    /// # Errors
+    /// As [`Node::publish`]; nothing changed.
+    pub fn publish(
+        &mut self,
+        now: Now,
+        topic: TopicId,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Publish { now, topic, payload: payload.clone() });
+        }
+        self.node.publish(now, topic, payload)
+    }
+
+    /// Asks for a topic's messages: see [`Node::subscribe`].
+    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
+        self.record(&Entry::Subscribe { now, topic, start });
+        self.node.subscribe(now, topic, start);
+    }
+
+    /// Says good-bye: see [`Node::leave`].
+    pub fn leave(&mut self, now: Now) {
+        self.record(&Entry::Leave { now });
+        self.node.leave(now);
+    }
+
+    /// Moves everything the node wants out of it; returns when it next wants to be called.
+    pub fn drain(&mut self, now: Now, host: &mut impl Host) -> Option<Instant> {
+        while let Some(transmit) = self.next_transmit(now, host.segments_max()) {
+            if host.transmit(&transmit, &self.segments).is_break() {
+                self.refused = Some(transmit);
+                break;
+            }
+        }
+        while let Some(event) = self.next_event() {
+            host.deliver(event);
+        }
+        self.node.poll_timeout()
+    }
+
+    /// Whether the host refused a run of datagrams that is still waiting.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    fn next_transmit(&mut self, now: Now, segments_max: usize) -> Option<Transmit> {
+        if let Some(refused) = self.refused.take() {
+            return Some(refused);
+        }
+        self.segments.clear();
+        let transmit = self.node.poll_transmit(now, segments_max, &mut self.segments);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(&Entry::Transmit {
+                now,
+                segments_max,
+                transmit: transmit.clone(),
+                bytes: self.segments.len(),
+            });
+        }
+        transmit
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        let event = self.node.poll_event();
+        if let (Some(recorder), Some(event)) = (&mut self.recorder, &event) {
+            recorder.record(&Entry::Event { event: event.clone() });
+        }
+        event
+    }
+
+    fn record(&mut self, entry: &Entry<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.record(entry);
+        }
+    }
+}

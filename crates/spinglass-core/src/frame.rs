@@ -1,0 +1,192 @@
+//! Frames: what an opened datagram consists of.
+//!
+//! `type u8 | length u16 | body`, one after the other. A frame of an unknown type is skipped, so
+//! that a group can be upgraded member by member; a known one that does not parse makes the rest of
+//! its datagram malformed.
+
+use alloc::vec::Vec;
+
+use crate::event::Reject;
+use crate::id::MemberId;
+use crate::link::BootName;
+use crate::members::{UnverifiedRecord, WELCOME_RECORDS};
+use crate::multicast::{Digest, PacketRef, Solicit};
+use crate::wire::{Malformed, Put, Reader};
+
+/// Bytes before a frame's body.
+pub const FRAME_HEADER_BYTES: usize = 3;
+/// Boots, and members, that one request for records names at most.
+pub const WHO_IS_MAX: usize = 16;
+
+const SPREAD: u8 = 1;
+const REPAIR: u8 = 2;
+const DIGEST: u8 = 3;
+const TAIL: u8 = 4;
+const SOLICIT: u8 = 5;
+const RECORD: u8 = 6;
+const WHO_IS: u8 = 7;
+const JOIN: u8 = 8;
+
+/// A frame.
+#[derive(Debug, Clone)]
+pub enum Frame<'a> {
+    /// A packet on its way to everybody.
+    Spread(PacketRef<'a>),
+    /// A packet that its receiver lacked.
+    Repair(PacketRef<'a>),
+    /// What the sender of the datagram holds.
+    Digest(Digest),
+    /// The same, of streams that went quiet.
+    Tail(Digest),
+    /// A request for packets.
+    Solicit(Solicit),
+    /// A member's record.
+    Record(UnverifiedRecord),
+    /// A request for records.
+    WhoIs {
+        /// Of these boots.
+        boots: Vec<BootName>,
+        /// And of these members.
+        members: Vec<MemberId>,
+    },
+    /// A request to be let in.
+    Join,
+    /// A frame of a later version.
+    Unknown,
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the next frame; `None` at the end.
+    ///
+    /// # Errors
+    /// The frame does not parse.
+    pub fn next(reader: &mut Reader<'a>) -> Option<Result<Self, Reject>> {
+        if reader.is_empty() {
+            return None;
+        }
+        Some(Self::parse(reader).map_err(|_| Reject::Malformed))
+    }
+
+    fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let kind = reader.u8()?;
+        let length = reader.u16()?;
+        let body = reader.bytes(length.into())?;
+        Ok(match kind {
+            SPREAD => Self::Spread(PacketRef::parse(body)?),
+            REPAIR => Self::Repair(PacketRef::parse(body)?),
+            DIGEST => Self::Digest(Digest::parse(body)?),
+            TAIL => Self::Tail(Digest::parse(body)?),
+            SOLICIT => Self::Solicit(Solicit::parse(body)?),
+            RECORD => {
+                let mut reader = Reader::new(body);
+                let record = UnverifiedRecord::parse(&mut reader)?;
+                if !reader.is_empty() {
+                    return Err(Malformed);
+                }
+                Self::Record(record)
+            }
+            WHO_IS => Self::parse_who_is(body)?,
+            JOIN if body.is_empty() => Self::Join,
+            JOIN => return Err(Malformed),
+            _ => Self::Unknown,
+        })
+    }
+
+    fn parse_who_is(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let count = usize::from(reader.u8()?);
+        if count > WHO_IS_MAX {
+            return Err(Malformed);
+        }
+        let mut boots = Vec::with_capacity(count);
+        for _ in 0..count {
+            boots.push(BootName(reader.array()?));
+        }
+        let mut members = Vec::new();
+        while !reader.is_empty() {
+            members.push(MemberId(reader.array()?));
+        }
+        if members.len() > WHO_IS_MAX {
+            return Err(Malformed);
+        }
+        Ok(Self::WhoIs { boots, members })
+    }
+
+    /// Appends the frame as it was read; nothing for an unknown one.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Spread(packet) => put_packet(PacketKind::Spread, packet.bytes, buffer),
+            Self::Repair(packet) => put_packet(PacketKind::Repair, packet.bytes, buffer),
+            Self::Digest(digest) => put_frame(DIGEST, buffer, |buffer| digest.encode(buffer)),
+            Self::Tail(digest) => put_frame(TAIL, buffer, |buffer| digest.encode(buffer)),
+            Self::Solicit(solicit) => put_solicit(solicit, buffer),
+            Self::Record(record) => put_record(|buffer| record.encode(buffer), buffer),
+            Self::WhoIs { boots, members } => put_who_is(boots, members, buffer),
+            Self::Join => put_join(buffer),
+            Self::Unknown => (),
+        }
+    }
+}
+
+/// What a packet frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PacketKind {
+    /// Dissemination.
+    Spread,
+    /// Repair.
+    Repair,
+}
+
+/// Appends a packet frame.
+pub fn put_packet(kind: PacketKind, packet: &[u8], buffer: &mut Vec<u8>) {
+    let kind = match kind {
+        PacketKind::Spread => SPREAD,
+        PacketKind::Repair => REPAIR,
+    };
+    put_frame(kind, buffer, |buffer| buffer.put(packet));
+}
+
+/// Appends a digest frame, or a tail's, whose body `body` writes.
+pub fn put_digest(is_tail: bool, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(if is_tail { TAIL } else { DIGEST }, buffer, body);
+}
+
+/// Appends a solicitation frame.
+pub fn put_solicit(solicit: &Solicit, buffer: &mut Vec<u8>) {
+    put_frame(SOLICIT, buffer, |buffer| solicit.encode(buffer));
+}
+
+/// Appends a record frame, whose body `record` writes.
+pub fn put_record(record: impl FnOnce(&mut Vec<u8>), buffer: &mut Vec<u8>) {
+    put_frame(RECORD, buffer, record);
+}
+
+/// Appends a request for records, of at most [`WHO_IS_MAX`] boots and members each.
+pub fn put_who_is(boots: &[BootName], members: &[MemberId], buffer: &mut Vec<u8>) {
+    put_frame(WHO_IS, buffer, |buffer| {
+        let count = boots.len().min(WHO_IS_MAX);
+        buffer.put_u8(u8::try_from(count).unwrap_or(0));
+        boots.iter().take(count).for_each(|boot| buffer.put(&boot.0));
+        members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
+    });
+}
+
+/// Appends a request to be let in.
+pub fn put_join(buffer: &mut Vec<u8>) {
+    put_frame(JOIN, buffer, |_| ());
+}
+
+fn put_frame(kind: u8, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    buffer.put_u8(kind);
+    let length_at = buffer.len();
+    buffer.put_u16(0);
+    body(buffer);
+    let length = buffer.len() - length_at - 2;
+    let length = u16::try_from(length).expect("no frame is longer than a datagram");
+    for (byte, value) in buffer.iter_mut().skip(length_at).zip(length.to_le_bytes()) {
+        *byte = value;
+    }
+}
+
+/// Records fit a datagram of the smallest size one by one; five fit the default one.
+const _: () = assert!(WELCOME_RECORDS * (crate::members::RECORD_BYTES_MAX + 3) < 1200 - 60);

@@ -1,0 +1,98 @@
+//! The names of things: members, topics, streams, and the numbers inside them.
+
+use core::fmt;
+
+use crate::crypto::Hash;
+
+/// A member's name: the hash of its public key, so that nobody can take another's.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub [u8; 16]);
+
+/// A topic's name on the wire: the first 8 bytes of the hash of its text.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub [u8; 8]);
+
+/// Which life of a member this is: `max(persisted, wall-clock seconds) + 1` at each start, signed
+/// by the member, so that no restart can reuse a sequence number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+/// A packet's number in its stream, from 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The number after this one; the last number stays where it is.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The number `count` later, or the last one.
+    #[must_use]
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
+    }
+}
+
+/// A packet stream: what one life of one sender publishes on one topic.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The topic.
+    pub topic: TopicId,
+    /// The sender.
+    pub sender: MemberId,
+    /// The sender's life.
+    pub incarnation: Incarnation,
+}
+
+impl MemberId {
+    /// The name that belongs to a public key's hash.
+    #[must_use]
+    pub const fn from_hash(hash: Hash) -> Self {
+        Self(hash.0)
+    }
+}
+
+impl TopicId {
+    /// The name that belongs to the hash of a topic's text.
+    #[must_use]
+    pub fn from_hash(hash: Hash) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = hash.0;
+        Self([a, b, c, d, e, f, g, h])
+    }
+}
+
+fn write_hex(formatter: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+}
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(formatter, &self.0)
+    }
+}
+
+impl fmt::Debug for MemberId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(formatter, self.0.split_at(4).0)
+    }
+}
+
+impl fmt::Display for TopicId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(formatter, &self.0)
+    }
+}
+
+impl fmt::Debug for TopicId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(formatter, self.0.split_at(4).0)
+    }
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}/{:?}@{}", self.topic, self.sender, self.incarnation.0)
+    }
+}

@@ -1,0 +1,59 @@
+//! Spinglass's protocols, as state machines with no socket, clock, thread or operating-system
+//! randomness in them.
+//!
+//! A host (the tokio runtime of the crate `spinglass`, or the simulator) owns a [`Driver`], feeds
+//! it datagrams, timeouts and commands, each with the time, and gives its outputs a place to go
+//! through [`Host`]. A whole run is a function of (seed, configuration, inputs).
+//!
+//! ```text
+//!  datagrams ─▶ Driver ─▶ Node ─▶ link::open ─▶ frame::parse ─▶ members.on_* / multicast.on_*
+//!  clock ─────▶ Driver ─▶ Node ─▶ whichever timers are due, in enum order
+//!  verbs ─────▶ Driver ─▶ Node
+//!  Driver ◀── poll_transmit (frames packed and sealed at the last moment), poll_event, poll_timeout
+//! ```
+//!
+//! The parts, each with its paper: [`multicast`] (Birman et al., Bimodal Multicast, TOCS 1999),
+//! [`link`], [`members`] (van Renesse et al., gossip-style failure detection, Middleware 1998), and
+//! [`plan`], the analysis that turns a wished-for reliability into rounds, fan-out and buffers.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod config;
+pub mod crypto;
+mod driver;
+mod event;
+pub mod frame;
+mod id;
+pub mod link;
+pub mod members;
+pub mod multicast;
+mod node;
+mod outbox;
+pub mod plan;
+pub mod record;
+mod rng;
+mod stats;
+mod time;
+mod timer;
+pub mod wire;
+
+pub use config::{
+    Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, Dissemination,
+    LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, REGION_BYTES_MAX, Reliability,
+    Start,
+};
+pub use driver::{Driver, Host};
+pub use event::{
+    DESTINATIONS_MAX, Datagram, Destinations, DownReason, Event, Gap, Member, Message, Reject,
+    Transmit,
+};
+pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+pub use node::{Identity, Node, PublishError};
+pub use rng::Prng;
+pub use stats::Stats;
+pub use time::{Instant, Now};

@@ -1,0 +1,145 @@
+//! What a member knows of its gossip partners' clocks, and what it has served whom in this round.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::id::{MemberId, StreamId};
+use crate::rng::Prng;
+use crate::time::Instant;
+
+/// Partners remembered: those heard last. Enough to choose among, and the same in every group.
+const PEERS_MAX: usize = 64;
+/// How long what was heard of a partner's round serves to guess its present one: clocks that drift
+/// by 1 % are then less than half a round apart.
+const CLOCK_LIFE_ROUNDS: u32 = 50;
+
+/// Partners heard from of late.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    recent: VecDeque<Peer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
+    pub(super) id: MemberId,
+    pub(super) address: SocketAddr,
+    round: u32,
+    heard: Instant,
+}
+
+impl Peer {
+    /// The partner's present round, as far as one can tell: each numbers its own.
+    pub(super) fn round_at(&self, now: Instant, interval: Duration) -> u32 {
+        let passed = now.since(self.heard).as_nanos() / interval.as_nanos().max(1);
+        self.round.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
+    }
+}
+
+impl Peers {
+    pub(super) fn heard(&mut self, id: MemberId, address: SocketAddr, round: u32, now: Instant) {
+        if let Some(at) = self.recent.iter().position(|peer| peer.id == id) {
+            self.recent.remove(at);
+        } else if self.recent.len() >= PEERS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Peer { id, address, round, heard: now });
+    }
+
+    /// A random partner whose round can be guessed.
+    pub(super) fn choose(&self, now: Instant, interval: Duration, rng: &mut Prng) -> Option<Peer> {
+        let old = now - interval * CLOCK_LIFE_ROUNDS;
+        let fresh = self.recent.iter().position(|peer| peer.heard >= old)?;
+        let choices = self.recent.len() - fresh;
+        self.recent.get(fresh + rng.index(choices)).copied()
+    }
+
+    pub(super) fn find(&self, id: MemberId) -> Option<&Peer> {
+        self.recent.iter().find(|peer| peer.id == id)
+    }
+
+    pub(super) fn forget(&mut self, id: MemberId) {
+        self.recent.retain(|peer| peer.id != id);
+    }
+}
+
+/// What repair may still cost in this round, and what it went to.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    repair_bytes: usize,
+    solicit_bytes: usize,
+    served: BTreeSet<(MemberId, StreamId, u64)>,
+    /// How many members asked for a packet in this round.
+    requests: BTreeMap<(StreamId, u64), Requests>,
+}
+
+/// Members that asked for one packet in one round.
+#[derive(Debug, Clone, Copy, Default)]
+struct Requests {
+    count: u32,
+    multicast: bool,
+}
+
+/// How a packet that was asked for is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// To the one who asked.
+    Unicast,
+    /// Several near members lack it: to the region, once.
+    Multicast,
+    /// This member was served, or the region was, in this round.
+    Repeated,
+    /// The round's bytes are spent.
+    OverBudget,
+}
+
+impl Ledger {
+    pub(super) fn begin_round(&mut self, repair_bytes: usize, solicit_bytes: usize) {
+        (self.repair_bytes, self.solicit_bytes) = (repair_bytes, solicit_bytes);
+        self.served.clear();
+        self.requests.clear();
+    }
+
+    /// Bytes of packets that may still be asked for.
+    pub(super) const fn solicit_bytes(&self) -> usize {
+        self.solicit_bytes
+    }
+
+    pub(super) fn spend_solicit(&mut self, bytes: usize) {
+        self.solicit_bytes = self.solicit_bytes.saturating_sub(bytes);
+    }
+
+    /// Books a repair of `bytes` for `to`. `reserve`: bytes that must be left for others.
+    /// `can_multicast`: there is IP multicast, and the one who asks is near.
+    pub(super) fn book(
+        &mut self,
+        to: MemberId,
+        (stream, sequence): (StreamId, u64),
+        bytes: usize,
+        reserve: usize,
+        can_multicast: bool,
+    ) -> Verdict {
+        #[cfg(not(spinglass_bug = "repair_unbounded"))]
+        if self.repair_bytes < bytes + reserve {
+            return Verdict::OverBudget;
+        }
+        let requests = self.requests.entry((stream, sequence)).or_default();
+        if requests.multicast {
+            return Verdict::Repeated;
+        }
+        #[cfg(not(spinglass_bug = "repair_repeated"))]
+        if !self.served.insert((to, stream, sequence)) {
+            return Verdict::Repeated;
+        }
+        #[cfg(spinglass_bug = "repair_repeated")]
+        let _ = to;
+        requests.count += 1;
+        self.repair_bytes = self.repair_bytes.saturating_sub(bytes);
+        // The first asker is served alone; a second one in the same round shows a common loss.
+        if can_multicast && requests.count == 2 {
+            requests.multicast = true;
+            return Verdict::Multicast;
+        }
+        Verdict::Unicast
+    }
+}

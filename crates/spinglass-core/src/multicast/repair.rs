@@ -1,0 +1,386 @@
+//! Repair: what to ask whom, what to answer, and when to look.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
+use super::peers::Verdict;
+use super::stream::Stream;
+use super::{Cx, Multicast, TAIL_STREAMS_MAX};
+use crate::config::Dissemination;
+use crate::id::{MemberId, StreamId};
+use crate::outbox::{Control, Way};
+use crate::time::Instant;
+use crate::timer::Timer;
+
+/// Packets that one solicitation asks for; further ones go to another member.
+const SOLICIT_PACKETS_MAX: usize = 32;
+/// Packets that one digest makes its receiver ask for, or push.
+const DIGEST_PACKETS_MAX: usize = 64;
+/// A stream's holes looked at in one go, the newest first.
+const HOLES_LOOKED_AT: usize = 4096;
+
+impl Multicast {
+    // --- asking
+
+    /// A gap was seen: have a look at it before long.
+    pub(super) fn watch_holes(&mut self, advance: u64, id: StreamId, cx: &mut Cx<'_>) {
+        if self.config.solicit_on_arrival && advance > 1 && self.streams.contains_key(&id) {
+            cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
+        }
+    }
+
+    /// How long an answer is waited for before another member is asked.
+    fn retry_after(&self, tries: u16) -> Duration {
+        let trip = Duration::from_nanos(self.round_trip.saturating_mul(2));
+        let first = trip.max(self.config.solicit_retry).min(self.config.round);
+        // A little more patience each time, never more than a round.
+        (first + first / 4 * u32::from(tries.saturating_sub(1))).min(self.config.round)
+    }
+
+    /// Asks for what has been missing long enough, the newest first, each time somebody else.
+    pub(crate) fn on_solicit_due(&mut self, cx: &mut Cx<'_>) {
+        if !self.config.solicit_on_arrival {
+            return;
+        }
+        let holed = |stream: &&Stream| !stream.holes().is_empty();
+        let ids: Vec<StreamId> =
+            self.streams.values().filter(holed).map(|stream| stream.id).collect();
+        let mut next: Option<Instant> = None;
+        for id in ids {
+            let due = self.solicit_holes(id, cx);
+            next = [next, due].into_iter().flatten().min();
+        }
+        if let Some(next) = next {
+            cx.timers.set_earlier(Timer::Solicit, next);
+        }
+    }
+
+    /// Asks for one stream's holes; returns when the next of them is due.
+    fn solicit_holes(&mut self, id: StreamId, cx: &mut Cx<'_>) -> Option<Instant> {
+        let stream = self.streams.get(&id)?;
+        let packet_bytes = stream.packet_bytes().max(1);
+        let room = self.ledger.solicit_bytes() / packet_bytes;
+        let mut due = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (sequence, hole) in stream.holes().iter().rev().take(HOLES_LOOKED_AT) {
+            let at = match hole.asked {
+                None => hole.since + self.gap_wait,
+                Some(asked) => asked + self.retry_after(hole.tries),
+            };
+            if at > cx.now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else if due.len() < room {
+                due.push((*sequence, *hole));
+            } else {
+                // The rest waits for the next round's budget.
+                let later = cx.now + self.config.round;
+                next = Some(next.map_or(later, |next| next.min(later)));
+                break;
+            }
+        }
+        self.ledger.spend_solicit(due.len() * packet_bytes);
+        let young = |hole: &super::stream::Hole| {
+            self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
+        };
+        let old: Vec<u64> =
+            due.iter().filter(|(_, hole)| !young(hole)).map(|(sequence, _)| *sequence).collect();
+        let fresh: Vec<u64> =
+            due.iter().filter(|(_, hole)| young(hole)).map(|(sequence, _)| *sequence).collect();
+        for chunk in fresh.chunks(SOLICIT_PACKETS_MAX) {
+            self.solicit_anybody(id, chunk, cx);
+        }
+        for sequence in old {
+            self.solicit_bufferer(id, sequence, cx);
+        }
+        for (sequence, _) in due {
+            let retry = self.note_asked(id, sequence, cx.now);
+            next = Some(next.map_or(retry, |next| next.min(retry)));
+        }
+        next
+    }
+
+    fn note_asked(&mut self, id: StreamId, sequence: u64, now: Instant) -> Instant {
+        let hole = self.streams.get_mut(&id).and_then(|stream| stream.hole_mut(sequence));
+        let tries = hole.map_or(1, |hole| {
+            (hole.asked, hole.tries) = (Some(now), hole.tries.saturating_add(1));
+            hole.tries
+        });
+        now + self.retry_after(tries)
+    }
+
+    /// Asks a random partner for young packets: almost everybody has them. At the very beginning,
+    /// when no partner was heard yet, the sender.
+    fn solicit_anybody(&mut self, id: StreamId, falling: &[u64], cx: &mut Cx<'_>) {
+        let peer = self.peers.choose(cx.now, self.config.round, &mut self.rng);
+        let (to, round) = match peer {
+            Some(peer) => (peer.address, peer.round_at(cx.now, self.config.round)),
+            None => match cx.members.address_of(id.sender) {
+                Some(address) => (address, 0),
+                None => return,
+            },
+        };
+        self.solicit(to, round, id, falling, cx);
+    }
+
+    /// Asks for an old packet: one of those who keep it for long, each time another one.
+    fn solicit_bufferer(&mut self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
+        let count = self.config.long_term_bufferers;
+        let keepers: Vec<MemberId> = cx
+            .members
+            .bufferers(&id, sequence, count)
+            .filter(|member| *member != self.own)
+            .collect();
+        let Some(keeper) = keepers.get(self.rng.index(keepers.len())) else {
+            return self.solicit_anybody(id, &[sequence], cx);
+        };
+        let Some(address) = cx.members.address_of(*keeper) else { return };
+        let clock = self.peers.find(*keeper);
+        let round = clock.map_or(0, |peer| peer.round_at(cx.now, self.config.round));
+        self.solicit(address, round, id, &[sequence], cx);
+    }
+
+    fn solicit(
+        &mut self,
+        to: SocketAddr,
+        round: u32,
+        stream: StreamId,
+        falling: &[u64],
+        cx: &mut Cx<'_>,
+    ) {
+        let wanted = ranges_of(falling.iter().copied());
+        if wanted.is_empty() {
+            return;
+        }
+        cx.stats.solicits_sent += 1;
+        cx.stats.packets_solicited += falling.len() as u64;
+        cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
+    }
+
+    // --- answering
+
+    /// Serves a solicitation, the newest packets first, within the round's budget.
+    pub(crate) fn on_solicit(
+        &mut self,
+        (from, address): (MemberId, SocketAddr),
+        solicit: &Solicit,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.stats.solicits_received += 1;
+        let current = self.round;
+        // Current or previous round, and one ahead for a clock that was guessed.
+        let timely = solicit.round == 0 || solicit.round.abs_diff(current) <= 1;
+        #[cfg(not(spinglass_bug = "late_served"))]
+        if !timely {
+            cx.stats.solicits_late += 1;
+            return;
+        }
+        let _ = timely;
+        // Whoever can't say which round this is gets the smaller half.
+        let reserve = if solicit.round == 0 { self.config.repair_bytes_per_round / 2 } else { 0 };
+        let wanted = solicit.wanted.iter().cloned().flat_map(Range::rev);
+        for sequence in wanted.take(RANGES_MAX * SOLICIT_PACKETS_MAX) {
+            self.repair((from, address), solicit.stream, sequence, reserve, cx);
+        }
+    }
+
+    /// Sends one packet to one who lacks it, if it is held and the budget allows.
+    fn repair(
+        &mut self,
+        (to, address): (MemberId, SocketAddr),
+        id: StreamId,
+        sequence: u64,
+        reserve: usize,
+        cx: &mut Cx<'_>,
+    ) {
+        let round = self.round;
+        let Some(held) = self.streams.get_mut(&id).and_then(|stream| stream.held_mut(sequence))
+        else {
+            return;
+        };
+        let bytes = held.packet.len();
+        let can_multicast =
+            self.config.dissemination != Dissemination::Trees && cx.members.is_near(to);
+        match self.ledger.book(to, (id, sequence), bytes, reserve, can_multicast) {
+            Verdict::Unicast => {
+                held.asked_round = round;
+                cx.outbox.packets(id, Way::Repair(address), sequence, sequence + 1);
+            }
+            Verdict::Multicast => {
+                held.asked_round = round;
+                cx.stats.repairs_multicast += 1;
+                cx.outbox.packets(id, Way::RepairMulticast, sequence, sequence + 1);
+            }
+            Verdict::Repeated => cx.stats.solicits_repeated += 1,
+            Verdict::OverBudget => cx.stats.repairs_over_budget += 1,
+        }
+    }
+
+    // --- digests
+
+    /// Compares a digest with what is held: pulls what is young, pushes what is old.
+    pub(crate) fn on_digest(
+        &mut self,
+        (from, address): (MemberId, SocketAddr),
+        digest: &Digest,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.stats.digests_received += 1;
+        self.peers.heard(from, address, digest.round, cx.now);
+        for entry in &digest.entries {
+            self.pull(address, digest.round, entry, cx);
+            if self.config.push_old {
+                self.push((from, address), entry, cx);
+            }
+        }
+    }
+
+    /// Asks the digest's sender for what it has and this member lacks, the newest first.
+    fn pull(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
+        let id = entry.stream;
+        if id.sender == self.own {
+            return;
+        }
+        let key = cx.members.key_of(id.sender);
+        if key.is_none_or(|(_, life)| life != id.incarnation) && !self.streams.contains_key(&id) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return self.pull_unmet(from, round, entry, cx);
+        };
+        stream.discover(entry.low, cx.now, self.round);
+        let retry = self.config.solicit_retry;
+        let lacks = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
+        let high = stream.high();
+        // What lies beyond is somebody's word: asked for, but no hole until a packet proves it.
+        let claimed = stream.claimed.filter(|(_, at)| cx.now.since(*at) < retry);
+        let start = high.max(entry.low).max(claimed.map_or(0, |(until, _)| until));
+        let beyond = (start..entry.high).rev().filter(|sequence| lacks(*sequence));
+        let beyond: Vec<u64> = beyond.take(DIGEST_PACKETS_MAX).collect();
+        let due = |hole: &super::stream::Hole| {
+            hole.asked.is_none_or(|asked| cx.now.since(asked) >= retry)
+        };
+        let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
+        let holes: Vec<u64> = holes
+            .filter(|(sequence, hole)| due(hole) && lacks(**sequence))
+            .map(|(sequence, _)| *sequence)
+            .take(DIGEST_PACKETS_MAX)
+            .collect();
+        if let Some(newest) = beyond.first() {
+            stream.claimed = Some((newest + 1, cx.now));
+        }
+        let room = self.ledger.solicit_bytes() / stream.packet_bytes().max(1);
+        let bytes = stream.packet_bytes();
+        let wanted: Vec<u64> = beyond.into_iter().chain(holes).take(room).collect();
+        self.ledger.spend_solicit(wanted.len() * bytes);
+        for sequence in &wanted {
+            self.note_asked(id, *sequence, cx.now);
+        }
+        for chunk in wanted.chunks(DIGEST_PACKETS_MAX) {
+            self.solicit(from, round, id, chunk, cx);
+        }
+    }
+
+    /// A stream that only a digest knows of: its newest packets tell the rest.
+    fn pull_unmet(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
+        if entry.high == 0 || self.streams.len() >= self.config.streams_max {
+            return;
+        }
+        let lacks = |sequence: &u64| !entry.missing.iter().any(|range| range.contains(sequence));
+        let newest: Vec<u64> =
+            (entry.low..entry.high).rev().filter(lacks).take(SOLICIT_PACKETS_MAX).collect();
+        self.solicit(from, round, entry.stream, &newest, cx);
+    }
+
+    /// Sends the digest's sender what it lacks, if that is old by now: the young it will pull.
+    fn push(&mut self, to: (MemberId, SocketAddr), entry: &Entry, cx: &mut Cx<'_>) {
+        let Some(stream) = self.streams.get(&entry.stream) else { return };
+        let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
+        // Beyond what it knows, then below: the newest first.
+        let beyond = core::iter::once(entry.high..stream.high()).filter(|range| !range.is_empty());
+        let old: Vec<u64> = beyond
+            .chain(entry.missing.iter().cloned())
+            .flat_map(|range| stream.held_falling(range))
+            .filter(|(_, held)| round.saturating_sub(held.round) >= idle)
+            .map(|(sequence, _)| sequence)
+            .take(DIGEST_PACKETS_MAX)
+            .collect();
+        for sequence in old {
+            self.repair(to, entry.stream, sequence, 0, cx);
+        }
+    }
+
+    /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first.
+    pub(crate) fn digest_entries(&self, only: Option<&[StreamId]>, bytes_max: usize) -> Vec<Entry> {
+        let recent = self.round.saturating_sub(self.give_up_rounds);
+        let mut active: Vec<&Stream> = match only {
+            Some(ids) => ids.iter().filter_map(|id| self.streams.get(id)).collect(),
+            None => self
+                .streams
+                .values()
+                .filter(|stream| stream.active_round >= recent || !stream.holes().is_empty())
+                .collect(),
+        };
+        active.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
+        let mut entries = Vec::new();
+        let mut left = bytes_max;
+        for stream in active {
+            // Two varints of up to three bytes each tell any range of a window.
+            let Some(room) = left.checked_sub(ENTRY_BYTES_MAX) else { break };
+            #[cfg(not(spinglass_bug = "digest_claims_all"))]
+            let mut missing = ranges_of(stream.missing_falling());
+            #[cfg(spinglass_bug = "digest_claims_all")]
+            let mut missing: Vec<Range<u64>> = ranges_of([]);
+            missing.truncate(room / 6);
+            // What is missing below the last range told is not told: it can't be offered either.
+            let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
+            let low = stream.low().max(told.map_or(0, |range| range.end));
+            let (stream, high) = (stream.id, stream.high());
+            left = room.saturating_sub(missing.len() * 6);
+            entries.push(Entry { stream, high, low: low.min(high), missing });
+        }
+        entries
+    }
+
+    // --- tails
+
+    /// A packet came: if none follows for a while, the stream's tail is announced.
+    pub(super) fn watch_tail(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let wait = self.config.tail_wait;
+        if wait.is_zero() {
+            return;
+        }
+        if let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.tail_pending) {
+            stream.tail_pending = true;
+            self.quiet.push_back(id);
+            cx.timers.set_earlier(Timer::Tail, cx.now + wait);
+        }
+    }
+
+    /// Announces the streams that went quiet to one random member.
+    pub(crate) fn on_tail_due(&mut self, cx: &mut Cx<'_>) {
+        let wait = self.config.tail_wait;
+        let mut announce = Vec::new();
+        for _ in 0..self.quiet.len() {
+            let Some(id) = self.quiet.pop_front() else { break };
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let due = stream.arrived + wait;
+            if due <= cx.now && announce.len() < TAIL_STREAMS_MAX {
+                stream.tail_pending = false;
+                announce.push(id);
+            } else {
+                self.quiet.push_back(id);
+                cx.timers.set_earlier(Timer::Tail, due.max(cx.now + wait / 4));
+            }
+        }
+        if announce.is_empty() || self.tails_left == 0 {
+            return;
+        }
+        self.tails_left -= 1;
+        if let Some(to) = cx.members.choose_partner() {
+            cx.outbox.control(Control::Tail { to, streams: announce });
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! One packet stream at one member: what is held, what is missing, what was delivered.
+//!
+//! ```text
+//!   released │ kept by long-term bufferers │ kept by everybody │ arrived, waiting for a hole
+//!            base                          idle               next                        high
+//! ```
+//!
+//! Invariants: `base <= idle <= next <= high`; every number in `base..high` has one slot; a number
+//! has a hole exactly if its slot is `Missing`; what is given up or delivered never changes back;
+//! `next` and `base` only grow.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::framing::Assembler;
+use super::packet::{LEAF_HEADER_BYTES, PacketRef};
+use crate::id::StreamId;
+use crate::time::Instant;
+
+/// Packets that one stream follows at once, missing or held. A sender that gets farther ahead
+/// pushes the oldest out.
+const WINDOW_PACKETS: usize = 1 << 18;
+/// Holes that one packet may open. What lies farther back is given up at once.
+const HOLES_PER_PACKET_MAX: u64 = 1 << 16;
+
+/// A stream as one member has it.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Its name.
+    pub(super) id: StreamId,
+    base: u64,
+    slots: VecDeque<Slot>,
+    next: u64,
+    idle: u64,
+    trim: u64,
+    holes: BTreeMap<u64, Hole>,
+    /// Whether its messages go to the application, and how far they are put together.
+    pub(super) assembler: Option<Assembler>,
+    /// While this lasts, nothing is delivered: partners may still tell of older packets.
+    pub(super) discover_until_round: Option<u32>,
+    /// When the last new packet came.
+    pub(super) arrived: Instant,
+    /// The round in which the last new packet came, or a hole was open.
+    pub(super) active_round: u32,
+    /// Whether it waits in the queue of streams that may have gone quiet.
+    pub(super) tail_pending: bool,
+    /// Beyond `high`: the highest number asked for on somebody's word, and when.
+    pub(super) claimed: Option<(u64, Instant)>,
+    packet_bytes: usize,
+    /// A gap that delivery has not told yet, before `next`.
+    skipped: Option<(u64, u64)>,
+    /// Bytes of packets that a jump dropped, not yet taken off the node's account.
+    dropped: Released,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Missing,
+    Held(Held),
+    /// Delivered, and left to its long-term bufferers.
+    Released,
+    /// Given up.
+    Lost,
+}
+
+/// A packet that is held for repair.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// The whole packet, as it is sent on.
+    pub(super) packet: Bytes,
+    content_end: u16,
+    first: u16,
+    /// The round in which it came.
+    pub(super) round: u32,
+    /// The round in which it was last asked for.
+    pub(super) asked_round: u32,
+}
+
+impl Held {
+    /// The part of the packet that carries messages.
+    pub(super) fn content(&self) -> Bytes {
+        self.packet.slice(LEAF_HEADER_BYTES..usize::from(self.content_end))
+    }
+
+    /// Where in the content the first message starts.
+    pub(super) const fn first(&self) -> u16 {
+        self.first
+    }
+}
+
+/// A packet that is missing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hole {
+    /// When it was noticed.
+    pub(super) since: Instant,
+    /// In which round that was.
+    pub(super) since_round: u32,
+    /// When it was last asked for.
+    pub(super) asked: Option<Instant>,
+    /// How often it was asked for.
+    pub(super) tries: u16,
+}
+
+/// What a new packet was to its stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted {
+    /// The hole it filled, if it was missing.
+    pub(super) filled: Option<Hole>,
+    /// How many numbers it ran ahead of what was known, itself included.
+    pub(super) advance: u64,
+}
+
+/// The next thing to tell the application.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A packet.
+    Packet(u64, Held),
+    /// A run of packets given up: the first, and how many.
+    Lost(u64, u64),
+}
+
+/// What a round released.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Released {
+    /// Packets.
+    pub(super) packets: usize,
+    /// Their bytes.
+    pub(super) bytes: usize,
+}
+
+impl Released {
+    fn add(&mut self, held: &Held) {
+        self.packets += 1;
+        self.bytes += held.packet.len();
+    }
+}
+
+impl Stream {
+    /// A stream of which nothing is known below `start`.
+    pub(super) fn new(id: StreamId, start: u64, now: Instant, round: u32) -> Self {
+        Self {
+            id,
+            base: start,
+            slots: VecDeque::new(),
+            next: start,
+            idle: start,
+            trim: start,
+            holes: BTreeMap::new(),
+            assembler: None,
+            discover_until_round: None,
+            arrived: now,
+            active_round: round,
+            tail_pending: false,
+            claimed: None,
+            packet_bytes: 0,
+            skipped: None,
+            dropped: Released::default(),
+        }
+    }
+
+    /// One above the highest number known to exist.
+    pub(super) fn high(&self) -> u64 {
+        self.base.saturating_add(self.slots.len() as u64)
+    }
+
+    /// From here on, every packet that is not missing can be sent.
+    pub(super) const fn low(&self) -> u64 {
+        self.idle
+    }
+
+    /// The first number that was neither delivered nor given up.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// What is missing, by number.
+    pub(super) const fn holes(&self) -> &BTreeMap<u64, Hole> {
+        &self.holes
+    }
+
+    /// The bytes of its packets, roughly: those of the latest.
+    pub(super) const fn packet_bytes(&self) -> usize {
+        self.packet_bytes
+    }
+
+    /// A hole, to note that it was asked for.
+    pub(super) fn hole_mut(&mut self, sequence: u64) -> Option<&mut Hole> {
+        self.holes.get_mut(&sequence)
+    }
+
+    /// A packet that is held, to send it.
+    pub(super) fn held_mut(&mut self, sequence: u64) -> Option<&mut Held> {
+        match self.slot_mut(sequence) {
+            Some(Slot::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// A packet that is held.
+    pub(super) fn held(&self, sequence: u64) -> Option<&Held> {
+        match self.slot(sequence) {
+            Some(Slot::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// Whether a packet of this number would be new.
+    pub(super) fn wants(&self, sequence: u64) -> bool {
+        #[cfg(spinglass_bug = "gap_not_final")]
+        if matches!(self.slot(sequence), Some(Slot::Lost)) {
+            return true;
+        }
+        sequence >= self.high() || matches!(self.slot(sequence), Some(Slot::Missing))
+    }
+
+    /// Takes in a new packet: one that [`wants`](Self::wants) asked for, and that was verified.
+    pub(super) fn accept(&mut self, packet: &PacketRef<'_>, now: Instant, round: u32) -> Accepted {
+        let sequence = packet.header.sequence.0;
+        let high = self.high();
+        self.open_holes(high, sequence, now, round);
+        let bytes = Bytes::copy_from_slice(packet.bytes);
+        self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
+        let filled = self.holes.remove(&sequence);
+        self.arrived = now;
+        self.active_round = round;
+        Accepted { filled, advance: (sequence + 1).saturating_sub(high) }
+    }
+
+    /// Takes in a packet of one's own.
+    pub(super) fn accept_own(&mut self, sequence: u64, packet: Bytes, now: Instant, round: u32) {
+        if sequence == self.high() {
+            self.slots.push_back(Slot::Missing);
+            self.hold(sequence, packet, LEAF_HEADER_BYTES, 0, round);
+            (self.arrived, self.active_round) = (now, round);
+        }
+    }
+
+    fn hold(&mut self, sequence: u64, packet: Bytes, content_end: usize, first: u16, round: u32) {
+        self.packet_bytes = packet.len();
+        let content_end = u16::try_from(content_end).unwrap_or(u16::MAX);
+        let held = Held { packet, content_end, first, round, asked_round: round };
+        if let Some(slot) = self.slot_mut(sequence) {
+            *slot = Slot::Held(held);
+        }
+    }
+
+    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing.
+    fn open_holes(&mut self, high: u64, sequence: u64, now: Instant, round: u32) {
+        let lost_until = sequence.saturating_sub(HOLES_PER_PACKET_MAX).max(high);
+        if lost_until > high {
+            self.jump(lost_until);
+        }
+        for missing in lost_until.max(self.high())..=sequence {
+            self.slots.push_back(Slot::Missing);
+            if missing < sequence {
+                let hole = Hole { since: now, since_round: round, asked: None, tries: 0 };
+                self.holes.insert(missing, hole);
+            }
+        }
+    }
+
+    /// A jump too far to follow: the stream begins anew at `until`, and everything before it that
+    /// was not delivered is one gap.
+    fn jump(&mut self, until: u64) {
+        self.skipped = Some((self.next, until - self.next));
+        for slot in &self.slots {
+            if let Slot::Held(held) = slot {
+                self.dropped.add(held);
+            }
+        }
+        self.holes.clear();
+        self.slots.clear();
+        (self.base, self.next, self.idle, self.trim) = (until, until, until, until);
+    }
+
+    /// Extends the stream downwards, to packets that a partner says it still has.
+    pub(super) fn discover(&mut self, low: u64, now: Instant, round: u32) {
+        let start = low.max(self.base.saturating_sub(HOLES_PER_PACKET_MAX));
+        if self.discover_until_round.is_none() || start >= self.base || self.next != self.base {
+            return;
+        }
+        for sequence in (start..self.base).rev() {
+            self.slots.push_front(Slot::Missing);
+            let hole = Hole { since: now, since_round: round, asked: None, tries: 0 };
+            self.holes.insert(sequence, hole);
+        }
+        (self.base, self.next, self.idle, self.trim) = (start, start, start, start);
+    }
+
+    /// The next packet or gap in order, if there is one.
+    pub(super) fn pop_next(&mut self) -> Option<Next> {
+        if let Some((from, packets)) = self.skipped.take() {
+            return Some(Next::Lost(from, packets));
+        }
+        match self.slot(self.next)? {
+            Slot::Missing => None,
+            Slot::Held(held) => {
+                let held = held.clone();
+                self.next += 1;
+                Some(Next::Packet(self.next - 1, held))
+            }
+            Slot::Lost | Slot::Released => {
+                let from = self.next;
+                while matches!(self.slot(self.next), Some(Slot::Lost | Slot::Released)) {
+                    self.next += 1;
+                }
+                Some(Next::Lost(from, self.next - from))
+            }
+        }
+    }
+
+    /// Gives up what has been missing for `rounds`; returns how many packets.
+    pub(super) fn give_up(&mut self, round: u32, rounds: u32) -> u64 {
+        let old = |hole: &Hole| round.saturating_sub(hole.since_round) >= rounds;
+        let mut given_up = 0;
+        while let Some((sequence, _)) = self.holes.first_key_value().filter(|(_, hole)| old(hole)) {
+            let sequence = *sequence;
+            self.lose(sequence);
+            given_up += 1;
+        }
+        given_up
+    }
+
+    /// Gives up the lowest hole.
+    pub(super) fn give_up_first(&mut self) -> bool {
+        let first = self.holes.first_key_value().map(|(sequence, _)| *sequence);
+        first.is_some_and(|sequence| {
+            self.lose(sequence);
+            true
+        })
+    }
+
+    fn lose(&mut self, sequence: u64) {
+        self.holes.remove(&sequence);
+        if let Some(slot) = self.slot_mut(sequence) {
+            *slot = Slot::Lost;
+        }
+    }
+
+    /// Releases what has been idle for `idle_rounds` and is not this member's to keep
+    /// (`is_bufferer`), and everything that came `keep_rounds` ago.
+    pub(super) fn release(
+        &mut self,
+        round: u32,
+        idle_rounds: u32,
+        keep_rounds: u32,
+        mut is_bufferer: impl FnMut(u64) -> bool,
+    ) -> Released {
+        let mut released = core::mem::take(&mut self.dropped);
+        while self.idle < self.next {
+            let sequence = self.idle;
+            let Some(slot) = self.slot_mut(sequence) else { break };
+            if let Slot::Held(held) = slot {
+                if round.saturating_sub(held.round) < idle_rounds {
+                    break;
+                }
+                let asked = round.saturating_sub(held.asked_round) < idle_rounds;
+                if !asked && !is_bufferer(sequence) {
+                    released.add(held);
+                    *slot = Slot::Released;
+                }
+            }
+            self.idle += 1;
+        }
+        while self.base < self.idle {
+            match self.slots.front() {
+                Some(Slot::Held(held)) if round.saturating_sub(held.round) < keep_rounds => break,
+                Some(Slot::Held(held)) => released.add(held),
+                Some(Slot::Released | Slot::Lost) => (),
+                Some(Slot::Missing) | None => break,
+            }
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        self.trim = self.trim.max(self.base);
+        released
+    }
+
+    /// Releases the oldest delivered packet before its time, to make room.
+    pub(super) fn release_oldest(&mut self) -> Released {
+        let mut released = Released::default();
+        while self.trim < self.next && released.packets == 0 {
+            let sequence = self.trim;
+            if let Some(slot) = self.slot_mut(sequence)
+                && let Slot::Held(held) = slot
+            {
+                released.add(held);
+                *slot = Slot::Released;
+            }
+            self.trim += 1;
+        }
+        self.idle = self.idle.max(self.trim.min(self.next));
+        released
+    }
+
+    /// Whether the window is full, so that the oldest has to go.
+    pub(super) fn is_over_window(&self) -> bool {
+        self.slots.len() > WINDOW_PACKETS
+    }
+
+    /// What this member lacks, the highest first.
+    pub(super) fn missing_falling(&self) -> impl Iterator<Item = u64> + '_ {
+        self.holes.keys().rev().copied()
+    }
+
+    /// The numbers of `range` that it holds, the highest first.
+    pub(super) fn held_falling(
+        &self,
+        range: Range<u64>,
+    ) -> impl Iterator<Item = (u64, &Held)> + '_ {
+        let range = range.start.max(self.base)..range.end.min(self.high());
+        range.rev().filter_map(|sequence| self.held(sequence).map(|held| (sequence, held)))
+    }
+
+    /// Checks what must always hold.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());
+        let missing = self.slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count();
+        assert_eq!(missing, self.holes.len(), "a hole for every missing slot, and no other");
+        assert!(self.holes.keys().all(|sequence| *sequence >= self.next));
+    }
+
+    fn slot(&self, sequence: u64) -> Option<&Slot> {
+        self.slots.get(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+
+    fn slot_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(sequence.checked_sub(self.base)?).ok()?)
+    }
+}

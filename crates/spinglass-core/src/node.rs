@@ -1,0 +1,613 @@
+//! A member: link, membership and multicast, composed, with nothing of their logic in it.
+//!
+//! Input: [`Node::handle_datagrams`], [`Node::handle_timeout`], and verbs ([`Node::publish`],
+//! [`Node::subscribe`], [`Node::leave`]). Output, to be asked for after every input:
+//! [`Node::poll_transmit`], then [`Node::poll_event`], then [`Node::poll_timeout`]. Hosts do not call
+//! these themselves: [`Driver`](crate::Driver) does.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
+use crate::crypto::{Crypto, Domain, Salt};
+use crate::event::{Datagram, Event, Member, Reject};
+use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
+use crate::id::{Incarnation, MemberId, StreamId, TopicId};
+use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
+use crate::members::{Learned, MemberList, MemberRecord, Members, UnverifiedRecord};
+use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
+use crate::outbox::{Control, Outbox};
+use crate::record::{Beginnings, Entry};
+use crate::rng::Prng;
+use crate::stats::Stats;
+use crate::time::{Instant, Now};
+use crate::timer::{Timer, Timers};
+use crate::wire::Reader;
+
+/// The bundle that sub-protocols work with, borrowed from a node field by field.
+macro_rules! cx {
+    ($node:ident, $now:expr) => {
+        Cx {
+            now: $now,
+            members: &mut $node.members,
+            crypto: &mut *$node.crypto,
+            outbox: &mut $node.outbox,
+            timers: &mut $node.timers,
+            events: &mut $node.events,
+            stats: &mut $node.stats,
+        }
+    };
+}
+
+mod transmit;
+
+/// Requests for records sent in one round at most.
+const WHO_IS_PER_ROUND: u32 = 16;
+/// Members that are told of a good-bye at once; gossip tells the rest.
+const GOODBYES: usize = 8;
+
+/// What the host knows of this member before it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// This life's number: `max(persisted, wall-clock seconds) + 1`.
+    pub incarnation: Incarnation,
+    /// 128 bits from the operating system, drawn anew at every start.
+    pub salt: Salt,
+    /// Where other members reach this one.
+    pub address: SocketAddr,
+    /// Its region, such as `/usa/ithaca`; may be empty.
+    pub region: String,
+}
+
+/// Why a message was not taken. Nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishError {
+    /// The message is larger than any message may be.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+        /// The message's size.
+        got: usize,
+    },
+    /// The send queue is full: the pace set for this member is slower than its application.
+    Full {
+        /// The queue's limit, in bytes.
+        limit: usize,
+    },
+    /// The member has said good-bye.
+    Left,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit, got } => {
+                write!(formatter, "the message has {got} bytes, the limit is {limit}: split it")
+            }
+            Self::Full { limit } => write!(
+                formatter,
+                "{limit} bytes are waiting to be sent: publish more slowly, or raise the send rate"
+            ),
+            Self::Left => formatter.write_str("this member has left the group"),
+        }
+    }
+}
+
+impl core::error::Error for PublishError {}
+
+/// One member of the group.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    identity: Identity,
+    beginnings: Box<Beginnings>,
+    crypto: Box<dyn Crypto>,
+    link: Link,
+    own: Arc<MemberRecord>,
+    members: Members,
+    multicast: Multicast,
+    outbox: Outbox,
+    timers: Timers,
+    events: VecDeque<Event>,
+    stats: Stats,
+    /// When the first round began; all others follow from it.
+    first_round: Instant,
+    who_is_left: u32,
+    has_left: bool,
+}
+
+impl Node {
+    /// A member that will join the group through `seeds`.
+    ///
+    /// # Errors
+    /// The region is too long, or `crypto` has no key for the epoch.
+    pub fn new(
+        config: Checked,
+        identity: Identity,
+        mut crypto: Box<dyn Crypto>,
+        seed: u64,
+        seeds: Vec<SocketAddr>,
+        now: Now,
+    ) -> Result<Self, ConfigError> {
+        let config = config.get().clone();
+        let limit = REGION_BYTES_MAX as u64;
+        let value = identity.region.len() as u64;
+        if value > limit {
+            return Err(ConfigError { setting: "region (bytes)", value, low: 0, high: limit });
+        }
+        let public_key = crypto.public_key();
+        let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
+        let boot = Boot { sender, salt: identity.salt, generation: 0 };
+        let epoch = config.link.epoch;
+        let no_key =
+            ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
+        let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
+        let Identity { incarnation, address, ref region, .. } = identity;
+        let own =
+            MemberRecord::sign(&boot, incarnation, address, region.clone(), false, &mut *crypto);
+        let own = Arc::new(own);
+        let rng = Prng::new(seed);
+        let name = boot.name(epoch, &mut *crypto);
+        let members =
+            Members::new(config.members.clone(), &own, name, seeds.clone(), rng.fork("members"));
+        let multicast = Multicast::new(
+            config.multicast.clone(),
+            (sender, incarnation),
+            config.link.datagram_bytes - OVERHEAD_BYTES - FRAME_HEADER_BYTES,
+            now.monotonic,
+            rng.fork("multicast"),
+        );
+        let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
+        let mut timers = Timers::default();
+        timers.set(Timer::Round, first_round);
+        let beginnings =
+            Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
+        Ok(Self {
+            identity: beginnings.identity.clone(),
+            beginnings: Box::new(beginnings),
+            config,
+            crypto,
+            link,
+            own,
+            members,
+            multicast,
+            outbox: Outbox::default(),
+            timers,
+            events: VecDeque::new(),
+            stats: Stats { signatures_made: 1, ..Stats::default() },
+            first_round,
+            who_is_left: WHO_IS_PER_ROUND,
+            has_left: false,
+        })
+    }
+
+    /// The entry that a recording of this node needs to make it again.
+    #[must_use]
+    pub fn beginnings(&self) -> Entry<'static> {
+        Entry::Beginnings(self.beginnings.clone())
+    }
+
+    // --- inputs
+
+    /// Takes datagrams in, in the order they arrived. They are opened in place; what is refused is
+    /// counted in [`Stats::rejected`] and changes nothing else.
+    pub fn handle_datagrams(&mut self, now: Now, batch: &mut [Datagram<'_>]) {
+        let now = now.monotonic;
+        let mut opened = Vec::with_capacity(batch.len());
+        for (index, datagram) in batch.iter_mut().enumerate() {
+            self.stats.inputs += 1;
+            self.stats.datagrams_received += 1;
+            self.stats.bytes_received += datagram.bytes.len() as u64;
+            let find = |name| self.members.boot_named(name);
+            match self.link.open(datagram.bytes, find, &mut *self.crypto) {
+                Ok(open) => opened.push((index, open)),
+                Err(reject) => self.stats.reject(reject),
+            }
+        }
+        let batch: &[Datagram<'_>] = batch;
+        let mut candidates = Vec::new();
+        for (index, open) in opened {
+            let bytes =
+                batch.get(index).and_then(|datagram| datagram.bytes.get(open.frames.clone()));
+            if let Err(reject) = self.on_frames(&open, bytes.unwrap_or(&[]), &mut candidates, now) {
+                self.stats.reject(reject);
+            }
+        }
+        self.on_packets(&candidates, now);
+    }
+
+    /// Runs whatever is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.stats.inputs += 1;
+        let now = now.monotonic;
+        for timer in Timer::ALL {
+            if !self.timers.take_due(timer, now) {
+                continue;
+            }
+            match timer {
+                Timer::Round => self.on_round(now),
+                Timer::Solicit => self.multicast.on_solicit_due(&mut cx!(self, now)),
+                Timer::Tail => self.multicast.on_tail_due(&mut cx!(self, now)),
+                // What may be published is asked for by `poll_transmit`.
+                Timer::Pace => (),
+            }
+        }
+    }
+
+    /// Publishes a message: it waits for its turn at the pace that was set, then leaves. The member
+    /// itself does not hear it.
+    ///
+    /// # Errors
+    /// The message is too large, the queue is full, or the member has left; nothing changed.
+    pub fn publish(
+        &mut self,
+        _now: Now,
+        topic: TopicId,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        self.stats.inputs += 1;
+        let (limit, got) = (MESSAGE_BYTES_MAX, payload.len());
+        if self.has_left {
+            return Err(PublishError::Left);
+        }
+        if got > limit {
+            return Err(PublishError::TooLarge { limit, got });
+        }
+        let limit = self.config.multicast.send_queue_bytes;
+        let waiting = self.multicast.waiting();
+        if waiting > 0 && waiting + got > limit {
+            return Err(PublishError::Full { limit });
+        }
+        self.stats.messages_published += 1;
+        self.multicast.publish(topic, payload);
+        Ok(())
+    }
+
+    /// Delivers a topic's messages to the application from now on, or from what is still buffered.
+    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
+        self.stats.inputs += 1;
+        self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
+    }
+
+    /// Says good-bye. What was published before still leaves, and repairs are still answered, for as
+    /// long as the host goes on driving.
+    pub fn leave(&mut self, _now: Now) {
+        self.stats.inputs += 1;
+        if self.has_left {
+            return;
+        }
+        self.has_left = true;
+        self.renew_record();
+        for _ in 0..GOODBYES.min(self.members.count().saturating_sub(1)) {
+            if let Some(to) = self.members.choose_partner() {
+                self.outbox.control(Control::Digest { to });
+            }
+        }
+    }
+
+    /// Takes over a list of members that needs no checking: a simulator's, or one's own from before.
+    pub fn adopt(&mut self, members: &Arc<MemberList>) {
+        self.members.adopt(members);
+    }
+
+    // --- outputs
+
+    /// What the application should hear next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When the node next wants [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    // --- getters
+
+    /// The name on the wire of a topic's text.
+    pub fn topic(&mut self, name: &str) -> TopicId {
+        TopicId::from_hash(self.crypto.hash(Domain::Topic, name.as_bytes()))
+    }
+
+    /// This member's name.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.own.id()
+    }
+
+    /// This member's life.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.own.incarnation
+    }
+
+    /// Everything counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        self.multicast.fill_gauges(&mut stats);
+        stats
+    }
+
+    /// Everybody known to be there, this member included.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.members.iter()
+    }
+
+    /// How many that are.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.members.count()
+    }
+
+    /// Bytes that were published and are not on their way yet.
+    #[must_use]
+    pub fn send_queue_bytes(&self) -> usize {
+        self.multicast.waiting()
+    }
+
+    /// This member's signed record.
+    #[must_use]
+    pub fn own_record(&self) -> Arc<MemberRecord> {
+        Arc::clone(&self.own)
+    }
+
+    /// Checks what must always hold. For tests and simulators.
+    pub fn check_invariants(&self) {
+        self.multicast.check_invariants();
+        assert!(self.members.count() <= self.config.members.members_max);
+    }
+
+    // --- frames
+
+    /// Takes in an opened datagram's frames; packets are left in `candidates`, to be hashed together.
+    fn on_frames<'a>(
+        &mut self,
+        opened: &Opened,
+        frames: &'a [u8],
+        candidates: &mut Vec<Candidate<'a>>,
+        now: Instant,
+    ) -> Result<(), Reject> {
+        let mut reader = Reader::new(frames);
+        let from = match opened.sealer {
+            Sealer::Known(from) => from,
+            Sealer::Claimed(boot) => {
+                // A long datagram of a boot not met yet starts with its record.
+                let first = Frame::next(&mut reader).ok_or(Reject::UnknownBoot)??;
+                let Frame::Record(record) = first else { return Err(Reject::UnknownBoot) };
+                self.on_introduction(record, boot, opened)?;
+                boot.sender
+            }
+        };
+        while let Some(frame) = Frame::next(&mut reader) {
+            self.on_frame(frame?, from, candidates, now)?;
+        }
+        Ok(())
+    }
+
+    fn on_frame<'a>(
+        &mut self,
+        frame: Frame<'a>,
+        from: MemberId,
+        candidates: &mut Vec<Candidate<'a>>,
+        now: Instant,
+    ) -> Result<(), Reject> {
+        // Answers go to the address that the member signed, not to where a datagram came from.
+        let address = self.members.address_of(from);
+        match (frame, address) {
+            (Frame::Spread(packet), _) => {
+                candidates.push(Candidate { packet, via: Via::Spread, from });
+            }
+            (Frame::Repair(packet), _) => {
+                candidates.push(Candidate { packet, via: Via::Repair, from });
+            }
+            (Frame::Record(record), _) => {
+                self.on_record(record, from)?;
+            }
+            (Frame::Unknown, _) => self.stats.frames_skipped += 1,
+            (_, None) => return Err(Reject::UnknownSender),
+            (Frame::Digest(digest), Some(address)) => {
+                self.on_digest((from, address), &digest, now);
+            }
+            (Frame::Tail(digest), Some(address)) => {
+                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now));
+            }
+            (Frame::Solicit(solicit), Some(address)) => {
+                self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now));
+            }
+            (Frame::WhoIs { boots, members }, Some(to)) => self.on_who_is(to, &boots, &members),
+            (Frame::Join, Some(address)) => self.members.on_join(address),
+        }
+        Ok(())
+    }
+
+    /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
+    /// proof, and at last what became deliverable.
+    fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Instant) {
+        let mut wanted = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            match self.multicast.wants(candidate, &mut cx!(self, now)) {
+                Ok(true) => wanted.push(candidate),
+                Ok(false) => (),
+                Err(reject) => self.refuse_packet(candidate, reject),
+            }
+        }
+        let leaves: Vec<&[u8]> = wanted.iter().map(|candidate| candidate.packet.leaf).collect();
+        let mut hashes = Vec::with_capacity(leaves.len());
+        self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
+        let mut touched = BTreeSet::new();
+        for (candidate, leaf) in wanted.into_iter().zip(hashes) {
+            match self.multicast.on_packet(candidate, leaf, &mut cx!(self, now)) {
+                Ok(()) => {
+                    touched.insert(candidate.packet.header.stream);
+                }
+                Err(reject) => self.refuse_packet(candidate, reject),
+            }
+        }
+        for stream in touched {
+            self.multicast.deliver(stream, &mut cx!(self, now));
+        }
+    }
+
+    fn refuse_packet(&mut self, candidate: &Candidate<'_>, reject: Reject) {
+        self.stats.reject(reject);
+        if reject == Reject::UnknownSender {
+            let StreamId { sender, .. } = candidate.packet.header.stream;
+            self.ask_who_is(candidate.from, Vec::new(), alloc::vec![sender]);
+        }
+    }
+
+    // --- membership
+
+    /// The record with which a boot not met yet introduces itself.
+    fn on_introduction(
+        &mut self,
+        record: UnverifiedRecord,
+        boot: Boot,
+        opened: &Opened,
+    ) -> Result<(), Reject> {
+        match self.on_record(record, boot.sender)? {
+            Some(introduced) if introduced == boot => {
+                self.link.admit(opened, boot, &mut *self.crypto);
+                Ok(())
+            }
+            _ => Err(Reject::UnknownBoot),
+        }
+    }
+
+    /// Takes in a record; returns its boot if it is the latest of its member.
+    fn on_record(
+        &mut self,
+        mut record: UnverifiedRecord,
+        from: MemberId,
+    ) -> Result<Option<Boot>, Reject> {
+        let id = record.name(&mut *self.crypto);
+        if id == self.own.id() {
+            return Ok(None);
+        }
+        let known = self.members.list().find(id).filter(|known| record.equals(known));
+        if let Some(known) = known {
+            return Ok(Some(known.boot()));
+        }
+        self.stats.signatures_checked += 1;
+        let Some(record) = record.verify(&mut *self.crypto) else {
+            return Err(Reject::Forged);
+        };
+        let (record, round) = (Arc::new(record), self.multicast.round());
+        let boot = record.boot();
+        let name = boot.name(self.link.epoch(), &mut *self.crypto);
+        let direct = from == id;
+        match self.members.on_record(&record, name, direct, round, &mut self.events) {
+            Learned::New => {
+                self.link.forget(id, &mut *self.crypto);
+                if record.has_left() {
+                    self.multicast.on_member_down(id);
+                }
+                Ok(Some(boot))
+            }
+            Learned::Known => Ok(Some(boot)),
+            Learned::Stale if direct => Err(Reject::StaleIncarnation),
+            Learned::Stale | Learned::Full => Ok(None),
+        }
+    }
+
+    fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
+        let round = self.multicast.round();
+        if let Some(place) = self.members.list().place(from.0) {
+            self.members.on_heartbeat(place, digest.round, round);
+        }
+        let mut unknown = Vec::new();
+        for (boot, heartbeat) in &digest.heartbeats {
+            match self.members.list().place_of_boot(*boot) {
+                Some(place) => self.members.on_heartbeat(place, *heartbeat, round),
+                None => unknown.push(*boot),
+            }
+        }
+        if !unknown.is_empty() {
+            self.ask_who_is(from.0, unknown, Vec::new());
+        }
+        self.multicast.on_digest(from, digest, &mut cx!(self, now));
+    }
+
+    fn ask_who_is(&mut self, whom: MemberId, boots: Vec<BootName>, members: Vec<MemberId>) {
+        let Some(to) = self.members.address_of(whom) else { return };
+        if self.who_is_left > 0 {
+            self.who_is_left -= 1;
+            self.outbox.control(Control::WhoIs { to, boots, members });
+        }
+    }
+
+    fn on_who_is(&mut self, to: SocketAddr, boots: &[BootName], members: &[MemberId]) {
+        let list = self.members.list();
+        let named = boots.iter().filter_map(|boot| list.at(list.place_of_boot(*boot)?));
+        let found = members.iter().filter_map(|id| list.find(*id));
+        let records: Vec<_> = named.chain(found).take(WHO_IS_MAX).cloned().collect();
+        for records in records.chunks(crate::members::WELCOME_RECORDS) {
+            self.outbox.control(Control::Records { to, records: records.to_vec() });
+        }
+    }
+
+    fn on_round(&mut self, now: Instant) {
+        let interval = self.config.multicast.round;
+        let passed = now.since(self.first_round).as_nanos() / interval.as_nanos().max(1);
+        // Rounds are counted by the clock: a member that slept skips some, and does not catch up.
+        let round = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
+        self.timers.set(Timer::Round, self.first_round + interval * round);
+        self.stats.rounds += 1;
+        self.who_is_left = WHO_IS_PER_ROUND;
+        if self.link.is_spent() {
+            self.link.renew(&mut *self.crypto);
+            self.renew_record();
+        }
+        self.multicast.on_round(round, &mut cx!(self, now));
+        let told = self.events.len();
+        self.members.on_round(round, interval, &mut self.events);
+        for event in self.events.iter().skip(told) {
+            if let Event::MemberDown { id, .. } = event {
+                self.link.forget(*id, &mut *self.crypto);
+                self.multicast.on_member_down(*id);
+            }
+        }
+        if let Some(to) = self.members.choose_join(round.into()) {
+            self.outbox.control(Control::Join { to });
+        }
+        for _ in 0..self.members.welcomes() {
+            if let Some((to, records)) = self.members.next_welcome() {
+                self.outbox.control(Control::Records { to, records });
+            }
+        }
+    }
+
+    /// Signs the own record anew, after something in it changed.
+    fn renew_record(&mut self) {
+        let Identity { incarnation, address, region, .. } = &self.identity;
+        let boot = self.link.boot();
+        let crypto = &mut *self.crypto;
+        let (region, left) = (region.clone(), self.has_left);
+        let own = MemberRecord::sign(&boot, *incarnation, *address, region, left, crypto);
+        self.stats.signatures_made += 1;
+        self.own = Arc::new(own);
+        let name = boot.name(self.link.epoch(), &mut *self.crypto);
+        self.members.renew_own(&self.own, name);
+    }
+}
+
+/// When the first round begins: at a random phase, unless rounds are aligned to the clock.
+fn first_round(config: &Config, now: Instant, rng: &mut Prng) -> Instant {
+    let interval = config.multicast.round;
+    let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+    let phase = if config.multicast.rounds_aligned {
+        nanos - now.as_nanos() % nanos
+    } else {
+        rng.below(nanos)
+    };
+    now + core::time::Duration::from_nanos(phase)
+}

@@ -1,0 +1,227 @@
+//! The one place where intents become datagrams: packed, sealed and counted at the last moment.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::Node;
+use crate::config::Dissemination;
+use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
+use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
+use crate::id::StreamId;
+use crate::link::OVERHEAD_BYTES;
+use crate::members::{MemberRecord, RECORD_BYTES_MAX};
+use crate::multicast::{Cx, Digest};
+use crate::outbox::{Control, Run, Way};
+use crate::time::Now;
+
+/// Bytes of a control datagram at most, also where packets may be larger: gossip stays small.
+const CONTROL_BYTES_MAX: usize = 1200;
+/// Room that news of members leave for a digest's entries.
+const DIGEST_ROOM_MIN: usize = 320;
+/// Bytes that one offloaded send carries at most: what UDP's length field allows, headers aside.
+const RUN_BYTES_MAX: usize = 65_000;
+
+impl Node {
+    /// Appends the next run of datagrams to `buffer`, which must be empty: up to `segments_max` of
+    /// equal size for the same destinations, the last one perhaps shorter. `None`: nothing to send.
+    pub fn poll_transmit(
+        &mut self,
+        now: Now,
+        segments_max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        loop {
+            buffer.clear();
+            let made = if let Some(control) = self.outbox.pop_control() {
+                self.write_control(control, buffer)
+            } else if let Some(run) = self.outbox.pop_run() {
+                self.write_run(run, segments_max.max(1), buffer)
+            } else if self.multicast.make_burst(&mut cx!(self, now.monotonic)) {
+                None
+            } else {
+                return None;
+            };
+            if let Some(transmit) = made {
+                self.count_sent(&transmit, buffer.len());
+                return Some(transmit);
+            }
+        }
+    }
+
+    fn count_sent(&mut self, transmit: &Transmit, bytes: usize) {
+        let copies = match &transmit.to {
+            Destinations::Members(members) => members.len() as u64,
+            Destinations::Multicast => 1,
+        };
+        let datagrams = bytes.div_ceil(transmit.segment_bytes.max(1)) as u64;
+        self.stats.datagrams_sent += datagrams * copies;
+        self.stats.bytes_sent += bytes as u64 * copies;
+    }
+
+    // --- control
+
+    fn write_control(&mut self, control: Control, buffer: &mut Vec<u8>) -> Option<Transmit> {
+        let to = match &control {
+            Control::Digest { to } | Control::Tail { to, .. } => self.members.address_of(*to)?,
+            Control::Join { to }
+            | Control::Solicit { to, .. }
+            | Control::Records { to, .. }
+            | Control::WhoIs { to, .. } => *to,
+        };
+        // Whoever is told something for the first time must learn from whom; a solicitation goes to
+        // members that were heard from, and is small.
+        let long = !matches!(control, Control::Solicit { .. });
+        let begun = self.link.begin(long, buffer);
+        if long {
+            let own = Arc::clone(&self.own);
+            frame::put_record(|buffer| own.encode(buffer), buffer);
+        }
+        match control {
+            Control::Join { .. } => frame::put_join(buffer),
+            Control::Digest { .. } => self.write_digest(buffer),
+            Control::Tail { streams, .. } => self.write_tail(&streams, buffer),
+            Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
+            Control::Records { records, .. } => self.write_records(&records, buffer),
+            Control::WhoIs { boots, members, .. } => frame::put_who_is(&boots, &members, buffer),
+        }
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        Some(single(to, buffer.len()))
+    }
+
+    fn control_bytes_max(&self) -> usize {
+        self.config.link.datagram_bytes.min(CONTROL_BYTES_MAX) - crate::crypto::TAG_BYTES
+    }
+
+    fn write_digest(&mut self, buffer: &mut Vec<u8>) {
+        self.stats.digests_sent += 1;
+        let limit = self.control_bytes_max();
+        let record = RECORD_BYTES_MAX + FRAME_HEADER_BYTES;
+        if buffer.len() + record + DIGEST_ROOM_MIN <= limit {
+            for news in self.members.choose_news() {
+                if buffer.len() + record + DIGEST_ROOM_MIN <= limit {
+                    frame::put_record(|buffer| news.encode(buffer), buffer);
+                }
+            }
+        }
+        let heartbeats = self.members.choose_heartbeats();
+        let round = self.multicast.round();
+        let multicast = &self.multicast;
+        frame::put_digest(false, buffer, |buffer| {
+            Digest::encode_head(round, &heartbeats, buffer);
+            let room = limit.saturating_sub(buffer.len());
+            multicast.digest_entries(None, room).iter().for_each(|entry| entry.encode(buffer));
+        });
+    }
+
+    fn write_tail(&mut self, streams: &[StreamId], buffer: &mut Vec<u8>) {
+        self.stats.digests_sent += 1;
+        self.stats.tails_sent += 1;
+        let limit = self.control_bytes_max();
+        let (round, multicast) = (self.multicast.round(), &self.multicast);
+        frame::put_digest(true, buffer, |buffer| {
+            Digest::encode_head(round, &[], buffer);
+            let room = limit.saturating_sub(buffer.len());
+            let entries = multicast.digest_entries(Some(streams), room);
+            entries.iter().for_each(|entry| entry.encode(buffer));
+        });
+    }
+
+    fn write_records(&self, records: &[Arc<MemberRecord>], buffer: &mut Vec<u8>) {
+        let limit = self.control_bytes_max();
+        for record in records {
+            if buffer.len() + RECORD_BYTES_MAX + FRAME_HEADER_BYTES <= limit {
+                frame::put_record(|buffer| record.encode(buffer), buffer);
+            }
+        }
+    }
+
+    // --- packets
+
+    /// Writes as much of a run as fits one send; the rest goes back to the front of the queue.
+    fn write_run(
+        &mut self,
+        mut run: Run,
+        segments_max: usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let (to, kind) = self.resolve(&run)?;
+        let mut segment_bytes = 0;
+        let mut packets = 0;
+        while run.from < run.until && packets < segments_max {
+            let Some(packet) = self.multicast.packet(&run.stream, run.from) else {
+                // Released meanwhile: not sent.
+                run.from += 1;
+                continue;
+            };
+            let bytes = OVERHEAD_BYTES + FRAME_HEADER_BYTES + packet.len();
+            let fits =
+                packets == 0 || bytes <= segment_bytes && buffer.len() + bytes <= RUN_BYTES_MAX;
+            if !fits {
+                break;
+            }
+            let packet = packet.clone();
+            let begun = self.link.begin(false, buffer);
+            frame::put_packet(kind, &packet, buffer);
+            self.link.seal(&begun, buffer, &mut *self.crypto);
+            if packets == 0 {
+                segment_bytes = bytes;
+            }
+            packets += 1;
+            run.from += 1;
+            if bytes < segment_bytes {
+                break;
+            }
+        }
+        let own = run.stream.sender == self.own.id();
+        if run.from < run.until {
+            self.outbox.unpop_run(run);
+        }
+        if packets == 0 {
+            return None;
+        }
+        self.count_packets(kind, own, packets as u64, buffer.len() as u64, &to);
+        Some(Transmit { to, segment_bytes })
+    }
+
+    fn count_packets(
+        &mut self,
+        kind: PacketKind,
+        own: bool,
+        packets: u64,
+        bytes: u64,
+        to: &Destinations,
+    ) {
+        match (kind, to) {
+            (PacketKind::Repair, _) => {
+                self.stats.repairs_sent += packets;
+                self.stats.repair_bytes_sent += bytes;
+            }
+            (PacketKind::Spread, Destinations::Members(members)) if !own => {
+                self.stats.packets_forwarded += packets * members.len() as u64;
+            }
+            (PacketKind::Spread, _) => (),
+        }
+    }
+
+    /// Where a run goes just now. `None`: nowhere.
+    fn resolve(&self, run: &Run) -> Option<(Destinations, PacketKind)> {
+        let arity = usize::from(self.config.multicast.tree_arity);
+        match run.way {
+            Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
+            Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
+            Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
+            Way::Tree { regions_only } => {
+                debug_assert!(self.config.multicast.dissemination != Dissemination::Multicast);
+                let mut children = self.members.children(run.stream.sender, arity, regions_only);
+                children.truncate(DESTINATIONS_MAX);
+                let some = !children.is_empty();
+                some.then_some((Destinations::Members(children), PacketKind::Spread))
+            }
+        }
+    }
+}
+
+fn single(to: SocketAddr, bytes: usize) -> Transmit {
+    Transmit { to: Destinations::Members(alloc::vec![to]), segment_bytes: bytes }
+}

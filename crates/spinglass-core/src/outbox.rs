@@ -1,0 +1,113 @@
+//! What a node wants to send: intents, not bytes. They become datagrams at the last moment, so a
+//! digest is as fresh as the packet that carries it, and a repair whose packet is gone is not sent.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::id::{MemberId, StreamId};
+use crate::link::BootName;
+use crate::members::MemberRecord;
+use crate::multicast::Solicit;
+
+/// Control intents that may wait. When full, the oldest is dropped: gossip repeats itself.
+const CONTROL_MAX: usize = 4096;
+/// Runs of packets that may wait. When full, the oldest repair is dropped: it will be asked for
+/// again.
+const PACKETS_MAX: usize = 16_384;
+
+/// Something to tell one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Ask to be let in.
+    Join { to: SocketAddr },
+    /// A digest of everything active.
+    Digest { to: MemberId },
+    /// A digest of streams that went quiet.
+    Tail { to: MemberId, streams: Vec<StreamId> },
+    /// Ask for packets.
+    Solicit { to: SocketAddr, solicit: Solicit },
+    /// Records for a joiner, or for one who asked.
+    Records { to: SocketAddr, records: Vec<Arc<MemberRecord>> },
+    /// Ask for the records of boots and members.
+    WhoIs { to: SocketAddr, boots: Vec<BootName>, members: Vec<MemberId> },
+}
+
+/// Where a run of packets goes; resolved when it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the group, by IP multicast.
+    Multicast,
+    /// Down the sender's tree. `regions_only`: IP multicast serves the regions.
+    Tree { regions_only: bool },
+    /// To one member, as a repair.
+    Repair(SocketAddr),
+    /// To the region by IP multicast, as a repair.
+    RepairMulticast,
+}
+
+/// A run of packets to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) stream: StreamId,
+    pub(crate) way: Way,
+    pub(crate) from: u64,
+    pub(crate) until: u64,
+}
+
+/// The intents that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    control: VecDeque<Control>,
+    runs: VecDeque<Run>,
+}
+
+impl Outbox {
+    pub(crate) fn control(&mut self, control: Control) {
+        if self.control.len() >= CONTROL_MAX {
+            self.control.pop_front();
+        }
+        self.control.push_back(control);
+    }
+
+    /// Adds packets to send, joined to the last run if they continue it.
+    pub(crate) fn packets(&mut self, stream: StreamId, way: Way, from: u64, until: u64) {
+        if let Some(last) = self.runs.back_mut()
+            && (last.stream, last.way) == (stream, way)
+        {
+            if last.until == from {
+                last.until = until;
+                return;
+            }
+            // Repairs are asked for newest first.
+            if last.from == until {
+                last.from = from;
+                return;
+            }
+        }
+        if self.runs.len() >= PACKETS_MAX {
+            self.drop_one();
+        }
+        self.runs.push_back(Run { stream, way, from, until });
+    }
+
+    fn drop_one(&mut self) {
+        let repair = |run: &Run| matches!(run.way, Way::Repair(_) | Way::RepairMulticast);
+        let oldest = self.runs.iter().position(repair).unwrap_or(0);
+        self.runs.remove(oldest);
+    }
+
+    pub(crate) fn pop_control(&mut self) -> Option<Control> {
+        self.control.pop_front()
+    }
+
+    pub(crate) fn pop_run(&mut self) -> Option<Run> {
+        self.runs.pop_front()
+    }
+
+    /// Puts back what is left of a run.
+    pub(crate) fn unpop_run(&mut self, run: Run) {
+        self.runs.push_front(run);
+    }
+}

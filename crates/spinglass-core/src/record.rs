@@ -1,0 +1,142 @@
+//! Recording a run, so that it replays bit for bit: the calls made to a node and what cryptography
+//! answered it, never a key.
+//!
+//! A recording is a sequence of entries. Those of [`Driver`](crate::Driver) say which call was made
+//! with what, and what came out; those of the [`Crypto`](crate::crypto::Crypto) wrapper that the
+//! host installs follow the call during which they happened. Replay makes the same calls, feeds the
+//! recorded answers back, and compares every output: frames before they are sealed, destinations,
+//! events.
+//!
+//! Each entry is `length u32 | kind u8 | body`, little-endian. A recording is a file of one's own:
+//! it is parsed totally, as everything is, but it is not a way for strangers to reach a node.
+
+mod codec;
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use crate::config::Start;
+use crate::crypto::{Hash, PublicKey};
+use crate::event::{Datagram, Event, Transmit};
+use crate::id::TopicId;
+use crate::time::Now;
+
+/// Takes entries, in order.
+pub trait Recorder: Send {
+    /// Appends one entry.
+    fn record(&mut self, entry: &Entry<'_>);
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// How the node was made. What cryptography answered while it was made stands before it.
+    Beginnings(Box<Beginnings>),
+    /// Datagrams came in.
+    Datagrams {
+        /// When.
+        now: Now,
+        /// From where; the clear header; the length of the whole. The sealed rest is not kept:
+        /// what it opened to follows as [`Entry::Opened`].
+        datagrams: Vec<(SocketAddr, Cow<'a, [u8]>, usize)>,
+    },
+    /// Timers were run.
+    Timeout {
+        /// When.
+        now: Now,
+    },
+    /// A message was published.
+    Publish {
+        /// When.
+        now: Now,
+        /// On which topic.
+        topic: TopicId,
+        /// The message.
+        payload: Bytes,
+    },
+    /// A topic was subscribed to.
+    Subscribe {
+        /// When.
+        now: Now,
+        /// Which.
+        topic: TopicId,
+        /// From where on.
+        start: Start,
+    },
+    /// The member said good-bye.
+    Leave {
+        /// When.
+        now: Now,
+    },
+    /// The node was asked for datagrams, and answered.
+    Transmit {
+        /// When.
+        now: Now,
+        /// How many segments it was allowed.
+        segments_max: usize,
+        /// The answer.
+        transmit: Option<Transmit>,
+        /// Bytes of all its segments.
+        bytes: usize,
+    },
+    /// The node handed out an event.
+    Event {
+        /// It.
+        event: Event,
+    },
+    /// `Crypto::sign` answered.
+    Signed([u8; 64]),
+    /// `Crypto::verify` answered.
+    Verified(bool),
+    /// `Crypto::link_key` answered.
+    LinkKey(Option<u32>),
+    /// `Crypto::seal` was given these frames, told by their hash (`Domain::Leaf`) and length.
+    Sealed {
+        /// The frames' hash.
+        frames: Hash,
+        /// Their length.
+        bytes: usize,
+    },
+    /// `Crypto::open` answered; the frames it opened to, if it did.
+    Opened(Option<Cow<'a, [u8]>>),
+}
+
+/// Everything a node is made from, keys excepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginnings {
+    /// The settings.
+    pub config: crate::Config,
+    /// What the host knew of the member.
+    pub identity: crate::Identity,
+    /// Its public key.
+    pub public_key: PublicKey,
+    /// The seed of all its choices.
+    pub seed: u64,
+    /// The addresses it first joins by.
+    pub seeds: Vec<SocketAddr>,
+    /// When it was made.
+    pub now: Now,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry of a batch of datagrams.
+    #[must_use]
+    pub fn datagrams(now: Now, batch: &'a [Datagram<'_>]) -> Self {
+        let clear = |datagram: &'a Datagram<'_>| {
+            let header = datagram.bytes.len().min(crate::link::HEADER_BYTES_MAX);
+            let (header, _) = datagram.bytes.split_at(header);
+            (datagram.from, Cow::Borrowed(header), datagram.bytes.len())
+        };
+        Self::Datagrams { now, datagrams: batch.iter().map(clear).collect() }
+    }
+}
+
+impl core::fmt::Debug for dyn Recorder {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Recorder")
+    }
+}

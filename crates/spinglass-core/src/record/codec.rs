@@ -1,0 +1,493 @@
+//! A recording's entries as bytes: `length u32 | kind u8 | body`.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Beginnings, Entry};
+use crate::config::{
+    Config, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
+    REGION_BYTES_MAX, Reliability, Start,
+};
+use crate::crypto::{Epoch, Hash, PublicKey, Salt};
+use crate::event::{
+    DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Transmit,
+};
+use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use crate::link::HEADER_BYTES_MAX;
+use crate::node::Identity;
+use crate::time::{Instant, Now};
+use crate::wire::{Malformed, Put, Reader};
+
+/// Bytes of the longest entry: a message of the largest size, and what is told beside it.
+const ENTRY_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (1 << 20);
+
+impl<'a> Entry<'a> {
+    /// Appends the entry.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let start = buffer.len();
+        buffer.put_u32(0);
+        self.encode_body(buffer);
+        let length = u32::try_from(buffer.len() - start - 4).unwrap_or(u32::MAX);
+        for (byte, value) in buffer.iter_mut().skip(start).zip(length.to_le_bytes()) {
+            *byte = value;
+        }
+    }
+
+    fn encode_body(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Beginnings(beginnings) => {
+                buffer.put_u8(0);
+                put_beginnings(beginnings, buffer);
+            }
+            Self::Datagrams { now, datagrams } => {
+                buffer.put_u8(1);
+                put_now(*now, buffer);
+                for (from, header, bytes) in datagrams {
+                    buffer.put_address(*from);
+                    buffer.put_varint(*bytes as u64);
+                    buffer.put(header);
+                }
+            }
+            Self::Timeout { now } => {
+                buffer.put_u8(2);
+                put_now(*now, buffer);
+            }
+            Self::Publish { now, topic, payload } => {
+                buffer.put_u8(3);
+                put_now(*now, buffer);
+                buffer.put(&topic.0);
+                buffer.put(payload);
+            }
+            Self::Subscribe { now, topic, start } => {
+                buffer.put_u8(4);
+                put_now(*now, buffer);
+                buffer.put(&topic.0);
+                buffer.put_u8(u8::from(*start == Start::Buffered));
+            }
+            Self::Leave { now } => {
+                buffer.put_u8(5);
+                put_now(*now, buffer);
+            }
+            Self::Transmit { now, segments_max, transmit, bytes } => {
+                buffer.put_u8(6);
+                put_now(*now, buffer);
+                buffer.put_varint(*segments_max as u64);
+                buffer.put_varint(*bytes as u64);
+                put_transmit(transmit.as_ref(), buffer);
+            }
+            Self::Event { event } => {
+                buffer.put_u8(7);
+                put_event(event, buffer);
+            }
+            _ => self.encode_answer(buffer),
+        }
+    }
+
+    /// The entries of cryptography's answers.
+    fn encode_answer(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Signed(signature) => {
+                buffer.put_u8(8);
+                buffer.put(signature);
+            }
+            Self::Verified(good) => buffer.put(&[9, u8::from(*good)]),
+            Self::LinkKey(None) => buffer.put_u8(10),
+            Self::LinkKey(Some(key)) => {
+                buffer.put_u8(11);
+                buffer.put_u32(*key);
+            }
+            Self::Sealed { frames, bytes } => {
+                buffer.put_u8(12);
+                buffer.put(&frames.0);
+                buffer.put_varint(*bytes as u64);
+            }
+            Self::Opened(None) => buffer.put_u8(13),
+            Self::Opened(Some(frames)) => {
+                buffer.put_u8(14);
+                buffer.put(frames);
+            }
+            _ => (),
+        }
+    }
+
+    /// Reads the entry at the front of `bytes`; also returns how many bytes it took.
+    ///
+    /// # Errors
+    /// There is none, or it is cut off.
+    pub fn decode(bytes: &'a [u8]) -> Result<(Self, usize), Malformed> {
+        let mut reader = Reader::new(bytes);
+        let length = usize::try_from(reader.u32()?).map_err(|_| Malformed)?;
+        if length > ENTRY_BYTES_MAX {
+            return Err(Malformed);
+        }
+        let mut body = Reader::new(reader.bytes(length)?);
+        let entry = Self::decode_body(&mut body)?;
+        if body.is_empty() { Ok((entry, length + 4)) } else { Err(Malformed) }
+    }
+
+    fn decode_body(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match reader.u8()? {
+            0 => Self::Beginnings(Box::new(beginnings(reader)?)),
+            1 => Self::Datagrams { now: now(reader)?, datagrams: datagrams(reader)? },
+            2 => Self::Timeout { now: now(reader)? },
+            3 => Self::Publish {
+                now: now(reader)?,
+                topic: TopicId(reader.array()?),
+                payload: rest(reader)?,
+            },
+            4 => Self::Subscribe {
+                now: now(reader)?,
+                topic: TopicId(reader.array()?),
+                start: if flag(reader)? { Start::Buffered } else { Start::Live },
+            },
+            5 => Self::Leave { now: now(reader)? },
+            6 => {
+                let now = now(reader)?;
+                let (segments_max, bytes) = (size(reader)?, size(reader)?);
+                Self::Transmit { now, segments_max, transmit: transmit(reader)?, bytes }
+            }
+            7 => Self::Event { event: event(reader)? },
+            8 => Self::Signed(reader.array()?),
+            9 => Self::Verified(flag(reader)?),
+            10 => Self::LinkKey(None),
+            11 => Self::LinkKey(Some(reader.u32()?)),
+            12 => Self::Sealed { frames: Hash(reader.array()?), bytes: size(reader)? },
+            13 => Self::Opened(None),
+            14 => Self::Opened(Some(Cow::Borrowed(reader.bytes(reader.rest().len())?))),
+            _ => return Err(Malformed),
+        })
+    }
+}
+
+fn put_now(now: Now, buffer: &mut Vec<u8>) {
+    buffer.put_u64(now.monotonic.as_nanos());
+    buffer.put_u64(now.wall_ms);
+}
+
+fn now(reader: &mut Reader<'_>) -> Result<Now, Malformed> {
+    let monotonic = Instant::from_nanos(reader.u64()?);
+    Ok(Now { monotonic, wall_ms: reader.u64()? })
+}
+
+fn size(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
+    usize::try_from(reader.varint()?).map_err(|_| Malformed)
+}
+
+fn flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
+    Ok(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?))
+}
+
+type Clear<'a> = Vec<(SocketAddr, Cow<'a, [u8]>, usize)>;
+
+fn datagrams<'a>(reader: &mut Reader<'a>) -> Result<Clear<'a>, Malformed> {
+    let mut datagrams = Vec::new();
+    while !reader.is_empty() {
+        let (from, bytes) = (reader.address()?, size(reader)?);
+        let header = reader.bytes(bytes.min(HEADER_BYTES_MAX))?;
+        datagrams.push((from, Cow::Borrowed(header), bytes));
+    }
+    Ok(datagrams)
+}
+
+fn put_transmit(transmit: Option<&Transmit>, buffer: &mut Vec<u8>) {
+    match transmit {
+        None => buffer.put_u8(0),
+        Some(Transmit { to: Destinations::Multicast, segment_bytes }) => {
+            buffer.put_u8(1);
+            buffer.put_varint(*segment_bytes as u64);
+        }
+        Some(Transmit { to: Destinations::Members(members), segment_bytes }) => {
+            buffer.put_u8(2);
+            buffer.put_varint(*segment_bytes as u64);
+            buffer.put_varint(members.len() as u64);
+            members.iter().for_each(|member| buffer.put_address(*member));
+        }
+    }
+}
+
+fn transmit(reader: &mut Reader<'_>) -> Result<Option<Transmit>, Malformed> {
+    let kind = reader.u8()?;
+    if kind == 0 {
+        return Ok(None);
+    }
+    let segment_bytes = size(reader)?;
+    let to = match kind {
+        1 => Destinations::Multicast,
+        2 => {
+            let count = size(reader)?;
+            if count > DESTINATIONS_MAX {
+                return Err(Malformed);
+            }
+            let members: Result<_, _> = (0..count).map(|_| reader.address()).collect();
+            Destinations::Members(members?)
+        }
+        _ => return Err(Malformed),
+    };
+    Ok(Some(Transmit { to, segment_bytes }))
+}
+
+fn put_stream(stream: &StreamId, buffer: &mut Vec<u8>) {
+    buffer.put(&stream.topic.0);
+    buffer.put(&stream.sender.0);
+    buffer.put_u64(stream.incarnation.0);
+}
+
+fn stream(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
+    let (topic, sender) = (TopicId(reader.array()?), MemberId(reader.array()?));
+    Ok(StreamId { topic, sender, incarnation: Incarnation(reader.u64()?) })
+}
+
+fn put_event(event: &Event, buffer: &mut Vec<u8>) {
+    match event {
+        Event::Message(Message { stream, first, last, payload }) => {
+            buffer.put_u8(0);
+            put_stream(stream, buffer);
+            buffer.put_u64(first.0);
+            buffer.put_u64(last.0);
+            buffer.put(payload);
+        }
+        Event::Gap(Gap { stream, from, packets }) => {
+            buffer.put_u8(1);
+            put_stream(stream, buffer);
+            buffer.put_u64(from.0);
+            buffer.put_u64(*packets);
+        }
+        Event::MemberUp(Member { id, incarnation, address, region }) => {
+            buffer.put_u8(2);
+            buffer.put(&id.0);
+            buffer.put_u64(incarnation.0);
+            buffer.put_address(*address);
+            buffer.put_text(region);
+        }
+        Event::MemberDown { id, incarnation, reason } => {
+            buffer.put_u8(match reason {
+                DownReason::Left => 3,
+                DownReason::Silent => 4,
+                DownReason::Restarted => 5,
+            });
+            buffer.put(&id.0);
+            buffer.put_u64(incarnation.0);
+        }
+    }
+}
+
+fn event(reader: &mut Reader<'_>) -> Result<Event, Malformed> {
+    let kind = reader.u8()?;
+    Ok(match kind {
+        0 => {
+            let stream = stream(reader)?;
+            let (first, last) = (Sequence(reader.u64()?), Sequence(reader.u64()?));
+            Event::Message(Message { stream, first, last, payload: rest(reader)? })
+        }
+        1 => {
+            let (stream, from) = (stream(reader)?, Sequence(reader.u64()?));
+            Event::Gap(Gap { stream, from, packets: reader.u64()? })
+        }
+        2 => Event::MemberUp(Member {
+            id: MemberId(reader.array()?),
+            incarnation: Incarnation(reader.u64()?),
+            address: reader.address()?,
+            region: String::from(reader.text(REGION_BYTES_MAX)?),
+        }),
+        3..=5 => {
+            let (id, incarnation) = (MemberId(reader.array()?), Incarnation(reader.u64()?));
+            let reason = match kind {
+                3 => DownReason::Left,
+                4 => DownReason::Silent,
+                _ => DownReason::Restarted,
+            };
+            Event::MemberDown { id, incarnation, reason }
+        }
+        _ => return Err(Malformed),
+    })
+}
+
+fn put_beginnings(beginnings: &Beginnings, buffer: &mut Vec<u8>) {
+    let Beginnings { config, identity, public_key, seed, seeds, now } = beginnings;
+    numbers(config).iter().for_each(|number| buffer.put_u64(*number));
+    buffer.put_u64(identity.incarnation.0);
+    buffer.put(&identity.salt.0);
+    buffer.put_address(identity.address);
+    buffer.put_text(&identity.region);
+    buffer.put(&public_key.0);
+    buffer.put_u64(*seed);
+    put_now(*now, buffer);
+    seeds.iter().for_each(|seed| buffer.put_address(*seed));
+}
+
+fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
+    let mut numbers = [0; NUMBERS];
+    for number in &mut numbers {
+        *number = reader.u64()?;
+    }
+    let config = config(&numbers)?;
+    let identity = Identity {
+        incarnation: Incarnation(reader.u64()?),
+        salt: Salt(reader.array()?),
+        address: reader.address()?,
+        region: String::from(reader.text(REGION_BYTES_MAX)?),
+    };
+    let public_key = PublicKey(reader.array()?);
+    let (seed, now) = (reader.u64()?, now(reader)?);
+    let mut seeds = Vec::new();
+    while !reader.is_empty() {
+        seeds.push(reader.address()?);
+    }
+    Ok(Beginnings { config, identity, public_key, seed, seeds, now })
+}
+
+/// Settings in a configuration.
+const NUMBERS: usize = 26;
+
+/// A configuration as numbers, in a fixed order; durations in nanoseconds.
+fn numbers(config: &Config) -> [u64; NUMBERS] {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let Config { link, members, multicast } = config;
+    let dissemination = match multicast.dissemination {
+        Dissemination::Trees => 0,
+        Dissemination::Multicast => 1,
+        Dissemination::Both => 2,
+    };
+    [
+        link.datagram_bytes as u64,
+        link.epoch.0.into(),
+        nanos(members.silent_after),
+        members.members_max as u64,
+        nanos(multicast.round),
+        multicast.rounds_aligned.into(),
+        multicast.digest_fanout.into(),
+        multicast.reliability.nines.into(),
+        multicast.give_up_rounds_min.into(),
+        multicast.give_up_rounds_max.into(),
+        multicast.idle_rounds.into(),
+        multicast.long_term_bufferers.into(),
+        multicast.buffer_bytes_max as u64,
+        multicast.repair_bytes_per_round as u64,
+        multicast.solicit_bytes_per_round as u64,
+        multicast.solicit_on_arrival.into(),
+        multicast.push_old.into(),
+        nanos(multicast.gap_wait),
+        nanos(multicast.solicit_retry),
+        nanos(multicast.tail_wait),
+        dissemination,
+        multicast.tree_arity.into(),
+        multicast.send_rate,
+        multicast.send_burst_bytes as u64,
+        multicast.send_queue_bytes as u64,
+        multicast.streams_max as u64,
+    ]
+}
+
+fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
+    let mut numbers = numbers.iter().copied();
+    let mut number = || numbers.next().ok_or(Malformed);
+    fn as_<T: TryFrom<u64>>(number: u64) -> Result<T, Malformed> {
+        T::try_from(number).map_err(|_| Malformed)
+    }
+    let link = LinkConfig { datagram_bytes: as_(number()?)?, epoch: Epoch(as_(number()?)?) };
+    let members = MembersConfig {
+        silent_after: Duration::from_nanos(number()?),
+        members_max: as_(number()?)?,
+    };
+    let multicast = MulticastConfig {
+        round: Duration::from_nanos(number()?),
+        rounds_aligned: number()? != 0,
+        digest_fanout: as_(number()?)?,
+        reliability: Reliability { nines: as_(number()?)? },
+        give_up_rounds_min: as_(number()?)?,
+        give_up_rounds_max: as_(number()?)?,
+        idle_rounds: as_(number()?)?,
+        long_term_bufferers: as_(number()?)?,
+        buffer_bytes_max: as_(number()?)?,
+        repair_bytes_per_round: as_(number()?)?,
+        solicit_bytes_per_round: as_(number()?)?,
+        solicit_on_arrival: number()? != 0,
+        push_old: number()? != 0,
+        gap_wait: Duration::from_nanos(number()?),
+        solicit_retry: Duration::from_nanos(number()?),
+        tail_wait: Duration::from_nanos(number()?),
+        dissemination: match number()? {
+            0 => Dissemination::Trees,
+            1 => Dissemination::Multicast,
+            2 => Dissemination::Both,
+            _ => return Err(Malformed),
+        },
+        tree_arity: as_(number()?)?,
+        send_rate: number()?,
+        send_burst_bytes: as_(number()?)?,
+        send_queue_bytes: as_(number()?)?,
+        streams_max: as_(number()?)?,
+    };
+    Ok(Config { link, members, multicast })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_comes_back() {
+        let mut changed = Config::wan();
+        changed.multicast.dissemination = Dissemination::Both;
+        changed.multicast.rounds_aligned = true;
+        changed.link.datagram_bytes = 9000;
+        assert_eq!(config(&numbers(&changed)), Ok(changed));
+    }
+
+    #[test]
+    fn entries_come_back() {
+        let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
+        let address: SocketAddr = "127.0.0.1:7710".parse().unwrap();
+        let stream = StreamId { incarnation: Incarnation(9), ..StreamId::default() };
+        let message = Message {
+            stream,
+            first: Sequence(1),
+            last: Sequence(2),
+            payload: Bytes::from_static(b"hello"),
+        };
+        let to = Destinations::Members(alloc::vec![address; 3]);
+        let entries = [
+            Entry::Datagrams {
+                now,
+                datagrams: alloc::vec![(address, Cow::Borrowed(&[7; HEADER_BYTES_MAX][..]), 900)],
+            },
+            Entry::Timeout { now },
+            Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
+            Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
+            Entry::Transmit {
+                now,
+                segments_max: 64,
+                transmit: Some(Transmit { to, segment_bytes: 1200 }),
+                bytes: 2400,
+            },
+            Entry::Event { event: Event::Message(message) },
+            Entry::Event { event: Event::Gap(Gap { stream, from: Sequence(3), packets: 4 }) },
+            Entry::Signed([3; 64]),
+            Entry::Verified(true),
+            Entry::LinkKey(Some(3)),
+            Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },
+            Entry::Opened(Some(Cow::Borrowed(b"frames"))),
+            Entry::Opened(None),
+        ];
+        let mut bytes = Vec::new();
+        for entry in &entries {
+            bytes.clear();
+            entry.encode(&mut bytes);
+            assert_eq!(Entry::decode(&bytes), Ok((entry.clone(), bytes.len())));
+        }
+    }
+}

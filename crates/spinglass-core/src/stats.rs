@@ -1,0 +1,97 @@
+//! Counters: everything a node did or refused, since its start. They only grow.
+
+use crate::event::Reject;
+
+/// A node's counters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Inputs handled: datagrams, timeouts and verbs.
+    pub inputs: u64,
+    /// Datagrams taken in, refused ones included.
+    pub datagrams_received: u64,
+    /// Bytes of those datagrams.
+    pub bytes_received: u64,
+    /// Datagrams handed out, counted once per destination (IP multicast is one).
+    pub datagrams_sent: u64,
+    /// Bytes handed out, counted once per destination.
+    pub bytes_sent: u64,
+    /// What was refused, by [`Reject`] in its order.
+    pub rejected: [u64; Reject::COUNT],
+    /// Frames of unknown types, skipped.
+    pub frames_skipped: u64,
+    /// Rounds begun.
+    pub rounds: u64,
+    /// Digests sent, tail announcements included.
+    pub digests_sent: u64,
+    /// Digests received.
+    pub digests_received: u64,
+    /// Tail announcements sent (digests of a stream that went quiet).
+    pub tails_sent: u64,
+    /// Solicitation frames sent.
+    pub solicits_sent: u64,
+    /// Packets asked for in them.
+    pub packets_solicited: u64,
+    /// Solicitation frames received.
+    pub solicits_received: u64,
+    /// Solicitations refused because their round was over.
+    pub solicits_late: u64,
+    /// Solicited packets refused because they were served to the same member in the same round.
+    pub solicits_repeated: u64,
+    /// Packets not served because the round's repair budget was spent.
+    pub repairs_over_budget: u64,
+    /// Packets sent as repairs.
+    pub repairs_sent: u64,
+    /// Bytes of those repairs.
+    pub repair_bytes_sent: u64,
+    /// Repairs sent once to the whole region, by IP multicast.
+    pub repairs_multicast: u64,
+    /// Repairs received that filled a hole.
+    pub repairs_received: u64,
+    /// Packets received that were held or given up already, by repair.
+    pub repairs_surplus: u64,
+    /// Packets received that were held or given up already, by dissemination.
+    pub spread_surplus: u64,
+    /// New packets accepted, own ones not included.
+    pub packets_received: u64,
+    /// New packets made from published messages.
+    pub packets_published: u64,
+    /// Packets passed on along a tree, counted once per child.
+    pub packets_forwarded: u64,
+    /// Messages taken from the application.
+    pub messages_published: u64,
+    /// Messages delivered to the application.
+    pub messages_delivered: u64,
+    /// Bytes of those messages.
+    pub bytes_delivered: u64,
+    /// Packets given up, each inside some gap.
+    pub packets_lost: u64,
+    /// Gaps told to the application.
+    pub gaps: u64,
+    /// Signatures made.
+    pub signatures_made: u64,
+    /// Signatures checked.
+    pub signatures_checked: u64,
+    /// Bytes of packets buffered for repair, as it stands (this one may fall).
+    pub buffered_bytes: u64,
+    /// Packets buffered for repair, as it stands (this one may fall).
+    pub buffered_packets: u64,
+    /// The share of packets that did not arrive by dissemination, in parts per million, smoothed.
+    pub loss_ppm: u32,
+    /// Rounds after which a missing packet is given up, as they follow from the target just now.
+    pub give_up_rounds: u32,
+}
+
+impl Stats {
+    /// Counts one refusal.
+    pub(crate) fn reject(&mut self, reject: Reject) {
+        if let Some(count) = self.rejected.get_mut(reject as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How often `reject` happened.
+    #[must_use]
+    pub fn rejected(&self, reject: Reject) -> u64 {
+        self.rejected.get(reject as usize).copied().unwrap_or(0)
+    }
+}

@@ -1,0 +1,62 @@
+//! A node's timers: a fixed table, each entry with its reason, and one deadline to sleep on.
+
+use crate::time::Instant;
+
+/// What may be due. When several are, they run in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timer {
+    /// The next gossip round.
+    Round,
+    /// The next look at what is missing.
+    Solicit,
+    /// The next look at streams that may have gone quiet.
+    Tail,
+    /// More may be published.
+    Pace,
+}
+
+impl Timer {
+    pub(crate) const ALL: [Self; 4] = [Self::Round, Self::Solicit, Self::Tail, Self::Pace];
+}
+
+/// When each timer is due, if it is set.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: [Option<Instant>; Timer::ALL.len()],
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
+        *self.slot(timer) = Some(at);
+    }
+
+    /// Sets a timer unless it is due earlier already.
+    pub(crate) fn set_earlier(&mut self, timer: Timer, at: Instant) {
+        let slot = self.slot(timer);
+        *slot = Some(slot.map_or(at, |due| due.min(at)));
+    }
+
+    /// Whether a timer is due; if so, it is stopped.
+    pub(crate) fn take_due(&mut self, timer: Timer, now: Instant) -> bool {
+        let slot = self.slot(timer);
+        let due = slot.is_some_and(|at| at <= now);
+        if due {
+            *slot = None;
+        }
+        due
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.due.iter().copied().flatten().min()
+    }
+
+    fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
+        let [round, solicit, tail, pace] = &mut self.due;
+        match timer {
+            Timer::Round => round,
+            Timer::Solicit => solicit,
+            Timer::Tail => tail,
+            Timer::Pace => pace,
+        }
+    }
+}

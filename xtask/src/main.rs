@@ -1,0 +1,2 @@
+//! Wiring tests and chores.
+fn main() {}
