@@ -1,0 +1,66 @@
+//! What each primitive costs: `cargo bench -p spinglass-crypto`.
+
+use divan::Bencher;
+use spinglass_core::MemberId;
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Salt};
+use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
+
+fn main() {
+    divan::main();
+}
+
+fn crypto() -> RealCrypto {
+    RealCrypto::new(SigningKey::from_seed([1; 32]), GroupKeys::development())
+}
+
+#[divan::bench]
+fn hash_64_packets_side_by_side(bencher: Bencher<'_, '_>) {
+    let packets = vec![vec![7; 1000]; 64];
+    let leaves: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
+    let mut hashes = Vec::with_capacity(64);
+    bencher.bench_local(|| {
+        hashes.clear();
+        spinglass_crypto::hash_many(Domain::Leaf, &leaves, &mut hashes);
+    });
+}
+
+#[divan::bench]
+fn hash_64_packets_one_by_one(bencher: Bencher<'_, '_>) {
+    let packets = vec![vec![7; 1000]; 64];
+    bencher.bench_local(|| {
+        packets.iter().map(|packet| spinglass_crypto::hash(Domain::Leaf, packet)).last()
+    });
+}
+
+#[divan::bench]
+fn hash_60_kb(bencher: Bencher<'_, '_>) {
+    let packet = vec![7; 60_000];
+    bencher.bench_local(|| spinglass_crypto::hash(Domain::Leaf, &packet));
+}
+
+#[divan::bench]
+fn hash_a_node(bencher: Bencher<'_, '_>) {
+    bencher.bench_local(|| spinglass_crypto::hash(Domain::Node, &[3; 32]));
+}
+
+#[divan::bench]
+fn sign(bencher: Bencher<'_, '_>) {
+    let mut crypto = crypto();
+    bencher.bench_local(|| crypto.sign(&[5; 35]));
+}
+
+#[divan::bench]
+fn verify(bencher: Bencher<'_, '_>) {
+    let mut crypto = crypto();
+    let (key, signature) = (crypto.public_key(), crypto.sign(&[5; 35]));
+    bencher.bench_local(|| crypto.verify(&key, &[5; 35], &signature));
+}
+
+#[divan::bench(args = [1200, 7168, 60_000])]
+fn seal(bencher: Bencher<'_, '_>, bytes: usize) {
+    let mut crypto = crypto();
+    let key = crypto.link_key(Epoch(0), &MemberId([1; 16]), &Salt([2; 16]), 0);
+    let key = key.expect("epoch 0 has a key");
+    let mut frames = vec![9; bytes];
+    bencher.bench_local(|| crypto.seal(key, 1, &[0; 16], &mut frames));
+}

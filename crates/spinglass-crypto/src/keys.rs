@@ -1,0 +1,307 @@
+//! Key files: one's own identity, and the group's link keys.
+//!
+//! Both are text, a line each, mode 0600. Loading refuses a file that others can read, and says what
+//! to do about it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use spinglass_core::MemberId;
+use spinglass_core::crypto::{Domain, Epoch, PublicKey};
+use zeroize::Zeroizing;
+
+use crate::hash;
+
+/// What a group key file's lines start with.
+const GROUP_TAG: &str = "spinglass-group-key v1";
+/// What an identity file's line starts with.
+const IDENTITY_TAG: &str = "spinglass-identity-key v1";
+/// Permission bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// Why a key file can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// It can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error(
+        "{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`, and if anybody else had access, make a new key"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It exists already.
+    #[error("{0} exists: choose another name, or overwrite it with --force")]
+    Exists(PathBuf),
+    /// A line is not a key.
+    #[error("{path}, line {line}: {what}; `spinglass keygen` makes a good one")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// It has no key at all.
+    #[error("{0} holds no key: make one with `spinglass keygen`")]
+    Empty(PathBuf),
+}
+
+/// A member's private key.
+pub struct SigningKey {
+    seed: Zeroizing<[u8; 32]>,
+    pair: Ed25519KeyPair,
+}
+
+impl SigningKey {
+    /// A new key from the operating system's randomness.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give: nothing safe can be done without.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::from_seed(random())
+    }
+
+    /// The key that belongs to a seed.
+    ///
+    /// # Panics
+    /// Never: every 32 bytes are a seed.
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("every seed makes a key");
+        Self { seed: Zeroizing::new(seed), pair }
+    }
+
+    /// Reads an identity file.
+    ///
+    /// # Errors
+    /// It can't be read, others can read it, or it is not one.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let text = read_private(path)?;
+        let line = |what| KeyError::Line { path: path.into(), line: 1, what };
+        let first = text.lines().next().ok_or_else(|| KeyError::Empty(path.into()))?;
+        let hex = first.strip_prefix(IDENTITY_TAG).ok_or_else(|| line("not an identity key"))?;
+        let seed = parse_hex(hex.trim()).ok_or_else(|| line("the key is not 64 hex digits"))?;
+        Ok(Self::from_seed(seed))
+    }
+
+    /// Writes an identity file that only its owner can read.
+    ///
+    /// # Errors
+    /// It can't be written, or exists and `overwrite` is false.
+    pub fn store(&self, path: &Path, overwrite: bool) -> Result<(), KeyError> {
+        let text = Zeroizing::new(format!("{IDENTITY_TAG} {}\n", hex(&*self.seed)));
+        write_private(path, &text, overwrite)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        let mut key = [0; 32];
+        key.iter_mut().zip(self.pair.public_key().as_ref()).for_each(|(to, from)| *to = *from);
+        PublicKey(key)
+    }
+
+    /// The member's name that the key gives.
+    #[must_use]
+    pub fn member_id(&self) -> MemberId {
+        MemberId::from_hash(hash(Domain::Member, &self.public_key().0))
+    }
+
+    pub(crate) const fn pair(&self) -> &Ed25519KeyPair {
+        &self.pair
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SigningKey({})", self.member_id())
+    }
+}
+
+/// The link keys of a group, by epoch.
+#[derive(Clone)]
+pub struct GroupKeys {
+    keys: BTreeMap<Epoch, Zeroizing<[u8; 32]>>,
+}
+
+impl GroupKeys {
+    /// A new key for epoch 0, from the operating system's randomness.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self::from_key(random())
+    }
+
+    /// This key for epoch 0.
+    #[must_use]
+    pub fn from_key(key: [u8; 32]) -> Self {
+        Self { keys: BTreeMap::from([(Epoch(0), Zeroizing::new(key))]) }
+    }
+
+    /// A key that everybody knows: it keeps groups apart and nothing secret. For loopback alone.
+    #[must_use]
+    pub fn development() -> Self {
+        Self::from_key(blake3::derive_key("spinglass 2026-11 development group key", &[]))
+    }
+
+    /// Reads a group key file: a line `spinglass-group-key v1 epoch=N HEX` for each epoch; empty
+    /// lines and lines that start with `#` are passed over.
+    ///
+    /// # Errors
+    /// It can't be read, others can read it, or a line is wrong.
+    pub fn load(path: &Path) -> Result<Self, KeyError> {
+        let text = read_private(path)?;
+        let mut keys = BTreeMap::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let bad = |what| KeyError::Line { path: path.into(), line: number, what };
+            let rest = line.strip_prefix(GROUP_TAG).ok_or_else(|| bad("not a group key"))?;
+            let mut words = rest.split_whitespace();
+            let epoch = words.next().and_then(|word| word.strip_prefix("epoch="));
+            let epoch = epoch.and_then(|number| number.parse().ok());
+            let epoch = Epoch(epoch.ok_or_else(|| bad("no epoch=0..255"))?);
+            let key = words.next().and_then(parse_hex);
+            let key = key.ok_or_else(|| bad("the key is not 64 hex digits"))?;
+            if keys.insert(epoch, Zeroizing::new(key)).is_some() {
+                return Err(bad("an epoch that has a key already"));
+            }
+        }
+        if keys.is_empty() { Err(KeyError::Empty(path.into())) } else { Ok(Self { keys }) }
+    }
+
+    /// Writes a group key file that only its owner can read.
+    ///
+    /// # Errors
+    /// It can't be written, or exists and `overwrite` is false.
+    pub fn store(&self, path: &Path, overwrite: bool) -> Result<(), KeyError> {
+        let mut text = Zeroizing::new(String::new());
+        for (epoch, key) in &self.keys {
+            text.push_str(&format!("{GROUP_TAG} epoch={} {}\n", epoch.0, hex(&**key)));
+        }
+        write_private(path, &text, overwrite)
+    }
+
+    pub(crate) fn get(&self, epoch: Epoch) -> Option<&[u8; 32]> {
+        self.keys.get(&epoch).map(|key| &**key)
+    }
+}
+
+impl fmt::Debug for GroupKeys {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(self.keys.keys()).finish()
+    }
+}
+
+/// Bytes from the operating system.
+///
+/// # Panics
+/// If it has none to give.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn parse_hex(text: &str) -> Option<[u8; 32]> {
+    let (digits, rest) = text.as_bytes().as_chunks::<2>();
+    if digits.len() != 32 || !rest.is_empty() {
+        return None;
+    }
+    let mut key = [0; 32];
+    for (byte, pair) in key.iter_mut().zip(digits) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? << 4 | low?).ok()?;
+    }
+    Some(key)
+}
+
+fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    let io = |source| KeyError::Io { path: path.into(), source };
+    let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+    if mode & OTHERS != 0 {
+        return Err(KeyError::Exposed { path: path.into(), mode });
+    }
+    fs::read_to_string(path).map(Zeroizing::new).map_err(io)
+}
+
+fn write_private(path: &Path, text: &str, overwrite: bool) -> Result<(), KeyError> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if overwrite {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    let result = options.open(path).and_then(|mut file| {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    result.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists(path.into()),
+        _ => KeyError::Io { path: path.into(), source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("spinglass-keys-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn keys_come_back_and_nothing_is_overwritten() {
+        let (path, group) = (file("identity"), file("group"));
+        let key = SigningKey::generate();
+        key.store(&path, false).unwrap();
+        assert_eq!(SigningKey::load(&path).unwrap().public_key(), key.public_key());
+        assert!(matches!(key.store(&path, false), Err(KeyError::Exists(_))));
+        let keys = GroupKeys::generate();
+        keys.store(&group, false).unwrap();
+        assert_eq!(GroupKeys::load(&group).unwrap().get(Epoch(0)), keys.get(Epoch(0)));
+        fs::set_permissions(&group, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(GroupKeys::load(&group), Err(KeyError::Exposed { mode: 0o644, .. })));
+        [path, group].iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let path = file("bad");
+        write_private(&path, "# ours\nspinglass-group-key v1 epoch=0 12\n", true).unwrap();
+        let error = GroupKeys::load(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("64 hex"), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
+}
