@@ -18,6 +18,10 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, clippy::todo)
+)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -225,7 +225,11 @@ impl Link {
     pub fn begin(&mut self, long: bool, buffer: &mut Vec<u8>) -> Begun {
         let start = buffer.len();
         let counter = self.counter;
-        self.counter += 1;
+        #[cfg(not(spinglass_bug = "counter_reused"))]
+        let step = 1;
+        #[cfg(spinglass_bug = "counter_reused")]
+        let step = u64::from(!long);
+        self.counter += step;
         let boot = if long { HeaderBoot::Long(self.boot) } else { HeaderBoot::Short(self.name) };
         Header { epoch: self.epoch, boot, counter }.encode(buffer);
         Begun { start, frames: buffer.len(), counter }

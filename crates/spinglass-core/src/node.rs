@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Salt};
@@ -443,9 +443,14 @@ impl Node {
         let leaves: Vec<&[u8]> = wanted.iter().map(|candidate| candidate.packet.leaf).collect();
         let mut hashes = Vec::with_capacity(leaves.len());
         self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
+        // One allocation holds the batch's packets: they come and go together.
+        let total = wanted.iter().map(|candidate| candidate.packet.bytes.len()).sum();
+        let mut batch = BytesMut::with_capacity(total);
         let mut touched = BTreeSet::new();
         for (candidate, leaf) in wanted.into_iter().zip(hashes) {
-            match self.multicast.on_packet(candidate, leaf, &mut cx!(self, now)) {
+            batch.extend_from_slice(candidate.packet.bytes);
+            let bytes = batch.split().freeze();
+            match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
                 Ok(()) => {
                     touched.insert(candidate.packet.header.stream);
                 }

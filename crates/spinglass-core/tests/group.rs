@@ -122,14 +122,8 @@ impl Group {
                 region: String::new(),
             };
             let (config, seeds) = (config.clone().check().unwrap(), vec![address(0)]);
-            let node = Node::new(
-                config,
-                identity,
-                Box::new(crypto),
-                index as u64,
-                seeds,
-                Now::default(),
-            );
+            let node =
+                Node::new(config, identity, Box::new(crypto), index as u64, seeds, Now::default());
             (Driver::new(node.unwrap()), Outside::default())
         };
         let nodes = (0..count).map(node).collect();

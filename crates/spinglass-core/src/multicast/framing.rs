@@ -15,6 +15,9 @@ use crate::config::MESSAGE_BYTES_MAX;
 use crate::id::Sequence;
 use crate::wire::{Put, Reader};
 
+/// Bytes set aside for a message at most when only its length is known.
+const RESERVE_BYTES_MAX: usize = 64 << 10;
+
 /// Messages waiting to be cut into packets.
 #[derive(Debug, Default)]
 pub struct Framer {
@@ -177,8 +180,9 @@ impl Assembler {
             whole((first, sequence, rest.split_to(length)));
             return Ok(State::Length { first: sequence, bytes: Vec::new() });
         }
-        // Grows as bytes arrive: a length alone allocates nothing.
-        let bytes = Vec::from(core::mem::take(rest));
+        // A length alone allocates little: beyond that, the message grows as its bytes arrive.
+        let mut bytes = Vec::with_capacity(length.min(RESERVE_BYTES_MAX));
+        bytes.put(&core::mem::take(rest));
         Ok(State::Message { first, left: length - bytes.len(), bytes })
     }
 }

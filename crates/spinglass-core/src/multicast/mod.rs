@@ -288,11 +288,12 @@ impl Multicast {
         Ok(self.streams.len() < self.config.streams_max)
     }
 
-    /// Takes in a packet whose leaf has been hashed.
+    /// Takes in a packet whose leaf has been hashed; `bytes` are the packet's own.
     pub(crate) fn on_packet(
         &mut self,
         candidate: &Candidate<'_>,
         leaf: Hash,
+        bytes: Bytes,
         cx: &mut Cx<'_>,
     ) -> Result<(), Reject> {
         let Candidate { packet, via, .. } = candidate;
@@ -314,7 +315,7 @@ impl Multicast {
             self.streams.insert(id, stream);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let accepted = stream.accept(packet, cx.now, round);
+        let accepted = stream.accept(packet, bytes, cx.now, round);
         self.buffered.packets += 1;
         self.buffered.bytes += packet.bytes.len();
         cx.stats.packets_received += 1;

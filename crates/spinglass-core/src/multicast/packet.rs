@@ -208,7 +208,8 @@ impl VerifiedBursts {
         checks: &mut u64,
         crypto: &mut dyn Crypto,
     ) -> bool {
-        let at = self.bursts.iter().position(|burst| {
+        // The newest first: packets of one burst come together.
+        let at = self.bursts.iter().rposition(|burst| {
             burst.stream == packet.header.stream
                 && burst.signature == packet.signature
                 && burst.count == packet.count
@@ -218,13 +219,13 @@ impl VerifiedBursts {
         let size = usize::from(packet.count).next_power_of_two();
         let mut place = size + usize::from(packet.index);
         let mut hash = leaf;
-        let mut found = Vec::with_capacity(2 * depth(size) + 1);
+        let mut found = Found::default();
         let mut siblings = packet.path.as_chunks::<HASH_BYTES>().0.iter();
         loop {
             match known.get(place).copied().flatten() {
                 Some(verified) if verified == hash => break,
                 Some(_) => return false,
-                None => found.push((place, hash)),
+                None => found.push(place, hash),
             }
             let Some(sibling) = siblings.next().copied().map(Hash) else {
                 *checks += 1;
@@ -236,7 +237,7 @@ impl VerifiedBursts {
                 let _ = key;
                 break;
             };
-            found.push((place ^ 1, sibling));
+            found.push(place ^ 1, sibling);
             let (left, right) = if place & 1 == 0 { (hash, sibling) } else { (sibling, hash) };
             hash = crypto.hash(Domain::Node, &join(Some(left), Some(right)));
             place >>= 1;
@@ -247,13 +248,7 @@ impl VerifiedBursts {
         true
     }
 
-    fn remember(
-        &mut self,
-        at: Option<usize>,
-        packet: &PacketRef<'_>,
-        size: usize,
-        found: Vec<(usize, Hash)>,
-    ) {
+    fn remember(&mut self, at: Option<usize>, packet: &PacketRef<'_>, size: usize, found: Found) {
         if at.is_none() {
             if self.bursts.len() >= BURSTS_MAX {
                 self.bursts.pop_front();
@@ -268,10 +263,26 @@ impl VerifiedBursts {
         let last = self.bursts.len().saturating_sub(1);
         let at = at.unwrap_or(last);
         let Some(burst) = self.bursts.get_mut(at) else { return };
-        for (place, hash) in found {
+        for (place, hash) in found.hashes.into_iter().take(found.count) {
             if let Some(slot) = burst.tree.get_mut(place) {
                 *slot = Some(hash);
             }
+        }
+    }
+}
+
+/// The hashes that one verification has shown to belong to a tree: no allocation per packet.
+#[derive(Debug, Default)]
+struct Found {
+    hashes: [(usize, Hash); 2 * depth(BURST_PACKETS_MAX) + 1],
+    count: usize,
+}
+
+impl Found {
+    fn push(&mut self, place: usize, hash: Hash) {
+        if let Some(slot) = self.hashes.get_mut(self.count) {
+            *slot = (place, hash);
+            self.count += 1;
         }
     }
 }

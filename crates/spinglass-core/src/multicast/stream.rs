@@ -216,11 +216,17 @@ impl Stream {
     }
 
     /// Takes in a new packet: one that [`wants`](Self::wants) asked for, and that was verified.
-    pub(super) fn accept(&mut self, packet: &PacketRef<'_>, now: Instant, round: u32) -> Accepted {
+    /// `bytes` are the packet's own.
+    pub(super) fn accept(
+        &mut self,
+        packet: &PacketRef<'_>,
+        bytes: Bytes,
+        now: Instant,
+        round: u32,
+    ) -> Accepted {
         let sequence = packet.header.sequence.0;
         let high = self.high();
         self.open_holes(high, sequence, now, round);
-        let bytes = Bytes::copy_from_slice(packet.bytes);
         self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
@@ -357,7 +363,10 @@ impl Stream {
                     break;
                 }
                 let asked = round.saturating_sub(held.asked_round) < idle_rounds;
-                if !asked && !is_bufferer(sequence) {
+                if asked || is_bufferer(sequence) {
+                    // It outlives its batch, whose memory it shared until here.
+                    held.packet = Bytes::copy_from_slice(&held.packet);
+                } else {
                     released.add(held);
                     *slot = Slot::Released;
                 }
