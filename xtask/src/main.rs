@@ -1,2 +1,41 @@
-//! Wiring tests and chores.
-fn main() {}
+//! The project's chores: `cargo xtask test`, `cargo xtask bars`, `cargo xtask tidy`.
+//!
+//! Uses none of the project's crates: bars are measured by running the release binary with
+//! `--json`, as a user would.
+
+mod bars;
+mod checks;
+mod shell;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask test              formatting, lints, documentation, every test, tidiness
+       cargo xtask tidy              the tidiness checks alone
+       cargo xtask bars --list       the bars there are
+       cargo xtask bars [--quick] [core | core.NAME ...]
+                                     run bars, one line per figure:
+                                     BAR name measured target PASS|SHORT";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => checks::test(),
+        ["tidy"] => checks::tidy_alone(),
+        ["bars", rest @ ..] => bars::bars(rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The bar `core.bugs`: a test that can't fail is worthless.
+//!
+//! Each `--cfg spinglass_bug="NAME"` in the core switches one deliberate protocol bug on. For each,
+//! the program is built with the bug, and the simulator's seeds must find it; if they don't, the
+//! tests of the core and of the simulator may, and the line says so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::figure::Line;
+use crate::shell::{cargo, root, run_quietly};
+
+/// How the code names a bug.
+const SWITCH: &str = "spinglass_bug = \"";
+/// The fewest bugs that the issue asks for.
+const BUGS_MIN: usize = 10;
+/// Seeds that the simulator tries on each bug; without a bug, all of them pass.
+const SEEDS: &str = "200";
+
+/// Builds and tries every bug.
+pub(crate) fn run(bar: &str) -> Result<bool> {
+    let names = names()?;
+    let target = root().join("target/bugs");
+    fs::create_dir_all(&target)?;
+    let clean = seeds(&target, None)?;
+    let mut good = clean && names.len() >= BUGS_MIN;
+    let verdict = if clean { "passes" } else { "fails" };
+    let context = format!("seeds={SEEDS} bugs={}", names.len());
+    println!("{}", Line::yes_or_no(format!("{bar}.none"), verdict, "passes", context));
+    for name in &names {
+        let finder = finder(&target, name)?;
+        let measured = if finder.is_some() { "caught" } else { "missed" };
+        let context = format!("by={} seeds={SEEDS}", finder.unwrap_or("nothing"));
+        let line = Line::yes_or_no(format!("{bar}.{name}"), measured, "caught", context);
+        println!("{line}");
+        good &= line.passes;
+    }
+    Ok(good)
+}
+
+/// What finds the bug first.
+fn finder(target: &Path, name: &str) -> Result<Option<&'static str>> {
+    let wrapper = wrapper(target, name)?;
+    if !seeds(target, Some(&wrapper))? {
+        return Ok(Some("simulator"));
+    }
+    let tests = ["test", "--package", "spinglass-core", "--package", "spinglass-sim", "--quiet"];
+    let mut command = with_bug(cargo(&tests), target, Some(&wrapper));
+    Ok((!run_quietly(&mut command)?.success).then_some("tests"))
+}
+
+/// Whether the simulator's seeds all pass.
+fn seeds(target: &Path, wrapper: Option<&PathBuf>) -> Result<bool> {
+    let build = cargo(&["build", "--release", "--quiet", "--bin", "spinglass"]);
+    let built = run_quietly(&mut with_bug(build, target, wrapper))?;
+    if !built.success {
+        bail!("the program does not build:\n{}", built.stderr.join("\n"));
+    }
+    let mut command = Command::new(target.join("release/spinglass"));
+    command.args(["lab", "sim", "--seeds", SEEDS, "--json"]).current_dir(root());
+    Ok(run_quietly(&mut command)?.success)
+}
+
+/// A compiler's wrapper that switches the bug on. Cargo applies it to the workspace's own crates
+/// alone, so the dependencies are built once; `RUSTFLAGS` would build them again for each bug.
+fn wrapper(target: &Path, name: &str) -> Result<PathBuf> {
+    let path = target.join(format!("rustc-{name}"));
+    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'spinglass_bug=\"{name}\"'\n");
+    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
+}
+
+fn with_bug(mut command: Command, target: &Path, wrapper: Option<&PathBuf>) -> Command {
+    command.env("CARGO_TARGET_DIR", target);
+    if let Some(wrapper) = wrapper {
+        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
+    }
+    command
+}
+
+/// Every bug that the core's sources name.
+fn names() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    let mut folders = vec![root().join("crates/spinglass-core/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                names.extend(names_in(&fs::read_to_string(path)?));
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn names_in(text: &str) -> impl Iterator<Item = String> {
+    let after = text.split(SWITCH).skip(1);
+    after.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bugs_are_found_in_the_sources() {
+        let text = "#[cfg(spinglass_bug = \"a_b\")]\nif cfg!(spinglass_bug = \"c\") {";
+        assert_eq!(names_in(text).collect::<Vec<_>>(), ["a_b", "c"]);
+        assert!(names().unwrap().len() >= BUGS_MIN);
+    }
+}

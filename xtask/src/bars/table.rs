@@ -1,0 +1,288 @@
+//! The bars: which command, which figures of its report, which targets. docs/benchmarks.md explains
+//! each.
+
+use super::figure::{Figure, Target};
+use super::{Bar, Run};
+
+/// A figure of a report.
+const fn figure(name: &'static str, at: &'static str, target: Target) -> Figure {
+    Figure { name, at, target }
+}
+
+const fn at_least(name: &'static str, at: &'static str, least: f64) -> Figure {
+    figure(name, at, Target::AtLeast(least))
+}
+
+const fn at_most(name: &'static str, at: &'static str, most: f64) -> Figure {
+    figure(name, at, Target::AtMost(most))
+}
+
+const fn report(name: &'static str, at: &'static str) -> Figure {
+    figure(name, at, Target::Report)
+}
+
+/// Every bar that is a run of the release binary.
+pub(crate) const BARS: &[Bar] = &[
+    Bar {
+        name: "core.demo",
+        about: "32 processes, 5 % loss, a quarter asleep: every healthy copy is verified",
+        runs: &[Run {
+            label: "",
+            full: "demo",
+            quick: Some("demo --members 12 --seconds 4"),
+            figures: &[
+                figure("verified", "/verified", Target::SameAs("/healthy")),
+                at_most("untold", "/outcomes/*/missing_untold", 0.0),
+                report("rate_share", "/healthy_rate_share"),
+                report("rate_variation", "/healthy_rate_variation"),
+            ],
+            context: &["/members", "/pieces", "/loss", "/seed"],
+        }],
+    },
+    Bar {
+        name: "core.perturb",
+        about: "steady throughput at healthy members while others are stopped and continued",
+        runs: &[
+            Run {
+                label: "real32",
+                full: "lab perturb --members 32 --real",
+                quick: Some("lab perturb --members 12 --real --samples 8 --asleep 0.5"),
+                figures: PERTURB_REAL,
+                context: PERTURB_CONTEXT,
+            },
+            simulated_perturb("sim32", "lab perturb --members 32", Some(QUICK_PERTURB)),
+            simulated_perturb("sim96", "lab perturb --members 96", None),
+            simulated_perturb("sim512", "lab perturb --members 512", None),
+            simulated_perturb("sim4096", "lab perturb --members 4096", None),
+        ],
+    },
+    Bar {
+        name: "core.loss",
+        about: "20 % loss: no gap, p99 within 5 rounds; 50 %: every miss is told",
+        runs: &[
+            Run {
+                label: "20",
+                full: "lab loss --members 32 --real --loss 0.2",
+                quick: Some("lab loss --members 12 --real --loss 0.2 --seconds 4"),
+                figures: &[
+                    at_most("gaps", "/runs/*/gaps", 0.0),
+                    at_most("missing", "/runs/*/missing", 0.0),
+                    at_most("p99_ms", "/runs/*/p99_ms", 500.0),
+                    report("max_ms", "/runs/*/max_ms"),
+                ],
+                context: LOSS_CONTEXT,
+            },
+            Run {
+                label: "50",
+                full: "lab loss --members 32 --real --loss 0.5",
+                quick: None,
+                figures: &[
+                    at_most("untold", "/runs/*/missing_untold", 0.0),
+                    at_most("disordered", "/runs/*/disordered", 0.0),
+                    report("missing", "/runs/*/missing"),
+                    report("p99_ms", "/runs/*/p99_ms"),
+                ],
+                context: LOSS_CONTEXT,
+            },
+        ],
+    },
+    Bar {
+        name: "core.throughput",
+        about: "messages/s at the slowest member, and processor time, raw UDP beside them",
+        runs: &[
+            Run {
+                label: "32x1KB",
+                full: "bench multicast --members 32 --size 1024 --latency-messages 0",
+                quick: Some(
+                    "bench multicast --members 8 --size 1024 --seconds 0.5 --latency-messages 0",
+                ),
+                figures: &[
+                    at_least("msgs_per_s", "/*/messages_per_second", 25_000.0),
+                    at_most("cpu_us", "/*/cpu_us_per_delivery", 2.5),
+                    report("raw_udp_msgs_per_s", "/*/raw_udp/messages_per_second"),
+                    report("raw_udp_cpu_us", "/*/raw_udp/cpu_us_per_delivery"),
+                ],
+                context: BENCH_CONTEXT,
+            },
+            Run {
+                label: "16x100B",
+                full: "bench multicast --members 16 --size 100 --latency-messages 0",
+                quick: None,
+                figures: &[
+                    at_least("msgs_per_s", "/*/messages_per_second", 100_000.0),
+                    report("cpu_us", "/*/cpu_us_per_delivery"),
+                    report("raw_udp_msgs_per_s", "/*/raw_udp/messages_per_second"),
+                ],
+                context: BENCH_CONTEXT,
+            },
+        ],
+    },
+    Bar {
+        name: "core.latency",
+        about: "time from publish to delivery at 200 messages/s, 32 members",
+        runs: &[Run {
+            label: "",
+            full: "bench multicast --members 32 --size 1024 --latency-only",
+            quick: None,
+            figures: &[
+                at_most("p50_us", "/*/p50_us", 600.0),
+                at_most("p99_us", "/*/p99_us", 2000.0),
+            ],
+            context: &["/*/members", "/*/size", "/*/datagram_bytes", "/*/latency_samples"],
+        }],
+    },
+    Bar {
+        name: "core.bytes",
+        about: "bytes on the wire per 1 KB delivery, by trees and by IP multicast",
+        runs: &[
+            Run {
+                label: "trees",
+                full: "bench multicast --members 32 --size 1024 --mode trees --latency-messages 0",
+                quick: None,
+                figures: &[at_most("per_delivery", "/*/wire_bytes_per_delivery", 1150.0)],
+                context: BENCH_CONTEXT,
+            },
+            Run {
+                label: "trees1200",
+                full: "bench multicast --members 32 --size 1024 --mode trees --datagram 1200 \
+                       --latency-messages 0",
+                quick: None,
+                figures: &[at_most("per_delivery", "/*/wire_bytes_per_delivery", 1331.0)],
+                context: BENCH_CONTEXT,
+            },
+            Run {
+                label: "multicast",
+                full: "bench multicast --members 32 --size 1024 --mode multicast \
+                       --latency-messages 0",
+                quick: None,
+                figures: &[at_most("per_delivery", "/*/wire_bytes_per_delivery", 45.0)],
+                context: BENCH_CONTEXT,
+            },
+        ],
+    },
+    Bar {
+        name: "core.analysis",
+        about: "the papers' tables: the recurrence, pull repair with the real core, the U shape",
+        runs: &[passes("lab analysis", Some("lab analysis"))],
+    },
+    Bar {
+        name: "core.bimodality",
+        about: "almost all or almost none: no message reaches between 10 % and 90 %",
+        runs: &[Run {
+            label: "",
+            full: "lab bimodality --messages 3000000",
+            quick: Some("lab bimodality --messages 20000"),
+            figures: &[at_most("between", "/between", 0.0), report("messages", "/messages")],
+            context: &["/members", "/seed"],
+        }],
+    },
+    Bar {
+        name: "core.wan",
+        about: "broadcast over wide links: the last delivery, and surplus copies",
+        runs: &[
+            wan("1000", "lab wan --members 1000", Some("lab wan --members 200"), WAN_1000),
+            wan("10000", "lab wan --members 10000", None, WAN_10000),
+        ],
+    },
+    Bar {
+        name: "core.flat",
+        about: "the cost of each member does not grow with the group",
+        runs: &[Run {
+            label: "",
+            full: "lab flat",
+            quick: None,
+            figures: &[at_most("spread", "/worst_spread", 0.1)],
+            context: &["/members", "/seed"],
+        }],
+    },
+    Bar {
+        name: "core.speed",
+        about: "protocol events per second that the simulator handles on one core",
+        runs: &[Run {
+            label: "",
+            full: "lab speed",
+            quick: Some("lab speed"),
+            figures: &[at_least("events_per_s", "/events_per_second", 1_000_000.0)],
+            context: &["/members", "/events", "/seed"],
+        }],
+    },
+    Bar {
+        name: "core.determinism",
+        about: "one seed is one run, bit for bit",
+        runs: &[Run {
+            label: "",
+            full: "lab determinism --runs 200",
+            quick: Some("lab determinism --runs 10"),
+            figures: &[figure("same_hash", "/same", Target::SameAs("/runs"))],
+            context: &["/runs", "/seed"],
+        }],
+    },
+    Bar {
+        name: "core.hostile",
+        about: "damaged copies of real datagrams: none accepted, none answered, no panic",
+        runs: &[Run {
+            label: "",
+            full: "lab hostile --datagrams 10000000",
+            quick: Some("lab hostile --datagrams 200000"),
+            figures: &[
+                at_most("accepted", "/accepted", 0.0),
+                at_most("answered", "/answered", 0.0),
+                report("datagrams", "/datagrams"),
+            ],
+            context: &["/seed"],
+        }],
+    },
+];
+
+const QUICK_PERTURB: &str = "lab perturb --members 32 --samples 8 --asleep 0.5";
+
+const PERTURB_REAL: &[Figure] = &[
+    at_least("rate_share", "/worst_rate_share", 0.99),
+    at_most("variation", "/worst_variation", 0.05),
+    report("healthy_gaps", "/runs/*/healthy_gaps"),
+];
+
+const PERTURB_CONTEXT: &[&str] = &["/members", "/samples", "/datagram_bytes", "/mode", "/seed"];
+
+const LOSS_CONTEXT: &[&str] =
+    &["/members", "/seconds", "/runs/*/published", "/datagram_bytes", "/mode"];
+
+const BENCH_CONTEXT: &[&str] =
+    &["/*/members", "/*/size", "/*/datagram_bytes", "/*/mode", "/*/deliveries"];
+
+const fn simulated_perturb(
+    label: &'static str,
+    full: &'static str,
+    quick: Option<&'static str>,
+) -> Run {
+    Run { label, full, quick, figures: PERTURB_REAL, context: PERTURB_CONTEXT }
+}
+
+/// A run whose report has one truth that counts.
+const fn passes(full: &'static str, quick: Option<&'static str>) -> Run {
+    Run { label: "", full, quick, figures: GOOD, context: &["/messages", "/seed"] }
+}
+
+const GOOD: &[Figure] = &[at_least("good", "/good", 1.0)];
+
+/// A run over wide links.
+const fn wan(
+    label: &'static str,
+    full: &'static str,
+    quick: Option<&'static str>,
+    figures: &'static [Figure],
+) -> Run {
+    Run { label, full, quick, figures, context: &["/members", "/messages", "/seed"] }
+}
+
+const WAN_1000: &[Figure] = &[
+    at_most("last_ms", "/clean/last_ms", 450.0),
+    at_most("surplus", "/clean/surplus", 0.3),
+    at_most("lossy_over_clean", "/lossy_over_clean", 2.0),
+];
+
+const WAN_10000: &[Figure] = &[
+    at_most("last_ms", "/clean/last_ms", 1000.0),
+    at_most("surplus", "/clean/surplus", 0.3),
+    at_most("lossy_over_clean", "/lossy_over_clean", 2.0),
+];
