@@ -195,9 +195,9 @@ impl MulticastConfig {
     #[must_use]
     pub const fn wan() -> Self {
         Self {
-            gap_wait: Duration::from_millis(20),
-            solicit_retry: Duration::from_millis(80),
-            tail_wait: Duration::from_millis(30),
+            gap_wait: Duration::from_millis(10),
+            solicit_retry: Duration::from_millis(60),
+            tail_wait: Duration::from_millis(10),
             ..Self::lan()
         }
     }

@@ -24,8 +24,8 @@ pub(crate) enum Control {
     Join { to: SocketAddr },
     /// A digest of everything active.
     Digest { to: MemberId },
-    /// A digest of streams that went quiet.
-    Tail { to: MemberId, streams: Vec<StreamId> },
+    /// A digest of one stream that went quiet.
+    Tail { to: SocketAddr, stream: StreamId },
     /// Ask for packets.
     Solicit { to: SocketAddr, solicit: Solicit },
     /// Records for a joiner, or for one who asked.

@@ -109,6 +109,9 @@ fn run(size: usize, datagram_bytes: usize) -> (Duration, Duration) {
     (sending, receiving)
 }
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // `cargo test` runs benches too: once, to see that they work.
     let runs = if std::env::args().any(|argument| argument == "--bench") { 5 } else { 1 };

@@ -22,6 +22,8 @@ use crate::hash;
 const GROUP_TAG: &str = "spinglass-group-key v1";
 /// What an identity file's line starts with.
 const IDENTITY_TAG: &str = "spinglass-identity-key v1";
+/// Bytes of a group key file's longest line: tag, epoch, 64 digits.
+const FILE_LINE_BYTES: usize = 112;
 /// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
@@ -96,7 +98,14 @@ impl SigningKey {
     /// # Errors
     /// It can't be read, others can read it, or it is not one.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
+        Self::parse(&read_private(path)?, path)
+    }
+
+    /// Reads an identity file's text; errors name it by `path`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, KeyError> {
         let line = |what| KeyError::Line { path: path.into(), line: 1, what };
         let first = text.lines().next().ok_or_else(|| KeyError::Empty(path.into()))?;
         let hex = first.strip_prefix(IDENTITY_TAG).ok_or_else(|| line("not an identity key"))?;
@@ -104,13 +113,18 @@ impl SigningKey {
         Ok(Self::from_seed(seed))
     }
 
+    /// An identity file's text. It holds the private key.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{IDENTITY_TAG} {}\n", *hex(&*self.seed)))
+    }
+
     /// Writes an identity file that only its owner can read.
     ///
     /// # Errors
     /// It can't be written, or exists and `overwrite` is false.
     pub fn store(&self, path: &Path, overwrite: bool) -> Result<(), KeyError> {
-        let text = Zeroizing::new(format!("{IDENTITY_TAG} {}\n", hex(&*self.seed)));
-        write_private(path, &text, overwrite)
+        write_private(path, &self.text(), overwrite)
     }
 
     /// The public half.
@@ -172,7 +186,14 @@ impl GroupKeys {
     /// # Errors
     /// It can't be read, others can read it, or a line is wrong.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let text = read_private(path)?;
+        Self::parse(&read_private(path)?, path)
+    }
+
+    /// Reads a group key file's text; errors name it by `path`.
+    ///
+    /// # Errors
+    /// A line is wrong, or there is no key.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, KeyError> {
         let mut keys = BTreeMap::new();
         for (number, line) in (1..).zip(text.lines()) {
             let line = line.trim();
@@ -187,6 +208,9 @@ impl GroupKeys {
             let epoch = Epoch(epoch.ok_or_else(|| bad("no epoch=0..255"))?);
             let key = words.next().and_then(parse_hex);
             let key = key.ok_or_else(|| bad("the key is not 64 hex digits"))?;
+            if words.next().is_some() {
+                return Err(bad("something follows the key"));
+            }
             if keys.insert(epoch, Zeroizing::new(key)).is_some() {
                 return Err(bad("an epoch that has a key already"));
             }
@@ -194,16 +218,26 @@ impl GroupKeys {
         if keys.is_empty() { Err(KeyError::Empty(path.into())) } else { Ok(Self { keys }) }
     }
 
+    /// A group key file's text. It holds the keys.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(FILE_LINE_BYTES * self.keys.len()));
+        for (epoch, key) in &self.keys {
+            // In pieces, into room made before: nothing grows, so no copy is left behind.
+            text.push_str(GROUP_TAG);
+            text.push_str(&format!(" epoch={} ", epoch.0));
+            text.push_str(&hex(&**key));
+            text.push('\n');
+        }
+        text
+    }
+
     /// Writes a group key file that only its owner can read.
     ///
     /// # Errors
     /// It can't be written, or exists and `overwrite` is false.
     pub fn store(&self, path: &Path, overwrite: bool) -> Result<(), KeyError> {
-        let mut text = Zeroizing::new(String::new());
-        for (epoch, key) in &self.keys {
-            text.push_str(&format!("{GROUP_TAG} epoch={} {}\n", epoch.0, hex(&**key)));
-        }
-        write_private(path, &text, overwrite)
+        write_private(path, &self.text(), overwrite)
     }
 
     pub(crate) fn get(&self, epoch: Epoch) -> Option<&[u8; 32]> {
@@ -228,8 +262,11 @@ pub fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex(bytes: &[u8]) -> Zeroizing<String> {
+    let digit = |value: u8| char::from_digit(value.into(), 16);
+    let mut text = Zeroizing::new(String::with_capacity(2 * bytes.len()));
+    text.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten());
+    text
 }
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {

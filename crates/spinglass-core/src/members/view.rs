@@ -68,6 +68,20 @@ impl Members {
         self.list.at(place).map(|record| record.id())
     }
 
+    /// Whom to announce a packet to, the `turn`-th time: the member of the own region that is a
+    /// certain distance away, which follows from the packet. Each has one who announces to it.
+    #[must_use]
+    pub fn rotation(&self, stream: &StreamId, sequence: u64, turn: u64) -> Option<SocketAddr> {
+        let own = self.list.place(self.own)?;
+        let near = self.list.region(self.list.region_of(own));
+        let range = if near.len() < 2 { 0..self.list.len() } else { near };
+        let others = (range.len() as u64).checked_sub(1).filter(|others| *others > 0)?;
+        let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
+        let distance = 1 + (mix(u128::from(packet), turn) % others) as usize;
+        let place = range.start + (own - range.start + distance) % range.len();
+        self.list.at(place).map(|record| record.address)
+    }
+
     /// Whether two members are in one region.
     #[must_use]
     pub fn is_near(&self, id: MemberId) -> bool {

@@ -15,14 +15,16 @@
 //!   one would cost more than all else.
 //! - A solicitation is served in the current or the previous round, since a round trip may straddle
 //!   two; later ones are refused, which keeps a slow member from costing others anything.
-//! - A stream that goes quiet is announced to one random member after some milliseconds, so that a
-//!   lost last packet need not wait for a round.
+//! - A stream that goes quiet is announced, twice, to a member that its newest packet names, so that
+//!   a lost last packet need not wait for a round; and a packet that came by repair is announced to
+//!   the children that would have had it from here.
 //!
 //! Invariants: delivery is in order per stream, each packet delivered or inside exactly one gap; per
-//! round a member sends at most `digest_fanout` digests and four tails, `repair_bytes_per_round` of
+//! round a member sends at most `digest_fanout` digests and 16 tails, `repair_bytes_per_round` of
 //! repairs, and each packet to each member once; nothing is relayed, held or delivered before its
 //! sender's signature was verified.
 
+mod claims;
 mod digest;
 mod framing;
 mod packet;
@@ -44,6 +46,7 @@ pub use packet::{
     proof_bytes, sign_burst,
 };
 
+use self::claims::Claims;
 use self::peers::{Ledger, Peers};
 use self::sender::{Pacer, RECENT_ROUNDS, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
@@ -60,9 +63,7 @@ use crate::time::Instant;
 use crate::timer::{Timer, Timers};
 
 /// Tail announcements per round at most, so that many slow streams cost no more than a few.
-const TAILS_PER_ROUND: u32 = 4;
-/// Streams in one tail announcement.
-const TAIL_STREAMS_MAX: usize = 8;
+const TAILS_PER_ROUND: u32 = 16;
 /// Rounds between two looks at how many rounds the target takes.
 const PLAN_ROUNDS: u32 = 10;
 /// Packets expected before a measured loss counts.
@@ -105,6 +106,7 @@ pub(crate) struct Multicast {
     ledger: Ledger,
     pacer: Pacer,
     quiet: VecDeque<StreamId>,
+    claims: Claims,
     tails_left: u32,
     loss: LossMeter,
     give_up_rounds: u32,
@@ -148,6 +150,7 @@ impl Multicast {
             ledger,
             pacer,
             quiet: VecDeque::new(),
+            claims: Claims::default(),
             tails_left: TAILS_PER_ROUND,
             loss: LossMeter::default(),
             give_up_rounds: config.give_up_rounds_min.into(),
@@ -320,6 +323,9 @@ impl Multicast {
         self.buffered.bytes += packet.bytes.len();
         cx.stats.packets_received += 1;
         self.note_arrival(*via, accepted, cx);
+        if *via == Via::Repair {
+            self.announce_to_children(id, cx);
+        }
         self.forward(&packet.header, *via, cx);
         if let Some(hole) = self.streams.get(&id).filter(|stream| !stream.holes().is_empty()) {
             self.watch_holes(accepted.advance, hole.id, cx);

@@ -31,9 +31,14 @@ pub(super) struct Peer {
 impl Peer {
     /// The partner's present round, as far as one can tell: each numbers its own.
     pub(super) fn round_at(&self, now: Instant, interval: Duration) -> u32 {
-        let passed = now.since(self.heard).as_nanos() / interval.as_nanos().max(1);
-        self.round.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
+        rounds_later(self.round, now.since(self.heard), interval)
     }
+}
+
+/// The round of a member that was in `round` a while ago.
+pub(super) fn rounds_later(round: u32, ago: Duration, interval: Duration) -> u32 {
+    let passed = ago.as_nanos() / interval.as_nanos().max(1);
+    round.saturating_add(u32::try_from(passed).unwrap_or(u32::MAX))
 }
 
 impl Peers {

@@ -6,9 +6,9 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
-use super::peers::Verdict;
+use super::peers::{Verdict, rounds_later};
 use super::stream::Stream;
-use super::{Cx, Multicast, TAIL_STREAMS_MAX};
+use super::{Cx, Multicast};
 use crate::config::Dissemination;
 use crate::id::{MemberId, StreamId};
 use crate::outbox::{Control, Way};
@@ -19,6 +19,8 @@ use crate::timer::Timer;
 const SOLICIT_PACKETS_MAX: usize = 32;
 /// Packets that one digest makes its receiver ask for, or push.
 const DIGEST_PACKETS_MAX: usize = 64;
+/// How often a stream's newest packet is announced once it has gone quiet.
+const TAILS_PER_PACKET: u8 = 4;
 /// A stream's holes looked at in one go, the newest first.
 const HOLES_LOOKED_AT: usize = 4096;
 
@@ -42,13 +44,14 @@ impl Multicast {
 
     /// Asks for what has been missing long enough, the newest first, each time somebody else.
     pub(crate) fn on_solicit_due(&mut self, cx: &mut Cx<'_>) {
+        let mut next = self.solicit_claims(cx);
         if !self.config.solicit_on_arrival {
+            next.into_iter().for_each(|next| cx.timers.set_earlier(Timer::Solicit, next));
             return;
         }
         let holed = |stream: &&Stream| !stream.holes().is_empty();
         let ids: Vec<StreamId> =
             self.streams.values().filter(holed).map(|stream| stream.id).collect();
-        let mut next: Option<Instant> = None;
         for id in ids {
             let due = self.solicit_holes(id, cx);
             next = [next, due].into_iter().flatten().min();
@@ -247,51 +250,47 @@ impl Multicast {
         if key.is_none_or(|(_, life)| life != id.incarnation) && !self.streams.contains_key(&id) {
             return;
         }
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return self.pull_unmet(from, round, entry, cx);
-        };
-        stream.discover(entry.low, cx.now, self.round);
         let retry = self.config.solicit_retry;
         let lacks = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
-        let high = stream.high();
-        // What lies beyond is somebody's word: asked for, but no hole until a packet proves it.
-        let claimed = stream.claimed.filter(|(_, at)| cx.now.since(*at) < retry);
-        let start = high.max(entry.low).max(claimed.map_or(0, |(until, _)| until));
-        let beyond = (start..entry.high).rev().filter(|sequence| lacks(*sequence));
-        let beyond: Vec<u64> = beyond.take(DIGEST_PACKETS_MAX).collect();
+        let high = self.streams.get(&id).map_or(0, Stream::high);
+        let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
+        if entry.high > high && entry.low < entry.high && lacks(entry.high - 1) && room {
+            let due = cx.now + self.gap_wait;
+            let due = self.claims.add(id, entry.high, (from, round, cx.now), due);
+            cx.timers.set_earlier(Timer::Solicit, due);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.discover(entry.low, cx.now, self.round);
         let due = |hole: &super::stream::Hole| {
             hole.asked.is_none_or(|asked| cx.now.since(asked) >= retry)
         };
+        let bytes = stream.packet_bytes().max(1);
         let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
-        let holes: Vec<u64> = holes
+        let wanted: Vec<u64> = holes
             .filter(|(sequence, hole)| due(hole) && lacks(**sequence))
             .map(|(sequence, _)| *sequence)
-            .take(DIGEST_PACKETS_MAX)
+            .take(DIGEST_PACKETS_MAX.min(self.ledger.solicit_bytes() / bytes))
             .collect();
-        if let Some(newest) = beyond.first() {
-            stream.claimed = Some((newest + 1, cx.now));
-        }
-        let room = self.ledger.solicit_bytes() / stream.packet_bytes().max(1);
-        let bytes = stream.packet_bytes();
-        let wanted: Vec<u64> = beyond.into_iter().chain(holes).take(room).collect();
         self.ledger.spend_solicit(wanted.len() * bytes);
         for sequence in &wanted {
             self.note_asked(id, *sequence, cx.now);
         }
-        for chunk in wanted.chunks(DIGEST_PACKETS_MAX) {
-            self.solicit(from, round, id, chunk, cx);
-        }
+        self.solicit(from, round, id, &wanted, cx);
     }
 
-    /// A stream that only a digest knows of: its newest packets tell the rest.
-    fn pull_unmet(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
-        if entry.high == 0 || self.streams.len() >= self.config.streams_max {
-            return;
+    /// Asks for the newest packets of streams that others say have more.
+    fn solicit_claims(&mut self, cx: &mut Cx<'_>) -> Option<Instant> {
+        let known = |id: &StreamId| self.streams.get(id).map_or(0, Stream::high);
+        let (asks, next) = self.claims.due(cx.now, self.config.solicit_retry, known);
+        for ask in asks {
+            let high = self.streams.get(&ask.stream).map_or(0, Stream::high);
+            let low = high.max(ask.high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
+            let newest: Vec<u64> = (low..ask.high).rev().collect();
+            let (from, round, heard) = ask.source;
+            let round = rounds_later(round, cx.now.since(heard), self.config.round);
+            self.solicit(from, round, ask.stream, &newest, cx);
         }
-        let lacks = |sequence: &u64| !entry.missing.iter().any(|range| range.contains(sequence));
-        let newest: Vec<u64> =
-            (entry.low..entry.high).rev().filter(lacks).take(SOLICIT_PACKETS_MAX).collect();
-        self.solicit(from, round, entry.stream, &newest, cx);
+        next
     }
 
     /// Sends the digest's sender what it lacks, if that is old by now: the young it will pull.
@@ -313,10 +312,10 @@ impl Multicast {
     }
 
     /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first.
-    pub(crate) fn digest_entries(&self, only: Option<&[StreamId]>, bytes_max: usize) -> Vec<Entry> {
+    pub(crate) fn digest_entries(&self, only: Option<StreamId>, bytes_max: usize) -> Vec<Entry> {
         let recent = self.round.saturating_sub(self.give_up_rounds);
         let mut active: Vec<&Stream> = match only {
-            Some(ids) => ids.iter().filter_map(|id| self.streams.get(id)).collect(),
+            Some(id) => self.streams.get(&id).into_iter().collect(),
             None => self
                 .streams
                 .values()
@@ -359,28 +358,50 @@ impl Multicast {
         }
     }
 
-    /// Announces the streams that went quiet to one random member.
+    /// Announces the streams that went quiet, each to the member that the packet's rotation names:
+    /// so everybody is told once each time, not most twice and some never.
     pub(crate) fn on_tail_due(&mut self, cx: &mut Cx<'_>) {
         let wait = self.config.tail_wait;
-        let mut announce = Vec::new();
         for _ in 0..self.quiet.len() {
             let Some(id) = self.quiet.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&id) else { continue };
-            let due = stream.arrived + wait;
-            if due <= cx.now && announce.len() < TAIL_STREAMS_MAX {
-                stream.tail_pending = false;
-                announce.push(id);
-            } else {
+            let due = stream.arrived + wait * (u32::from(stream.tails_told) + 1);
+            if due > cx.now {
                 self.quiet.push_back(id);
-                cx.timers.set_earlier(Timer::Tail, due.max(cx.now + wait / 4));
+                cx.timers.set_earlier(Timer::Tail, due);
+                continue;
+            }
+            let told = stream.tails_told;
+            stream.tails_told = told.saturating_add(1);
+            stream.tail_pending = stream.tails_told < TAILS_PER_PACKET;
+            if stream.tail_pending {
+                self.quiet.push_back(id);
+                cx.timers.set_earlier(Timer::Tail, due + wait);
+            }
+            let newest = stream.high();
+            if let Some(to) = cx.members.rotation(&id, newest, told.into()) {
+                self.announce(to, id, cx);
             }
         }
-        if announce.is_empty() || self.tails_left == 0 {
-            return;
+    }
+
+    /// A packet came late, by repair: those who would have had it from here lack it too, perhaps.
+    pub(super) fn announce_to_children(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+        let arity = self.config.tree_arity.into();
+        let regions_only = match self.config.dissemination {
+            Dissemination::Multicast => return,
+            Dissemination::Trees => false,
+            Dissemination::Both => true,
+        };
+        for to in cx.members.children(id.sender, arity, regions_only) {
+            self.announce(to, id, cx);
         }
-        self.tails_left -= 1;
-        if let Some(to) = cx.members.choose_partner() {
-            cx.outbox.control(Control::Tail { to, streams: announce });
+    }
+
+    fn announce(&mut self, to: SocketAddr, stream: StreamId, cx: &mut Cx<'_>) {
+        if self.tails_left > 0 {
+            self.tails_left -= 1;
+            cx.outbox.control(Control::Tail { to, stream });
         }
     }
 }

@@ -46,8 +46,8 @@ pub(super) struct Stream {
     pub(super) active_round: u32,
     /// Whether it waits in the queue of streams that may have gone quiet.
     pub(super) tail_pending: bool,
-    /// Beyond `high`: the highest number asked for on somebody's word, and when.
-    pub(super) claimed: Option<(u64, Instant)>,
+    /// How often its tail was announced since the last new packet.
+    pub(super) tails_told: u8,
     packet_bytes: usize,
     /// A gap that delivery has not told yet, before `next`.
     skipped: Option<(u64, u64)>,
@@ -153,7 +153,7 @@ impl Stream {
             arrived: now,
             active_round: round,
             tail_pending: false,
-            claimed: None,
+            tails_told: 0,
             packet_bytes: 0,
             skipped: None,
             dropped: Released::default(),
@@ -231,6 +231,7 @@ impl Stream {
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
         self.active_round = round;
+        self.tails_told = 0;
         Accepted { filled, advance: (sequence + 1).saturating_sub(high) }
     }
 
@@ -239,7 +240,7 @@ impl Stream {
         if sequence == self.high() {
             self.slots.push_back(Slot::Missing);
             self.hold(sequence, packet, LEAF_HEADER_BYTES, 0, round);
-            (self.arrived, self.active_round) = (now, round);
+            (self.arrived, self.active_round, self.tails_told) = (now, round, 0);
         }
     }
 

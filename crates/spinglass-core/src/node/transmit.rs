@@ -63,15 +63,16 @@ impl Node {
 
     fn write_control(&mut self, control: Control, buffer: &mut Vec<u8>) -> Option<Transmit> {
         let to = match &control {
-            Control::Digest { to } | Control::Tail { to, .. } => self.members.address_of(*to)?,
+            Control::Digest { to } => self.members.address_of(*to)?,
             Control::Join { to }
+            | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
             | Control::Records { to, .. }
             | Control::WhoIs { to, .. } => *to,
         };
-        // Whoever is told something for the first time must learn from whom; a solicitation goes to
-        // members that were heard from, and is small.
-        let long = !matches!(control, Control::Solicit { .. });
+        // Whoever is told something for the first time must learn from whom. What is sent often is
+        // kept small: if its receiver does not know this boot yet, the next digest tells it.
+        let long = !matches!(control, Control::Solicit { .. } | Control::Tail { .. });
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
@@ -80,7 +81,7 @@ impl Node {
         match control {
             Control::Join { .. } => frame::put_join(buffer),
             Control::Digest { .. } => self.write_digest(buffer),
-            Control::Tail { streams, .. } => self.write_tail(&streams, buffer),
+            Control::Tail { stream, .. } => self.write_tail(stream, buffer),
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
             Control::Records { records, .. } => self.write_records(&records, buffer),
             Control::WhoIs { boots, members, .. } => frame::put_who_is(&boots, &members, buffer),
@@ -114,7 +115,7 @@ impl Node {
         });
     }
 
-    fn write_tail(&mut self, streams: &[StreamId], buffer: &mut Vec<u8>) {
+    fn write_tail(&mut self, stream: StreamId, buffer: &mut Vec<u8>) {
         self.stats.digests_sent += 1;
         self.stats.tails_sent += 1;
         let limit = self.control_bytes_max();
@@ -122,7 +123,7 @@ impl Node {
         frame::put_digest(true, buffer, |buffer| {
             Digest::encode_head(round, &[], buffer);
             let room = limit.saturating_sub(buffer.len());
-            let entries = multicast.digest_entries(Some(streams), room);
+            let entries = multicast.digest_entries(Some(stream), room);
             entries.iter().for_each(|entry| entry.encode(buffer));
         });
     }

@@ -1,0 +1,96 @@
+//! What others say exists and no packet has proved yet: the newest packets of a stream, or a stream
+//! not met at all.
+//!
+//! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for, from
+//! whoever made it, and the packet proves the rest. It is given the patience of a gap first: most
+//! often the packet is on its way. Those who claim the same are remembered, to be asked in turn.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::id::StreamId;
+use crate::time::Instant;
+
+/// Claims followed at once. When full, all are forgotten: the next digests repeat them.
+const CLAIMS_MAX: usize = 256;
+/// Members remembered per claim. When full, further ones are not needed.
+const SOURCES_MAX: usize = 4;
+
+/// Streams whose newest packets are known by hearsay.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    claims: BTreeMap<StreamId, Claim>,
+}
+
+#[derive(Debug)]
+struct Claim {
+    /// Packets below this are said to exist.
+    high: u64,
+    /// When to ask next.
+    due: Instant,
+    /// Whom, the ones that spoke last first.
+    sources: VecDeque<Source>,
+}
+
+/// Who made a claim: address, round, and when it was heard.
+pub(super) type Source = (SocketAddr, u32, Instant);
+
+/// Ask this member for the stream's newest packets below `high`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask {
+    pub(super) stream: StreamId,
+    pub(super) high: u64,
+    pub(super) source: Source,
+}
+
+impl Claims {
+    /// Somebody says that packets below `high` exist; returns when to look at it.
+    pub(super) fn add(
+        &mut self,
+        stream: StreamId,
+        high: u64,
+        source: Source,
+        due: Instant,
+    ) -> Instant {
+        if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(&stream) {
+            self.claims.clear();
+        }
+        let fresh = || Claim { high, due, sources: VecDeque::new() };
+        let claim = self.claims.entry(stream).or_insert_with(fresh);
+        if high > claim.high {
+            // Who knew of less can't help any more.
+            claim.sources.clear();
+            (claim.high, claim.due) = (high, due);
+        }
+        if high == claim.high && claim.sources.len() < SOURCES_MAX {
+            claim.sources.push_front(source);
+        }
+        claim.due
+    }
+
+    /// Whom to ask now. `known` tells how far a stream is known by now; what it covers is forgotten,
+    /// and so is a claim that nobody is left to ask about. Returns when to look again, too.
+    pub(super) fn due(
+        &mut self,
+        now: Instant,
+        retry: Duration,
+        known: impl Fn(&StreamId) -> u64,
+    ) -> (Vec<Ask>, Option<Instant>) {
+        let mut asks = Vec::new();
+        self.claims.retain(|stream, claim| {
+            if known(stream) >= claim.high {
+                return false;
+            }
+            if claim.due > now {
+                return true;
+            }
+            let Some(source) = claim.sources.pop_front() else { return false };
+            asks.push(Ask { stream: *stream, high: claim.high, source });
+            claim.due = now + retry;
+            true
+        });
+        (asks, self.claims.values().map(|claim| claim.due).min())
+    }
+}

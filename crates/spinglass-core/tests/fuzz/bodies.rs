@@ -1,0 +1,161 @@
+//! What each fuzz target asserts about the bytes it is given: one function per decoder.
+//!
+//! They are shared by path: `fuzz/` hands them what libFuzzer invents, `main.rs` beside this file
+//! hands them the corpus and mutations of it. Every body asserts that nothing panics and that what
+//! parses encodes back to the very same bytes.
+
+use bytes::Bytes;
+use spinglass_core::Sequence;
+use spinglass_core::frame::Frame;
+use spinglass_core::link::Header;
+use spinglass_core::members::UnverifiedRecord;
+use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
+use spinglass_core::record::Entry;
+use spinglass_core::wire::{Put, Reader};
+
+pub use super::member::member;
+
+/// A datagram's clear header.
+pub fn header(bytes: &[u8]) {
+    let Ok((header, length)) = Header::parse(bytes) else { return };
+    let mut again = Vec::new();
+    header.encode(&mut again);
+    assert_eq!(again, bytes[..length]);
+}
+
+/// An opened datagram's frames.
+pub fn frames(bytes: &[u8]) {
+    let mut reader = Reader::new(bytes);
+    loop {
+        let rest = reader.rest();
+        let Some(Ok(frame)) = Frame::next(&mut reader) else { return };
+        let taken = &rest[..rest.len() - reader.rest().len()];
+        let mut again = Vec::new();
+        frame.encode(&mut again);
+        assert!(matches!(frame, Frame::Unknown) || again == taken, "{frame:?}");
+    }
+}
+
+/// A packet with its proof.
+pub fn packet(bytes: &[u8]) {
+    let Ok(packet) = PacketRef::parse(bytes) else { return };
+    assert_eq!(packet.bytes, bytes);
+    assert!(bytes.starts_with(packet.leaf));
+    let mut header = Vec::new();
+    packet.header.encode(&mut header);
+    assert!(packet.leaf.starts_with(&header));
+    assert!(header.len() < packet.content_end(), "no packet is empty");
+}
+
+/// A digest.
+pub fn digest(bytes: &[u8]) {
+    let Ok(digest) = Digest::parse(bytes) else { return };
+    let mut again = Vec::new();
+    digest.encode(&mut again);
+    assert_eq!(again, bytes);
+    for entry in &digest.entries {
+        assert!(entry.low <= entry.high);
+        check_ranges(entry.high, &entry.missing);
+    }
+}
+
+/// A solicitation.
+pub fn solicit(bytes: &[u8]) {
+    let Ok(solicit) = Solicit::parse(bytes) else { return };
+    let mut again = Vec::new();
+    solicit.encode(&mut again);
+    assert_eq!(again, bytes);
+    check_ranges(u64::MAX, &solicit.wanted);
+}
+
+/// Ranges fall, are not empty, and do not touch.
+fn check_ranges(high: u64, ranges: &[std::ops::Range<u64>]) {
+    let mut above = None;
+    for range in ranges {
+        assert!(range.start < range.end && range.end <= high);
+        assert!(above.is_none_or(|above| range.end < above));
+        above = Some(range.start);
+    }
+}
+
+/// A member's record.
+pub fn record(bytes: &[u8]) {
+    let mut reader = Reader::new(bytes);
+    let Ok(record) = UnverifiedRecord::parse(&mut reader) else { return };
+    let mut again = Vec::new();
+    record.encode(&mut again);
+    assert_eq!(again, bytes[..bytes.len() - reader.rest().len()]);
+}
+
+/// The values that everything else consists of.
+pub fn values(bytes: &[u8]) {
+    let again = |put: &dyn Fn(&mut Vec<u8>), reader: &Reader<'_>| {
+        let mut again = Vec::new();
+        put(&mut again);
+        assert_eq!(again, bytes[..bytes.len() - reader.rest().len()]);
+    };
+    let mut reader = Reader::new(bytes);
+    if let Ok(value) = reader.varint() {
+        again(&|buffer| buffer.put_varint(value), &reader);
+    }
+    let mut reader = Reader::new(bytes);
+    if let Ok(value) = reader.address() {
+        again(&|buffer| buffer.put_address(value), &reader);
+    }
+    let mut reader = Reader::new(bytes);
+    if let Ok(value) = reader.text(64) {
+        again(&|buffer| buffer.put_text(value), &reader);
+    }
+}
+
+/// Packets' contents put together to messages: `first u16 | length u8 | content`, one after the
+/// other; a length of 255 stands for a lost packet.
+pub fn messages(bytes: &[u8]) {
+    let mut reader = Reader::new(bytes);
+    let (mut assembler, mut given, mut got) = (Assembler::at_start(), 0, Vec::new());
+    for sequence in (0..).map(Sequence) {
+        let (Ok(first), Ok(length)) = (reader.u16(), reader.u8()) else { break };
+        if length == u8::MAX {
+            assembler.cut();
+            continue;
+        }
+        let Ok(content) = reader.bytes(length.into()) else { break };
+        given += content.len();
+        let content = Bytes::copy_from_slice(content);
+        // An impossible length is an error of the sender's; the stream goes on.
+        let _ = assembler.push(sequence, first, &content, |(first, last, message)| {
+            assert!(first <= last && last == sequence);
+            got.push(message);
+        });
+    }
+    assert!(got.iter().map(|message| message.len() + 1).sum::<usize>() <= given);
+    // Framed again, in packets of another size, they are the same.
+    let mut framer = Framer::default();
+    got.iter().for_each(|message| framer.push(message.clone()));
+    let (mut assembler, mut again) = (Assembler::at_start(), Vec::new());
+    for sequence in (0..).map(Sequence) {
+        let mut content = Vec::new();
+        let first = framer.fill(61, &mut content);
+        if content.is_empty() {
+            break;
+        }
+        let pushed = assembler.push(sequence, first, &content.into(), |whole| again.push(whole.2));
+        assert_eq!(pushed, Ok(()));
+    }
+    assert_eq!(again, got);
+}
+
+/// A recording's entries, one after the other.
+pub fn recording(mut bytes: &[u8]) {
+    while let Ok((entry, length)) = Entry::decode(bytes) {
+        let (taken, rest) = bytes.split_at(length);
+        let mut again = Vec::new();
+        entry.encode(&mut again);
+        // A setting that is yes or no is stored as a number, of which any but 0 says yes: the one
+        // place where two encodings mean the same.
+        let settings = matches!(entry, Entry::Beginnings(_));
+        assert!(again == taken || settings, "{entry:?}");
+        assert_eq!(Entry::decode(&again), Ok((entry, length)));
+        bytes = rest;
+    }
+}

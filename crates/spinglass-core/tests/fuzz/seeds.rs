@@ -1,0 +1,215 @@
+//! The corpus: small, real encodings, one or a few for each target. The files under `fuzz/corpus`
+//! are these bytes; a test says so, and writes them when `SPINGLASS_BLESS` is set.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt};
+use spinglass_core::frame::{self, Frame, PacketKind};
+use spinglass_core::link::{BootName, Header, HeaderBoot};
+use spinglass_core::members::MemberRecord;
+use spinglass_core::multicast::{
+    Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
+};
+use spinglass_core::record::{Beginnings, Entry};
+use spinglass_core::wire::Put;
+use spinglass_core::{
+    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Member, MemberId,
+    Message, Now, Sequence, Start, StreamId, TopicId, Transmit,
+};
+
+use super::member::{FRAMES, Gullible, LEAVE, PUBLISH, SUBSCRIBE, peer_boot, peer_record};
+
+/// A seed: its target, its name, its bytes.
+pub(crate) type Seed = (&'static str, &'static str, Vec<u8>);
+
+fn bytes(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    write(&mut buffer);
+    buffer
+}
+
+fn stream() -> StreamId {
+    let topic = TopicId::from_hash(Gullible(1).hash(Domain::Topic, b"fuzz"));
+    StreamId { topic, sender: peer_boot().sender, incarnation: Incarnation(1) }
+}
+
+/// A burst of packets that carry a few messages.
+fn burst() -> Vec<Vec<u8>> {
+    let mut framer = Framer::default();
+    for length in [0, 5, 300, 1] {
+        framer.push(Bytes::from(vec![b'm'; length]));
+    }
+    let mut packets = Vec::new();
+    while framer.bytes() > 0 {
+        let mut content = Vec::new();
+        let first = framer.fill(100, &mut content);
+        let sequence = packets.len() as u64;
+        let recent = u32::try_from(sequence).expect("a small burst");
+        let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };
+        let mut packet = bytes(|buffer| header.encode(buffer));
+        assert_eq!(packet.len(), LEAF_HEADER_BYTES);
+        packet.put(&content);
+        packets.push(packet);
+    }
+    sign_burst(&mut packets, &mut Gullible(2));
+    packets
+}
+
+fn a_digest() -> Digest {
+    let missing = vec![8..9, 2..6];
+    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing };
+    let heartbeats = vec![(BootName([7; 8]), 9), (BootName([8; 8]), 300)];
+    Digest { round: 5, heartbeats, entries: vec![entry] }
+}
+
+fn a_solicit() -> Solicit {
+    Solicit { round: 1, stream: stream(), wanted: vec![3..4, 0..2] }
+}
+
+fn a_record(address: &str, region: &str, has_left: bool) -> MemberRecord {
+    let address: SocketAddr = address.parse().expect("an address");
+    MemberRecord::sign(
+        &peer_boot(),
+        Incarnation(3),
+        address,
+        region.into(),
+        has_left,
+        &mut Gullible(2),
+    )
+}
+
+fn all_frames() -> Vec<u8> {
+    bytes(|buffer| {
+        frame::put_record(|buffer| peer_record().encode(buffer), buffer);
+        for packet in burst() {
+            frame::put_packet(PacketKind::Spread, &packet, buffer);
+            frame::put_packet(PacketKind::Repair, &packet, buffer);
+        }
+        frame::put_digest(false, buffer, |buffer| a_digest().encode(buffer));
+        frame::put_digest(true, buffer, |buffer| a_digest().encode(buffer));
+        frame::put_solicit(&a_solicit(), buffer);
+        frame::put_who_is(&[BootName([7; 8])], &[MemberId([9; 16])], buffer);
+        frame::put_join(buffer);
+        buffer.put(&[200, 2, 0, 1, 2]);
+    })
+}
+
+/// A life: what arrives, what the application does, and time between them.
+fn a_life() -> Vec<u8> {
+    let frames = |frames: &[u8], buffer: &mut Vec<u8>| {
+        buffer.put_u8(FRAMES);
+        buffer.put_u16(u16::try_from(frames.len()).expect("a datagram's worth"));
+        buffer.put(frames);
+    };
+    let one = |frame: Frame<'_>| bytes(|buffer| frame.encode(buffer));
+    bytes(|buffer| {
+        buffer.put(&[SUBSCRIBE, 100]);
+        frames(&all_frames(), buffer);
+        buffer.put(&[100, PUBLISH, 0, 4, 10, 100]);
+        frames(&one(Frame::Digest(a_digest())), buffer);
+        buffer.put(&[20, 100, 100]);
+        frames(&one(Frame::Solicit(a_solicit())), buffer);
+        buffer.put(&[100, LEAVE, 100, 100]);
+    })
+}
+
+fn entries() -> Vec<Entry<'static>> {
+    let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
+    let address: SocketAddr = "127.0.0.1:7710".parse().expect("an address");
+    let (id, incarnation) = (MemberId([5; 16]), Incarnation(3));
+    let message = Message {
+        stream: stream(),
+        first: Sequence(1),
+        last: Sequence(2),
+        payload: Bytes::from_static(b"hello"),
+    };
+    let to = Destinations::Members(vec![address; 3]);
+    let member = Member { id, incarnation, address, region: "/usa".into() };
+    vec![
+        Entry::Beginnings(Box::new(Beginnings {
+            config: Config::lan(),
+            identity: Identity { incarnation, salt: Salt([1; 16]), address, region: "/a".into() },
+            public_key: PublicKey([2; 32]),
+            seed: 7,
+            seeds: vec![address, "[::1]:1".parse().expect("an address")],
+            now,
+        })),
+        Entry::Datagrams { now, datagrams: vec![(address, (&[7; 44][..]).into(), 900)] },
+        Entry::Timeout { now },
+        Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
+        Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
+        Entry::Leave { now },
+        Entry::Transmit {
+            now,
+            segments_max: 64,
+            transmit: Some(Transmit { to, segment_bytes: 1200 }),
+            bytes: 2400,
+        },
+        Entry::Transmit { now, segments_max: 1, transmit: None, bytes: 0 },
+        Entry::Event { event: Event::Message(message) },
+        Entry::Event { event: Event::Gap(Gap { stream: stream(), from: Sequence(3), packets: 4 }) },
+        Entry::Event { event: Event::MemberUp(member) },
+        Entry::Event { event: Event::MemberDown { id, incarnation, reason: DownReason::Silent } },
+        Entry::Signed([3; 64]),
+        Entry::Verified(true),
+        Entry::LinkKey(Some(3)),
+        Entry::LinkKey(None),
+        Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },
+        Entry::Opened(Some((&b"frames"[..]).into())),
+        Entry::Opened(None),
+    ]
+}
+
+fn contents() -> Vec<u8> {
+    bytes(|buffer| {
+        let mut framer = Framer::default();
+        for length in [3, 0, 200, 40] {
+            framer.push(Bytes::from(vec![b'm'; length]));
+        }
+        for lost in (0..).map(|packet| packet == 3) {
+            let mut content = Vec::new();
+            let first = framer.fill(50, &mut content);
+            if content.is_empty() {
+                break;
+            }
+            buffer.put_u16(first);
+            buffer.put_u8(if lost { 255 } else { content.len() as u8 });
+            if !lost {
+                buffer.put(&content);
+            }
+        }
+    })
+}
+
+/// Every seed.
+pub(crate) fn seeds() -> Vec<Seed> {
+    let header = |boot| Header { epoch: Epoch(1), boot, counter: 258 };
+    let packets = burst();
+    let first = packets.first().expect("a burst has a packet").clone();
+    let mut single = vec![first[..LEAF_HEADER_BYTES + 20].to_vec()];
+    sign_burst(&mut single, &mut Gullible(2));
+    let long = "/a region that is as long as any region may be, which is 64 byte";
+    assert_eq!(long.len(), 64);
+    let mut recording = Vec::new();
+    entries().iter().for_each(|entry| entry.encode(&mut recording));
+    vec![
+        ("header", "short", bytes(|to| header(HeaderBoot::Short(BootName([9; 8]))).encode(to))),
+        ("header", "long", bytes(|to| header(HeaderBoot::Long(peer_boot())).encode(to))),
+        ("frames", "all", all_frames()),
+        ("packet", "of-a-burst", packets.last().expect("as above").clone()),
+        ("packet", "alone", single.remove(0)),
+        ("digest", "ranges", bytes(|to| a_digest().encode(to))),
+        ("digest", "empty", bytes(|to| Digest::default().encode(to))),
+        ("solicit", "ranges", bytes(|to| a_solicit().encode(to))),
+        ("record", "v4", bytes(|to| a_record("127.0.0.1:7710", "", false).encode(to))),
+        ("record", "v6", bytes(|to| a_record("[::1]:7710", long, true).encode(to))),
+        ("values", "varint", bytes(|to| to.put_varint(1 << 40))),
+        ("values", "address", bytes(|to| to.put_address("[::1]:7710".parse().expect("one")))),
+        ("values", "text", bytes(|to| to.put_text("text"))),
+        ("messages", "with-a-loss", contents()),
+        ("recording", "every-entry", recording),
+        ("member", "a-life", a_life()),
+        ("member", "silence", vec![200; 60]),
+    ]
+}
