@@ -1,0 +1,8 @@
+//! The bodies of the fuzz targets, included from the tests that run them on the corpus.
+
+#[path = "../../crates/spinglass-core/tests/fuzz/bodies.rs"]
+pub mod bodies;
+#[path = "../../crates/spinglass-crypto/tests/key_files/body.rs"]
+pub mod key_files;
+#[path = "../../crates/spinglass-core/tests/fuzz/member.rs"]
+pub mod member;
