@@ -329,6 +329,18 @@ impl Node {
         self.own.incarnation
     }
 
+    /// The settings.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The gossip round that this member is in, from 1.
+    #[must_use]
+    pub const fn round(&self) -> u32 {
+        self.multicast.round()
+    }
+
     /// Everything counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {

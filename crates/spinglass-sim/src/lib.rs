@@ -1,1 +1,16 @@
-//! Placeholder.
+//! A deterministic world of thousands of Spinglass members in one process.
+//!
+//! The members are the cores of `spinglass-core`, byte for byte what runs on sockets; the world gives
+//! them virtual time, a network that loses, delays, reorders, repeats, damages and replays, and hosts
+//! that sleep, crash and come back. One seed is one run.
+
+pub mod check;
+pub mod crypto;
+pub mod network;
+pub mod queue;
+pub mod swarm;
+pub mod world;
+
+pub use check::{Checker, Violation};
+pub use network::{Burst, Network};
+pub use world::{Blind, Observer, Setup, World};

@@ -1,0 +1,132 @@
+//! What lies between members: delay, loss, and everything else that networks do to datagrams.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spinglass_core::Prng;
+
+/// What the network does, on every path alike. Shares are in parts per million.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The shortest delay, one way.
+    pub delay_min: Duration,
+    /// The longest; each datagram's delay is drawn evenly between the two, so they overtake.
+    pub delay_max: Duration,
+    /// Datagrams lost, each by itself, at each receiver.
+    pub loss_ppm: u32,
+    /// Bursts of loss, path by path.
+    pub burst: Option<Burst>,
+    /// Datagrams that arrive twice.
+    pub duplicate_ppm: u32,
+    /// Datagrams that arrive damaged: bits flipped, cut short, or spliced with another's end.
+    pub corrupt_ppm: u32,
+    /// Datagrams at whose arrival some earlier one, of anybody to anybody, arrives again.
+    pub replay_ppm: u32,
+    /// The part of the network each member is in; different parts hear nothing of each other.
+    /// Empty: everybody is in one.
+    pub parts: Vec<u8>,
+    /// Paths that carry nothing, in this direction: (from, to).
+    pub blocked: BTreeSet<(usize, usize)>,
+}
+
+/// The Gilbert-Elliott model, in time: a path is bad in some slots, and loses more in them.
+#[derive(Debug, Clone, Copy)]
+pub struct Burst {
+    /// How long a slot is.
+    pub slot: Duration,
+    /// The share of slots that are bad.
+    pub bad_ppm: u32,
+    /// The loss in a bad slot.
+    pub loss_ppm: u32,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            delay_min: Duration::from_micros(50),
+            delay_max: Duration::from_micros(250),
+            loss_ppm: 0,
+            burst: None,
+            duplicate_ppm: 0,
+            corrupt_ppm: 0,
+            replay_ppm: 0,
+            parts: Vec::new(),
+            blocked: BTreeSet::new(),
+        }
+    }
+}
+
+/// Datagrams that may be replayed: a bounded sample of all that were sent.
+const CAPTURED_MAX: usize = 512;
+
+/// The network's own state.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    datagrams: Vec<Arc<[u8]>>,
+}
+
+impl Captured {
+    pub(crate) fn keep(&mut self, datagram: &Arc<[u8]>, rng: &mut Prng) {
+        if self.datagrams.len() < CAPTURED_MAX {
+            self.datagrams.push(Arc::clone(datagram));
+        } else if let Some(slot) = self.datagrams.get_mut(rng.index(CAPTURED_MAX)) {
+            *slot = Arc::clone(datagram);
+        }
+    }
+
+    pub(crate) fn draw(&self, rng: &mut Prng) -> Option<Arc<[u8]>> {
+        self.datagrams.get(rng.index(self.datagrams.len())).cloned()
+    }
+}
+
+impl Network {
+    /// Whether a datagram sent at `at` (nanoseconds) gets through.
+    pub(crate) fn carries(&self, from: usize, to: usize, at: u64, rng: &mut Prng) -> bool {
+        if self.loss_ppm > 0 && rng.chance_ppm(self.loss_ppm) {
+            return false;
+        }
+        if !self.parts.is_empty() && self.parts.get(from) != self.parts.get(to) {
+            return false;
+        }
+        if !self.blocked.is_empty() && self.blocked.contains(&(from, to)) {
+            return false;
+        }
+        let Some(burst) = self.burst else { return true };
+        let slot = u128::from(at) / burst.slot.as_nanos().max(1);
+        let path = (from as u64) << 32 | to as u64;
+        let drawn = crate::crypto::mix(path, &slot.to_le_bytes()) % 1_000_000;
+        drawn >= u64::from(burst.bad_ppm) || !rng.chance_ppm(burst.loss_ppm)
+    }
+
+    pub(crate) fn delay(&self, rng: &mut Prng) -> u64 {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let (least, most) = (nanos(self.delay_min), nanos(self.delay_max));
+        least + rng.below(most.saturating_sub(least) + 1)
+    }
+}
+
+/// Damages a datagram: flips up to 64 bits, cuts it short, or splices it with another's end.
+pub fn damage(datagram: &[u8], other: Option<&[u8]>, rng: &mut Prng) -> Vec<u8> {
+    let mut bytes = datagram.to_vec();
+    match rng.below(4) {
+        0 => bytes.truncate(rng.index(bytes.len())),
+        1 => {
+            let at = rng.index(bytes.len());
+            bytes.truncate(at);
+            let other = other.unwrap_or(&[0xa5; 40]);
+            bytes.extend_from_slice(other.split_at(at.min(other.len())).1);
+        }
+        _ => {
+            for _ in 0..=rng.below(64) {
+                let at = rng.index(bytes.len());
+                let bit = rng.below(8);
+                bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << bit);
+            }
+        }
+    }
+    if bytes == datagram {
+        bytes.iter_mut().take(1).for_each(|byte| *byte ^= 0x40);
+    }
+    bytes
+}

@@ -1,0 +1,636 @@
+//! The world: members, the network between them, virtual time, one seed.
+//!
+//! Everything that happens is an entry of one queue: a datagram arrives, a member's timer is due. A
+//! member is the very core that runs on sockets, driven by the very same driver. The world adds what
+//! hosts do: they sleep in slots of 100 ms, are slow, crash, and come back in a new life.
+//!
+//! A run is a function of its seed: [`World::trace`] is a hash of everything that was handled.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use spinglass_core::crypto::{Crypto, Epoch, Salt};
+use spinglass_core::members::MemberList;
+use spinglass_core::{
+    Checked, Config, Datagram, Destinations, Driver, Event, Host, Identity, Incarnation, Instant,
+    Node, Now, Prng, PublishError, Start, Stats, TopicId, Transmit,
+};
+use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
+
+use crate::crypto::{Oracle, SimCrypto, mix};
+use crate::network::{Captured, Network, damage};
+use crate::queue::Queue;
+
+/// The length of the slots that members sleep in [seed paper, section 2].
+pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
+/// What a sleeping member's socket holds; what comes beyond is lost, as in a kernel.
+const SOCKET_BYTES_MAX: usize = 4 << 20;
+/// Datagrams that a member may send in one offloaded call.
+const SEGMENTS_MAX: usize = 64;
+const SLOT_NANOS: u64 = 100_000_000;
+
+/// How members are made.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many.
+    pub members: usize,
+    /// Their settings.
+    pub config: Config,
+    /// The seed of everything.
+    pub seed: u64,
+    /// Whether they know each other from the start; otherwise they join through member 0.
+    pub acquainted: bool,
+    /// Whether signatures and seals are the real ones.
+    pub real_crypto: bool,
+    /// Broken relays: this share of what every third member seals is damaged after it was checked.
+    pub tamper_ppm: u32,
+    /// Members per region; 0: there are no regions.
+    pub region_members: usize,
+}
+
+impl Setup {
+    /// A group of acquainted members with checksums for cryptography.
+    #[must_use]
+    pub const fn new(members: usize, config: Config, seed: u64) -> Self {
+        Self {
+            members,
+            config,
+            seed,
+            acquainted: true,
+            real_crypto: false,
+            tamper_ppm: 0,
+            region_members: 0,
+        }
+    }
+}
+
+/// Sees everything that members tell their applications, and what they send.
+pub trait Observer {
+    /// A member's event.
+    fn event(&mut self, at: Instant, member: usize, life: u64, event: &Event);
+
+    /// A run of sealed datagrams leaves a member. Most observers don't care.
+    fn sent(
+        &mut self,
+        _at: Instant,
+        _member: usize,
+        _node: &Node,
+        _transmit: &Transmit,
+        _segments: &[u8],
+    ) {
+    }
+}
+
+/// Sees nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Blind;
+
+impl Observer for Blind {
+    fn event(&mut self, _at: Instant, _member: usize, _life: u64, _event: &Event) {}
+}
+
+/// A member and its host.
+#[derive(Debug)]
+struct Member {
+    driver: Option<Driver>,
+    /// When its next timer entry in the queue is due.
+    timer: u64,
+    life: u64,
+    /// The share of slots it sleeps in, in parts per million.
+    sleep_ppm: u32,
+    /// How long it takes to handle one input.
+    service: u64,
+    busy_until: u64,
+    backlog_bytes: usize,
+    /// Counters of its earlier lives.
+    past: Stats,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Arrives { to: u32, from: u32, held: bool, bytes: Arc<[u8]> },
+    Timer { member: u32 },
+}
+
+/// A simulated group.
+#[derive(Debug)]
+pub struct World {
+    setup: Setup,
+    config: Checked,
+    /// What the network does; may be changed between two runs.
+    pub network: Network,
+    members: Vec<Member>,
+    queue: Queue<Entry>,
+    now: u64,
+    rng: Prng,
+    oracle: Oracle,
+    captured: Captured,
+    trace: u64,
+    handled: u64,
+    outside: Outside,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Outside {
+    sent: Vec<(Transmit, Vec<u8>)>,
+    events: Vec<Event>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl Host for Outside {
+    fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()> {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(segments);
+        self.sent.push((transmit.clone(), bytes));
+        ControlFlow::Continue(())
+    }
+
+    fn deliver(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn segments_max(&self) -> usize {
+        SEGMENTS_MAX
+    }
+}
+
+fn address(member: usize) -> SocketAddr {
+    let bits = 0x0a00_0000 | u32::try_from(member).unwrap_or(u32::MAX) & 0x00ff_ffff;
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), 7710)
+}
+
+fn member_at(address: SocketAddr) -> usize {
+    match address.ip() {
+        IpAddr::V4(ip) => (ip.to_bits() & 0x00ff_ffff) as usize,
+        IpAddr::V6(_) => usize::MAX,
+    }
+}
+
+impl World {
+    /// Makes a group, all of it awake, at time 0.
+    ///
+    /// # Panics
+    /// If the settings make no sense: a scenario's own mistake.
+    #[must_use]
+    pub fn new(setup: Setup, network: Network) -> Self {
+        let config = setup.config.clone().check().expect("a scenario's settings are good");
+        let rng = Prng::new(setup.seed);
+        let oracle = Oracle::new(mix(setup.seed, b"oracle"));
+        let member = || Member {
+            driver: None,
+            timer: u64::MAX,
+            life: 0,
+            sleep_ppm: 0,
+            service: 0,
+            busy_until: 0,
+            backlog_bytes: 0,
+            past: Stats::default(),
+        };
+        let members = (0..setup.members).map(|_| member()).collect();
+        let mut world = Self {
+            config,
+            network,
+            members,
+            queue: Queue::default(),
+            now: 0,
+            rng: rng.fork("world"),
+            oracle,
+            captured: Captured::default(),
+            trace: setup.seed,
+            handled: 0,
+            outside: Outside::default(),
+            scratch: Vec::new(),
+            setup,
+        };
+        for index in 0..world.setup.members {
+            world.begin_life(index);
+        }
+        if world.setup.acquainted {
+            world.acquaint();
+        }
+        world
+    }
+
+    /// Lets everybody know everybody.
+    fn acquaint(&mut self) {
+        let drivers = self.members.iter().filter_map(|member| member.driver.as_ref());
+        let records = drivers.map(|driver| driver.node().own_record()).collect();
+        let mut crypto = self.crypto(0);
+        let list = MemberList::trusted(records, Epoch(0), &mut *crypto);
+        for member in &mut self.members {
+            if let Some(driver) = &mut member.driver {
+                driver.node_mut().adopt(&list);
+            }
+        }
+    }
+
+    fn crypto(&self, index: usize) -> Box<dyn Crypto> {
+        if self.setup.real_crypto {
+            let mut seed = [0; 32];
+            for (word, chunk) in (0_u64..).zip(seed.as_chunks_mut::<8>().0) {
+                *chunk = mix(self.setup.seed ^ word, &index.to_le_bytes()).to_le_bytes();
+            }
+            return Box::new(RealCrypto::new(
+                SigningKey::from_seed(seed),
+                GroupKeys::development(),
+            ));
+        }
+        let tamper = if index % 3 == 2 { self.setup.tamper_ppm } else { 0 };
+        Box::new(SimCrypto::new(&self.oracle, index as u64 + 1, tamper))
+    }
+
+    /// Starts a member's next life.
+    fn begin_life(&mut self, index: usize) {
+        let crypto = self.crypto(index);
+        let now = self.now();
+        let Some(member) = self.members.get_mut(index) else { return };
+        member.life += 1;
+        #[cfg(not(spinglass_bug = "sequence_reused"))]
+        let life = member.life;
+        // The deliberate bug: a restart that forgets that it ever lived.
+        #[cfg(spinglass_bug = "sequence_reused")]
+        let life = 1;
+        let salt = mix(self.setup.seed ^ member.life, &index.to_le_bytes());
+        let region = match self.setup.region_members {
+            0 => String::new(),
+            size => format!("/region{:05}", index / size),
+        };
+        let identity = Identity {
+            incarnation: Incarnation(1_000 + life),
+            salt: Salt(u128::from(salt).to_le_bytes()),
+            address: address(index),
+            region,
+        };
+        let seed = mix(self.setup.seed, &(index as u64 ^ member.life << 32).to_le_bytes());
+        let seeds = vec![address(usize::from(index == 0))];
+        let node = Node::new(self.config.clone(), identity, crypto, seed, seeds, now);
+        member.driver = Some(Driver::new(node.expect("a scenario's settings are good")));
+        (member.timer, member.busy_until) = (u64::MAX, 0);
+        self.drain(index, &mut Blind);
+    }
+
+    // --- what scenarios do
+
+    /// The virtual time.
+    #[must_use]
+    pub const fn now(&self) -> Now {
+        Now { monotonic: Instant::from_nanos(self.now), wall_ms: self.now / 1_000_000 }
+    }
+
+    /// How many members there are, crashed ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// A hash of everything handled so far.
+    #[must_use]
+    pub const fn trace(&self) -> u64 {
+        self.trace
+    }
+
+    /// Protocol events so far: inputs that some core handled.
+    #[must_use]
+    pub const fn handled(&self) -> u64 {
+        self.handled
+    }
+
+    /// What cryptography noticed.
+    #[must_use]
+    pub const fn oracle(&self) -> &Oracle {
+        &self.oracle
+    }
+
+    /// A member's core, unless it has crashed.
+    #[must_use]
+    pub fn node(&self, index: usize) -> Option<&Node> {
+        self.members.get(index)?.driver.as_ref().map(Driver::node)
+    }
+
+    /// Which life a member is in, from 1.
+    #[must_use]
+    pub fn life(&self, index: usize) -> u64 {
+        self.members.get(index).map_or(0, |member| member.life)
+    }
+
+    /// A topic's name on the wire.
+    pub fn topic(&mut self, name: &str) -> TopicId {
+        let hash = self.crypto(0).hash(spinglass_core::crypto::Domain::Topic, name.as_bytes());
+        TopicId::from_hash(hash)
+    }
+
+    /// Subscribes a member.
+    pub fn subscribe(&mut self, index: usize, topic: TopicId, start: Start) {
+        let now = self.now();
+        if let Some(driver) = self.driver(index) {
+            driver.subscribe(now, topic, start);
+        }
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    /// As the core's; a crashed member has left.
+    pub fn publish(
+        &mut self,
+        index: usize,
+        topic: TopicId,
+        payload: Bytes,
+        observer: &mut impl Observer,
+    ) -> Result<(), PublishError> {
+        let now = self.now();
+        self.handled += 1;
+        let driver = self.driver(index).ok_or(PublishError::Left)?;
+        let published = driver.publish(now, topic, payload);
+        if !self.is_asleep(index) {
+            self.drain(index, observer);
+        } else if published.is_ok() {
+            self.set_timer(index, self.now);
+        }
+        published
+    }
+
+    /// Says good-bye for a member.
+    pub fn leave(&mut self, index: usize, observer: &mut impl Observer) {
+        let now = self.now();
+        if let Some(driver) = self.driver(index) {
+            driver.leave(now);
+            self.drain(index, observer);
+        }
+    }
+
+    /// Lets a member sleep in a share of all 100 ms slots.
+    pub fn set_sleep(&mut self, index: usize, share_ppm: u32) {
+        if let Some(member) = self.members.get_mut(index) {
+            member.sleep_ppm = share_ppm;
+        }
+    }
+
+    /// Makes a member slow: it takes this long to handle one input.
+    pub fn set_service(&mut self, index: usize, service: Duration) {
+        if let Some(member) = self.members.get_mut(index) {
+            member.service = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Ends a member's life, without a word to anybody.
+    pub fn crash(&mut self, index: usize) {
+        if let Some(member) = self.members.get_mut(index)
+            && let Some(driver) = member.driver.take()
+        {
+            add(&mut member.past, &driver.node().stats());
+        }
+    }
+
+    /// Starts a crashed member's next life; it joins through its seed.
+    pub fn restart(&mut self, index: usize) {
+        if self.members.get(index).is_some_and(|member| member.driver.is_none()) {
+            self.begin_life(index);
+        }
+    }
+
+    /// A member's counters over all its lives.
+    #[must_use]
+    pub fn stats(&self, index: usize) -> Stats {
+        let Some(member) = self.members.get(index) else { return Stats::default() };
+        let mut stats = member.past.clone();
+        if let Some(driver) = &member.driver {
+            add(&mut stats, &driver.node().stats());
+        }
+        stats
+    }
+
+    /// Runs for a span of virtual time.
+    pub fn run(&mut self, span: Duration, observer: &mut impl Observer) {
+        let end = self.now + u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        while let Some((at, entry)) = self.queue.pop_before(end) {
+            self.now = at;
+            match entry {
+                Entry::Timer { member } => self.on_timer(member as usize, observer),
+                Entry::Arrives { to, from, held, bytes } => {
+                    self.on_arrival((to, from), held, bytes, observer);
+                }
+            }
+        }
+        self.now = end;
+    }
+
+    // --- what happens
+
+    fn driver(&mut self, index: usize) -> Option<&mut Driver> {
+        self.members.get_mut(index)?.driver.as_mut()
+    }
+
+    fn is_asleep(&self, index: usize) -> bool {
+        self.asleep_until(index).is_some()
+    }
+
+    /// When a member that sleeps or is busy at this moment can go on.
+    fn asleep_until(&self, index: usize) -> Option<u64> {
+        let member = self.members.get(index)?;
+        if member.sleep_ppm > 0 {
+            let asleep = |slot: u64| {
+                let drawn = mix(self.setup.seed ^ index as u64, &slot.to_le_bytes());
+                drawn % 1_000_000 < u64::from(member.sleep_ppm)
+            };
+            let slot = self.now / SLOT_NANOS;
+            if asleep(slot) {
+                let wakes = (slot + 1..).find(|slot| !asleep(*slot));
+                return wakes.map(|slot| slot * SLOT_NANOS);
+            }
+        }
+        (member.busy_until > self.now).then_some(member.busy_until)
+    }
+
+    fn note(&mut self, index: usize, what: u64) {
+        self.handled += 1;
+        self.trace = (self.trace ^ self.now ^ (index as u64) << 48 ^ what)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(31);
+        let now = self.now;
+        if let Some(member) = self.members.get_mut(index)
+            && member.service > 0
+        {
+            member.busy_until = now + member.service;
+        }
+    }
+
+    fn on_timer(&mut self, index: usize, observer: &mut impl Observer) {
+        let now = self.now;
+        let Some(member) = self.members.get_mut(index) else { return };
+        if member.timer != now {
+            // It was set anew since.
+            return;
+        }
+        member.timer = u64::MAX;
+        if let Some(wakes) = self.asleep_until(index) {
+            return self.set_timer(index, wakes);
+        }
+        self.note(index, 1);
+        let now = self.now();
+        if let Some(driver) = self.driver(index) {
+            driver.handle_timeout(now);
+            self.drain(index, observer);
+        }
+    }
+
+    fn set_timer(&mut self, index: usize, at: u64) {
+        let at = at.max(self.now);
+        let Some(member) = self.members.get_mut(index) else { return };
+        if at < member.timer {
+            member.timer = at;
+            let member = u32::try_from(index).unwrap_or(u32::MAX);
+            self.queue.push(at, Entry::Timer { member });
+        }
+    }
+
+    fn on_arrival(
+        &mut self,
+        (to, from): (u32, u32),
+        held: bool,
+        bytes: Arc<[u8]>,
+        observer: &mut impl Observer,
+    ) {
+        let index = to as usize;
+        let wakes = self.asleep_until(index);
+        let Some(member) = self.members.get_mut(index) else { return };
+        if member.driver.is_none() {
+            member.backlog_bytes -= if held { bytes.len() } else { 0 };
+            return;
+        }
+        if let Some(wakes) = wakes {
+            if !held {
+                if member.backlog_bytes + bytes.len() > SOCKET_BYTES_MAX {
+                    return;
+                }
+                member.backlog_bytes += bytes.len();
+            }
+            self.queue.push(wakes, Entry::Arrives { to, from, held: true, bytes });
+            return;
+        }
+        if held {
+            member.backlog_bytes -= bytes.len();
+        }
+        let tail = bytes.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
+        self.note(index, tail ^ bytes.len() as u64);
+        let now = self.now();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(&bytes);
+        if let Some(driver) = self.driver(index) {
+            let datagram = Datagram { from: address(from as usize), bytes: &mut scratch };
+            driver.handle_datagrams(now, &mut [datagram]);
+        }
+        self.scratch = scratch;
+        self.drain(index, observer);
+    }
+
+    /// Takes a member's outputs, and sends them on their way.
+    fn drain(&mut self, index: usize, observer: &mut impl Observer) {
+        let now = self.now();
+        let mut outside = std::mem::take(&mut self.outside);
+        let Some(member) = self.members.get_mut(index) else { return };
+        let life = member.life;
+        let mut due = None;
+        if let Some(driver) = &mut member.driver {
+            due = driver.drain(now, &mut outside);
+            for (transmit, bytes) in &outside.sent {
+                observer.sent(now.monotonic, index, driver.node(), transmit, bytes);
+            }
+        }
+        if let Some(due) = due {
+            self.set_timer(index, due.as_nanos());
+        }
+        for (transmit, bytes) in outside.sent.drain(..) {
+            for segment in bytes.chunks(transmit.segment_bytes.max(1)) {
+                self.send(index, &transmit.to, segment.into());
+            }
+            outside.spare.push(bytes);
+        }
+        for event in outside.events.drain(..) {
+            self.trace = mix(self.trace, &[index as u8, 7]);
+            observer.event(now.monotonic, index, life, &event);
+        }
+        self.outside = outside;
+    }
+
+    fn send(&mut self, from: usize, to: &Destinations, bytes: Arc<[u8]>) {
+        if self.network.replay_ppm > 0 {
+            self.captured.keep(&bytes, &mut self.rng);
+        }
+        match to {
+            Destinations::Members(members) => {
+                for member in members {
+                    self.carry(from, member_at(*member), &bytes);
+                }
+            }
+            Destinations::Multicast => {
+                for member in 0..self.members.len() {
+                    self.carry(from, member, &bytes);
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, to: usize, bytes: &Arc<[u8]>) {
+        // Nothing but ourselves knows our name: a member never hears its own multicast.
+        if to == from || !self.network.carries(from, to, self.now, &mut self.rng) {
+            return;
+        }
+        self.arrive(from, to, Arc::clone(bytes));
+        let Network { duplicate_ppm, corrupt_ppm, replay_ppm, .. } = self.network;
+        if duplicate_ppm > 0 && self.rng.chance_ppm(duplicate_ppm) {
+            self.arrive(from, to, Arc::clone(bytes));
+        }
+        if corrupt_ppm > 0 && self.rng.chance_ppm(corrupt_ppm) {
+            let other = self.captured.draw(&mut self.rng);
+            let damaged = damage(bytes, other.as_deref(), &mut self.rng);
+            self.arrive(from, to, damaged.into());
+        }
+        if replay_ppm > 0
+            && self.rng.chance_ppm(replay_ppm)
+            && let Some(old) = self.captured.draw(&mut self.rng)
+        {
+            let anybody = self.rng.index(self.members.len());
+            self.arrive(from, anybody, old);
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, bytes: Arc<[u8]>) {
+        let at = self.now + self.network.delay(&mut self.rng);
+        let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        let (to, from) = (narrow(to), narrow(from));
+        self.queue.push(at, Entry::Arrives { to, from, held: false, bytes });
+    }
+}
+
+/// Adds up counters of two lives; what may fall is taken from the later.
+fn add(sum: &mut Stats, life: &Stats) {
+    let earlier = std::mem::replace(sum, life.clone());
+    sum.inputs += earlier.inputs;
+    sum.rounds += earlier.rounds;
+    sum.digests_sent += earlier.digests_sent;
+    sum.tails_sent += earlier.tails_sent;
+    sum.solicits_sent += earlier.solicits_sent;
+    sum.solicits_late += earlier.solicits_late;
+    sum.repairs_sent += earlier.repairs_sent;
+    sum.repair_bytes_sent += earlier.repair_bytes_sent;
+    sum.bytes_sent += earlier.bytes_sent;
+    sum.messages_published += earlier.messages_published;
+    sum.messages_delivered += earlier.messages_delivered;
+    sum.gaps += earlier.gaps;
+    for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
+        *sum += earlier;
+    }
+}
