@@ -539,7 +539,7 @@ impl Node {
     fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
         let round = self.multicast.round();
         if let Some(place) = self.members.list().place(from.0) {
-            self.members.on_heartbeat(place, digest.round, round);
+            self.members.on_own_heartbeat(place, digest.round, round);
         }
         let mut unknown = Vec::new();
         for (boot, heartbeat) in &digest.heartbeats {

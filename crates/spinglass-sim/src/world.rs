@@ -240,7 +240,7 @@ impl World {
                 GroupKeys::development(),
             ));
         }
-        let tamper = if index % 3 == 2 { self.setup.tamper_ppm } else { 0 };
+        let tamper = if Self::is_tamperer(index) { self.setup.tamper_ppm } else { 0 };
         Box::new(SimCrypto::new(&self.oracle, index as u64 + 1, tamper))
     }
 
@@ -368,6 +368,12 @@ impl World {
             driver.leave(now);
             self.drain(index, observer);
         }
+    }
+
+    /// Whether a member is one of the broken relays, in a world that has some.
+    #[must_use]
+    pub const fn is_tamperer(index: usize) -> bool {
+        index % 3 == 2
     }
 
     /// Lets a member sleep in a share of all 100 ms slots.

@@ -48,6 +48,8 @@ const NEWS_COPIES: u32 = 3;
 const NEWS_QUEUE_MAX: usize = 1024;
 /// Lives remembered after they ended. When full, the one that ended first is forgotten.
 const DEPARTED_MAX: usize = 4096;
+/// Rounds by which a member may seem ahead of one's own clock: those that news may take.
+const HEARTBEAT_SLACK: u32 = 50;
 /// Heartbeat checks per round, so that dropping the silent costs the same in every group.
 const SILENCE_CHECKS: usize = 64;
 /// How many times longer than the average interval between two pieces of news of one member its
@@ -222,13 +224,23 @@ impl Members {
         }
     }
 
-    /// Notes a sign of life: a member's round number, from itself or by hearsay.
+    /// Notes a sign of life from the member itself: its round number.
+    pub fn on_own_heartbeat(&mut self, index: usize, heartbeat: u32, round: u32) {
+        self.touch();
+        if let Some(heard) = self.heard.get_mut(index) {
+            *heard = Heard { heartbeat, at_round: round };
+        }
+    }
+
+    /// Notes a sign of life by hearsay. Nobody signed it, so it may not run ahead of what the clock
+    /// allows: one damaged number would make all later ones look old, and drop a living member.
     pub fn on_heartbeat(&mut self, index: usize, heartbeat: u32, round: u32) {
         self.touch();
-        if let Some(heard) = self.heard.get_mut(index)
-            && heartbeat.wrapping_sub(heard.heartbeat) < u32::MAX / 2
-            && heartbeat != heard.heartbeat
-        {
+        let Some(heard) = self.heard.get_mut(index) else { return };
+        let passed = round.saturating_sub(heard.at_round).saturating_add(HEARTBEAT_SLACK);
+        let fresh = heartbeat > heard.heartbeat;
+        let plausible = heard.heartbeat == 0 || heartbeat.saturating_sub(heard.heartbeat) <= passed;
+        if fresh && plausible {
             *heard = Heard { heartbeat, at_round: round };
         }
     }
