@@ -1,0 +1,241 @@
+//! docs/wire.md's test vectors: made here from the sources, compared with the document, and read
+//! back from the document alone. `SPINGLASS_BLESS=1` writes them.
+
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use spinglass_core::crypto::{Crypto, Domain, Epoch, PublicKey, Salt};
+use spinglass_core::frame::{self, Frame};
+use spinglass_core::link::{Boot, BootName, Link, Sealer};
+use spinglass_core::members::{MemberRecord, UnverifiedRecord};
+use spinglass_core::multicast::{
+    Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Solicit,
+    VerifiedBursts, sign_burst,
+};
+use spinglass_core::wire::{Put as _, Reader};
+use spinglass_core::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
+
+const DOCUMENT: &str = "../../docs/wire.md";
+const FENCE: &str = "```";
+const VECTOR: &str = "```vector ";
+/// Hexadecimal digits on one line of the document.
+const LINE_DIGITS: usize = 96;
+/// Content bytes of the vectors' packets.
+const ROOM: usize = 4;
+const INCARNATION: Incarnation = Incarnation(3);
+
+type Vectors = BTreeMap<&'static str, Vec<u8>>;
+
+fn member(seed: u8) -> RealCrypto {
+    RealCrypto::new(SigningKey::from_seed([seed; 32]), GroupKeys::from_key([7; 32]))
+}
+
+fn boot() -> Boot {
+    let sender = SigningKey::from_seed([1; 32]).member_id();
+    Boot { sender, salt: Salt([5; 16]), generation: 0 }
+}
+
+fn stream() -> StreamId {
+    let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, b"wire"));
+    StreamId { topic, sender: boot().sender, incarnation: INCARNATION }
+}
+
+fn record() -> MemberRecord {
+    let address = "127.0.0.1:7710".parse().unwrap();
+    MemberRecord::sign(&boot(), INCARNATION, address, "/usa/ithaca".into(), false, &mut member(1))
+}
+
+fn digest() -> Digest {
+    let entry = Entry { stream: stream(), high: 14, low: 0, missing: vec![12..13, 5..9] };
+    let heartbeats = vec![(boot().name(Epoch(0), &mut member(1)), 9)];
+    Digest { round: 5, heartbeats, entries: vec![entry] }
+}
+
+fn solicit() -> Solicit {
+    Solicit { round: 5, stream: stream(), wanted: vec![12..13, 5..9] }
+}
+
+/// A burst of two packets that carry `hello` and an empty message.
+fn packets() -> Vec<Vec<u8>> {
+    let mut framer = Framer::default();
+    framer.push(Bytes::from_static(b"hello"));
+    framer.push(Bytes::new());
+    let mut packets = Vec::new();
+    while framer.bytes() > 0 {
+        let mut content = Vec::new();
+        let first = framer.fill(ROOM, &mut content);
+        let sequence = packets.len() as u64;
+        let recent = sequence as u32;
+        let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };
+        let mut packet = bytes(|buffer| header.encode(buffer));
+        packet.put(&content);
+        packets.push(packet);
+    }
+    sign_burst(&mut packets, &mut member(1));
+    packets
+}
+
+fn bytes(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    write(&mut buffer);
+    buffer
+}
+
+/// The frame join, sealed under the counters 1 and 2; the counter 0 is spent before them.
+fn datagrams() -> [Vec<u8>; 2] {
+    let mut crypto = member(1);
+    let mut link = Link::new(Epoch(0), boot(), &mut crypto).unwrap();
+    let mut sealed = |long| {
+        bytes(|buffer| {
+            let begun = link.begin(long, buffer);
+            frame::put_join(buffer);
+            link.seal(&begun, buffer, &mut crypto);
+        })
+    };
+    let _first = sealed(false);
+    [sealed(true), sealed(false)]
+}
+
+fn made() -> Vectors {
+    let name = boot().name(Epoch(0), &mut member(1));
+    let [long, short] = datagrams();
+    let [first, second] = packets().try_into().unwrap();
+    let mut messages = Vec::new();
+    messages.put(&[5]);
+    messages.put(b"hello");
+    messages.put(&[0]);
+    BTreeMap::from([
+        ("member-a-public-key", member(1).public_key().0.to_vec()),
+        ("member-a-name", boot().sender.0.to_vec()),
+        ("topic", stream().topic.0.to_vec()),
+        ("boot", name.0.to_vec()),
+        ("datagram-long", long),
+        ("datagram-short", short),
+        ("frame-who-is", bytes(|buffer| frame::put_who_is(&[name], &[boot().sender], buffer))),
+        ("record", bytes(|buffer| record().encode(buffer))),
+        ("packet-0", first),
+        ("packet-1", second),
+        ("messages", messages),
+        ("digest", bytes(|buffer| digest().encode(buffer))),
+        ("solicit", bytes(|buffer| solicit().encode(buffer))),
+    ])
+}
+
+fn document() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT)).unwrap()
+}
+
+/// The document's vectors.
+fn written(text: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut vectors = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.strip_prefix(VECTOR) else { continue };
+        let digits: String = lines.by_ref().take_while(|line| *line != FENCE).collect();
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let bytes = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        assert!(vectors.insert(name.to_owned(), bytes).is_none(), "{name} stands there twice");
+    }
+    vectors
+}
+
+/// The document with these vectors in it.
+fn blessed(text: &str, vectors: &Vectors) -> String {
+    let mut out = String::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        out += line;
+        out.push('\n');
+        let Some(name) = line.strip_prefix(VECTOR) else { continue };
+        let digits: String = vectors[name].iter().map(|byte| format!("{byte:02x}")).collect();
+        for chunk in digits.as_bytes().chunks(LINE_DIGITS) {
+            out += std::str::from_utf8(chunk).unwrap();
+            out.push('\n');
+        }
+        lines.by_ref().take_while(|line| *line != FENCE).for_each(drop);
+        out += FENCE;
+        out.push('\n');
+    }
+    out
+}
+
+fn vector(name: &str) -> Vec<u8> {
+    written(&document()).remove(name).unwrap()
+}
+
+#[test]
+fn the_sources_make_the_documents_vectors() {
+    let vectors = made();
+    if std::env::var_os("SPINGLASS_BLESS").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+        fs::write(path, blessed(&document(), &vectors)).unwrap();
+    }
+    let written = written(&document());
+    assert_eq!(written.len(), vectors.len(), "vectors that only one side has");
+    for (name, bytes) in vectors {
+        assert_eq!(written[name], bytes, "vector {name}");
+    }
+}
+
+#[test]
+fn another_member_opens_the_documents_datagrams() {
+    let mut crypto = member(2);
+    let sender = SigningKey::from_seed([2; 32]).member_id();
+    let own = Boot { sender, ..boot() };
+    let mut link = Link::new(Epoch(0), own, &mut crypto).unwrap();
+    let mut long = vector("datagram-long");
+    let opened = link.open(&mut long, |_| None, &mut crypto).unwrap();
+    assert_eq!(opened.sealer, Sealer::Claimed(boot()));
+    let mut short = vector("datagram-short");
+    let found = |name: BootName| (vector("boot") == name.0).then(boot);
+    let opened = link.open(&mut short, found, &mut crypto).unwrap();
+    assert_eq!(opened.sealer, Sealer::Known(boot().sender));
+    let mut frames = Reader::new(&short[opened.frames]);
+    assert!(matches!(Frame::next(&mut frames), Some(Ok(Frame::Join))));
+    assert!(Frame::next(&mut frames).is_none());
+}
+
+#[test]
+fn anybody_verifies_the_documents_record_and_packets() {
+    let mut crypto = member(2);
+    let record = vector("record");
+    let mut reader = Reader::new(&record);
+    let record = UnverifiedRecord::parse(&mut reader).unwrap().verify(&mut crypto).unwrap();
+    assert!(reader.is_empty());
+    assert_eq!(record.id(), MemberId(vector("member-a-name").try_into().unwrap()));
+    let key = PublicKey(vector("member-a-public-key").try_into().unwrap());
+    let mut assembler = Assembler::at_start();
+    let mut messages = Vec::new();
+    let mut content = Vec::new();
+    for name in ["packet-0", "packet-1"] {
+        let bytes = vector(name);
+        let packet = PacketRef::parse(&bytes).unwrap();
+        let leaf = crypto.hash(Domain::Leaf, packet.leaf);
+        let mut alone = VerifiedBursts::default();
+        assert!(alone.verify(&packet, leaf, &key, &mut 0, &mut crypto), "{name}, alone");
+        let PacketHeader { sequence, first, .. } = packet.header;
+        let part = Bytes::copy_from_slice(&packet.leaf[LEAF_HEADER_BYTES..]);
+        content.put(&part);
+        assembler.push(sequence, first, &part, |whole| messages.push(whole.2)).unwrap();
+    }
+    assert_eq!(messages, [Bytes::from_static(b"hello"), Bytes::new()]);
+    assert_eq!(content, vector("messages"));
+}
+
+#[test]
+fn the_documents_gossip_says_what_the_document_says() {
+    assert_eq!(Digest::parse(&vector("digest")), Ok(digest()));
+    assert_eq!(Solicit::parse(&vector("solicit")), Ok(solicit()));
+    let who_is = vector("frame-who-is");
+    let mut reader = Reader::new(&who_is);
+    let Some(Ok(Frame::WhoIs { boots, members })) = Frame::next(&mut reader) else {
+        panic!("not the frame who-is");
+    };
+    assert_eq!(boots, [BootName(vector("boot").try_into().unwrap())]);
+    assert_eq!(members, [boot().sender]);
+}
