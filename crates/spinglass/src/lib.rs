@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Reliable multicast for very many machines: publish to a group, and every healthy member gets
+//! every message, whole and in its sender's order, at a steady rate, however many others are slow.
+//!
+//! ```no_run
+//! use spinglass::{Event, Node};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder().seeds(["127.0.0.1:7710".parse()?]).start().await?;
+//! let group = node.group("news");
+//! let mut news = group.subscribe();
+//! group.publish("hello, everybody").await?;
+//! while let Some(event) = news.next().await {
+//!     match event {
+//!         Event::Message(message) => println!("{:?}", message.payload),
+//!         Event::Gap(gap) => println!("lost: {gap:?}"),
+//!         Event::Lagged(lagged) => println!("too slow: {lagged:?}"),
+//!         Event::MemberUp(member) => println!("{} is here", member.id),
+//!         Event::MemberDown { id, .. } => println!("{id} is gone"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is behind a [`Node`]: one task that owns the protocol's core (`spinglass-core`), its sockets
+//! and its clock. Everything else talks to that task through bounded queues; nothing waits for a
+//! subscriber, and nothing that a receiver does slows a sender.
+//!
+//! ```text
+//!  Group::publish ─▶ Inbox ─▶ ┌──────┐ ─▶ sockets (batched, segments offloaded)
+//!  Group::subscribe ────────▶ │ task │ ◀─ sockets
+//!  Subscription ◀── Queue ◀── └──────┘ ─▶ recording, if wished for
+//! ```
+
+mod builder;
+mod clock;
+mod error;
+mod event;
+mod faults;
+mod group;
+mod host;
+mod hub;
+mod inbox;
+mod incarnation;
+mod node;
+mod record;
+mod socket;
+mod stats;
+mod subscription;
+mod task;
+
+pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
+pub use error::{Closed, PublishError, StartError, TryPublishError, Unsent};
+pub use event::{Event, Lagged};
+pub use group::Group;
+pub use node::Node;
+pub use record::RecordingCrypto;
+pub use spinglass_core::{
+    Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,
+    MemberId, Message, Reliability, Sequence, Start, StreamId, TopicId,
+};
+pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
+pub use stats::{RuntimeStats, Stats};
+pub use subscription::Subscription;

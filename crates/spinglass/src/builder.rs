@@ -1,0 +1,367 @@
+//! A member described, and started.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use spinglass_core::crypto::{Crypto, Salt};
+use spinglass_core::{
+    Config, Dissemination, Driver, Identity, Incarnation, MulticastConfig, Node as CoreNode,
+    Reliability,
+};
+use spinglass_crypto::{GroupKeys, KeyError, RealCrypto, SigningKey, random};
+
+use crate::clock::{self, Clock};
+use crate::error::StartError;
+use crate::faults::Dropper;
+use crate::host::Outside;
+use crate::inbox::Inbox;
+use crate::incarnation;
+use crate::node::{Known, Node, Shared};
+use crate::record::{Log, RecordingCrypto};
+use crate::socket::{BatchedSocket, MulticastPath, route_to};
+use crate::subscription::Limits;
+use crate::task::Task;
+
+/// The IP multicast group by default: of the addresses for an organisation's own use (RFC 2365).
+pub const MULTICAST_GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 192, 77, 10), 7711);
+/// The largest datagram by default: what every path carries.
+pub const DATAGRAM_BYTES_PATH: usize = 1200;
+/// The largest datagram by default on loopback, whose packets may have 64 KiB: fewer, larger
+/// datagrams cost less per byte.
+pub const DATAGRAM_BYTES_LOOPBACK: usize = 60_000;
+
+/// Events that may wait for a subscriber by default: a third of a second at 400,000 a second.
+const SUBSCRIPTION_EVENTS_MAX: usize = 1 << 17;
+/// Bytes of messages that may wait for a subscriber by default.
+const SUBSCRIPTION_BYTES_MAX: usize = 64 << 20;
+
+/// A key, or the file to read it from.
+#[derive(Debug)]
+enum Source<K> {
+    Value(K),
+    File(PathBuf),
+}
+
+/// Describes a member; made by [`Node::builder`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is started"]
+pub struct Builder {
+    bind: SocketAddr,
+    advertise: Option<SocketAddr>,
+    seeds: Vec<SocketAddr>,
+    region: String,
+    group_key: Option<Source<GroupKeys>>,
+    signing_key: Option<Source<SigningKey>>,
+    state: Option<PathBuf>,
+    config: Config,
+    datagram_bytes: Option<usize>,
+    dissemination: Option<Dissemination>,
+    multicast: Option<MulticastPath>,
+    limits: Limits,
+    record: Option<PathBuf>,
+    drops: Option<(f64, u64)>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        let limits = Limits { events: SUBSCRIPTION_EVENTS_MAX, bytes: SUBSCRIPTION_BYTES_MAX };
+        Self {
+            bind: (Ipv4Addr::LOCALHOST, 0).into(),
+            advertise: None,
+            seeds: Vec::new(),
+            region: String::new(),
+            group_key: None,
+            signing_key: None,
+            state: None,
+            config: Config::default(),
+            datagram_bytes: None,
+            dissemination: None,
+            multicast: None,
+            limits,
+            record: None,
+            drops: None,
+        }
+    }
+}
+
+impl Builder {
+    // --- where
+
+    /// The address to receive on. Default: 127.0.0.1, any port.
+    pub const fn bind(mut self, address: SocketAddr) -> Self {
+        self.bind = address;
+        self
+    }
+
+    /// The address by which others reach this member, where that is not the one it is bound to.
+    pub const fn advertise(mut self, address: SocketAddr) -> Self {
+        self.advertise = Some(address);
+        self
+    }
+
+    /// Members to join by; any that is there will do. Default: none, for the first of a group.
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.seeds.extend(seeds);
+        self
+    }
+
+    /// The region, such as `/usa/ithaca`: members of one are near each other. Default: none.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    // --- who
+
+    /// The group's link keys. Default on loopback: a key that everybody knows; elsewhere: none.
+    pub fn group_key(mut self, keys: GroupKeys) -> Self {
+        self.group_key = Some(Source::Value(keys));
+        self
+    }
+
+    /// The file that holds the group's link keys.
+    pub fn group_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.group_key = Some(Source::File(path.into()));
+        self
+    }
+
+    /// This member's private key. Default: a new one, and so a new member, at every start.
+    pub fn signing_key(mut self, key: SigningKey) -> Self {
+        self.signing_key = Some(Source::Value(key));
+        self
+    }
+
+    /// The file that holds this member's private key.
+    pub fn signing_key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.signing_key = Some(Source::File(path.into()));
+        self
+    }
+
+    /// The file that remembers which life of this member was the last; made if it is not there.
+    ///
+    /// Without it, a member with a key of its own waits at its start until the next second of the
+    /// wall clock begins, so that two lives never get the same number.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state = Some(path.into());
+        self
+    }
+
+    // --- how
+
+    /// Settings for members a millisecond apart; the default.
+    pub const fn lan(mut self) -> Self {
+        self.config.multicast = MulticastConfig::lan();
+        self
+    }
+
+    /// Settings for members tens of milliseconds apart.
+    pub const fn wan(mut self) -> Self {
+        self.config.multicast = MulticastConfig::wan();
+        self
+    }
+
+    /// Every setting of the protocols. The size of datagrams and the dissemination in it are
+    /// overridden by what this builder is told of them, or chooses.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The largest datagram this member makes. Default: [`DATAGRAM_BYTES_LOOPBACK`] if it is bound
+    /// to loopback, else [`DATAGRAM_BYTES_PATH`].
+    pub const fn datagram_bytes(mut self, bytes: usize) -> Self {
+        self.datagram_bytes = Some(bytes);
+        self
+    }
+
+    /// How new packets are spread. Default: IP multicast if [`multicast`](Self::multicast) is set,
+    /// else trees.
+    pub const fn dissemination(mut self, dissemination: Dissemination) -> Self {
+        self.dissemination = Some(dissemination);
+        self
+    }
+
+    /// The IP multicast group, and the address of the interface it is sent and heard by;
+    /// [`MULTICAST_GROUP`] is the usual one.
+    pub const fn multicast(mut self, group: SocketAddrV4, interface: Ipv4Addr) -> Self {
+        self.multicast = Some(MulticastPath { group, interface });
+        self
+    }
+
+    /// The pace of publishing: bytes per second, and bytes at once after a quiet time. The burst
+    /// should cover two milliseconds at that rate, or the clock's ticks are what sets the pace.
+    pub const fn pace(mut self, bytes_per_second: u64, burst_bytes: usize) -> Self {
+        self.config.multicast.send_rate = bytes_per_second;
+        self.config.multicast.send_burst_bytes = burst_bytes;
+        self
+    }
+
+    /// The probability that a given member misses a given message: `10^-nines`.
+    pub const fn reliability(mut self, nines: u8) -> Self {
+        self.config.multicast.reliability = Reliability { nines };
+        self
+    }
+
+    /// How much may wait for each subscriber; what is beyond is dropped and told as
+    /// [`Event::Lagged`](crate::Event::Lagged). Default: 131,072 events, 64 MiB of messages.
+    pub const fn subscription_limits(mut self, events: usize, bytes: usize) -> Self {
+        self.limits = Limits { events, bytes };
+        self
+    }
+
+    /// Records everything the member does to a file, from which it can be replayed. It holds
+    /// messages in the clear, and no keys.
+    pub fn record(mut self, path: impl Into<PathBuf>) -> Self {
+        self.record = Some(path.into());
+        self
+    }
+
+    /// Drops received datagrams on purpose, each with this probability: for demonstrations.
+    pub const fn drop_probability(mut self, probability: f64, seed: u64) -> Self {
+        self.drops = Some((probability, seed));
+        self
+    }
+
+    /// Starts the member, on the tokio runtime that this is called in.
+    ///
+    /// # Errors
+    /// Something about the description or the machine makes it impossible: see [`StartError`].
+    pub async fn start(mut self) -> Result<Node, StartError> {
+        let development = self.group_key.is_none();
+        let lives_untold = self.signing_key.is_some() && self.state.is_none();
+        let dropper = self.dropper()?;
+        self.choose_path()?;
+        let config = std::mem::take(&mut self.config).check()?;
+        let (group_keys, signing_key) = self.load_keys()?;
+        let own = BatchedSocket::bind(self.bind, self.multicast)?;
+        let address = self.choose_address(&own)?;
+        let multicast = match self.multicast {
+            Some(path) => Some((BatchedSocket::join(path)?, SocketAddr::from(path.group))),
+            None => None,
+        };
+        let incarnation = self.choose_incarnation()?;
+        if lives_untold {
+            next_second().await;
+        }
+        let (crypto, log) = self.crypto(signing_key, group_keys)?;
+        let salt = Salt(random());
+        let region = std::mem::take(&mut self.region);
+        let identity = Identity { incarnation, salt, address, region };
+        let (seed, clock) = (u64::from_le_bytes(random()), Clock::start());
+        let seeds = self.seeds.iter().copied().filter(|seed| *seed != address).collect();
+        let core = CoreNode::new(config, identity, crypto, seed, seeds, clock.now())?;
+        let known = Known { id: core.id(), incarnation, address, development };
+        let driver = match log {
+            Some(log) => Driver::recorded(core, Box::new(log)),
+            None => Driver::new(core),
+        };
+        let inbox = Inbox::default();
+        let shared = Arc::new(Shared { inbox, limits: self.limits, last: OnceLock::new() });
+        let outside = Outside::new(own, multicast);
+        let (task, member_count) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
+        tokio::spawn(task.run());
+        Ok(Node::new(shared, member_count, known))
+    }
+
+    // --- steps of a start
+
+    fn dropper(&self) -> Result<Option<Dropper>, StartError> {
+        let Some((probability, seed)) = self.drops else { return Ok(None) };
+        let dropper = Dropper::new(probability, seed);
+        dropper.map(Some).ok_or(StartError::DropProbability(probability))
+    }
+
+    /// Settles how packets are spread and how large they are, and that no key-less member is
+    /// reachable from beyond this machine.
+    fn choose_path(&mut self) -> Result<(), StartError> {
+        let by_default = match self.multicast {
+            Some(_) => Dissemination::Multicast,
+            None => Dissemination::Trees,
+        };
+        let dissemination = self.dissemination.unwrap_or(by_default);
+        match (dissemination, self.multicast, self.bind.ip()) {
+            (Dissemination::Trees, ..) => self.multicast = None,
+            (_, Some(_), _) => (),
+            (_, None, std::net::IpAddr::V4(interface)) if !interface.is_unspecified() => {
+                self.multicast = Some(MulticastPath { group: MULTICAST_GROUP, interface });
+            }
+            (_, None, _) => return Err(StartError::NoMulticastInterface),
+        }
+        let loopback = self.bind.ip().is_loopback();
+        let multicast_loopback =
+            self.multicast.is_none_or(|multicast| multicast.interface.is_loopback());
+        if self.group_key.is_none() {
+            if !loopback || !multicast_loopback {
+                return Err(StartError::NoGroupKey(self.bind));
+            }
+            tracing::warn!(
+                "DEVELOPMENT MODE: no group key was given, so a key that everybody knows keeps \
+                 nothing secret and nobody out; run `spinglass keygen` for a real one"
+            );
+        }
+        let by_default = if loopback { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
+        self.config.link.datagram_bytes = self.datagram_bytes.unwrap_or(by_default);
+        self.config.multicast.dissemination = dissemination;
+        Ok(())
+    }
+
+    fn load_keys(&mut self) -> Result<(GroupKeys, SigningKey), KeyError> {
+        let group = match self.group_key.take() {
+            Some(Source::Value(keys)) => keys,
+            Some(Source::File(path)) => GroupKeys::load(&path)?,
+            None => GroupKeys::development(),
+        };
+        let signing = match self.signing_key.take() {
+            Some(Source::Value(key)) => key,
+            Some(Source::File(path)) => SigningKey::load(&path)?,
+            None => SigningKey::generate(),
+        };
+        Ok((group, signing))
+    }
+
+    /// The address that others are told: a socket bound to all of them is reached by the one that
+    /// leads to the first seed.
+    fn choose_address(&self, own: &BatchedSocket) -> Result<SocketAddr, StartError> {
+        if let Some(address) = self.advertise {
+            return Ok(address);
+        }
+        let io = |source| StartError::Socket { address: self.bind, source };
+        let bound = own.local_addr().map_err(io)?;
+        if !bound.ip().is_unspecified() {
+            return Ok(bound);
+        }
+        let seed = self.seeds.first().ok_or(StartError::NothingToAdvertise(bound))?;
+        let route = route_to(*seed).map_err(|_| StartError::NothingToAdvertise(bound))?;
+        Ok(SocketAddr::new(route.ip(), bound.port()))
+    }
+
+    fn choose_incarnation(&self) -> Result<Incarnation, StartError> {
+        let path = self.state.as_deref();
+        let state = |source| StartError::State {
+            path: path.unwrap_or_else(|| Path::new("")).into(),
+            source,
+        };
+        incarnation::next(path).map_err(state)
+    }
+
+    fn crypto(
+        &self,
+        signing_key: SigningKey,
+        group_keys: GroupKeys,
+    ) -> Result<(Box<dyn Crypto>, Option<Log>), StartError> {
+        let crypto = RealCrypto::new(signing_key, group_keys);
+        let Some(path) = &self.record else { return Ok((Box::new(crypto), None)) };
+        let log = Log::create(path)
+            .map_err(|source| StartError::Record { path: path.clone(), source })?;
+        Ok((Box::new(RecordingCrypto::new(crypto, log.clone())), Some(log)))
+    }
+}
+
+/// Waits until the wall clock's next second: whoever starts after that, however soon, chooses a later
+/// life than whoever chose before.
+async fn next_second() {
+    let into_second = Duration::from_nanos(clock::wall().subsec_nanos().into());
+    tokio::time::sleep(Duration::from_secs(1).saturating_sub(into_second)).await;
+}

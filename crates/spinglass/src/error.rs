@@ -1,0 +1,119 @@
+//! What can go wrong, whose fault it is, and what to do about it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use spinglass_core::ConfigError;
+use spinglass_crypto::KeyError;
+
+/// Why a node did not start. Nothing was sent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting is out of its range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A key file can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// It would listen beyond loopback under the key that everybody knows.
+    #[error(
+        "nothing listens beyond loopback without a key, and {0} is beyond: run `spinglass keygen` and give every member the same group key"
+    )]
+    NoGroupKey(SocketAddr),
+    /// Somebody else has the address.
+    #[error("{0} is in use: stop what listens there, choose another port, or port 0 for any")]
+    AddressInUse(SocketAddr),
+    /// The machine does not have the address.
+    #[error("{0} is not an address of this machine: bind to one that it has, or to 0.0.0.0")]
+    AddressNotHere(SocketAddr),
+    /// Others could not reach a member that listens on every address and tells none.
+    #[error(
+        "{0} is every address of this machine at once: say with `advertise` which of them others reach it by"
+    )]
+    NothingToAdvertise(SocketAddr),
+    /// IP multicast was asked for and there is no interface for it.
+    #[error("IP multicast needs the address of an interface: say which with `multicast`")]
+    NoMulticastInterface,
+    /// The IP multicast group can't be joined.
+    #[error("cannot join {group} on {interface}: {source}; use an interface that does multicast")]
+    Multicast {
+        /// The group.
+        group: std::net::SocketAddrV4,
+        /// The interface's address.
+        interface: std::net::Ipv4Addr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The share of datagrams to drop is no share.
+    #[error("cannot drop a share of {0} of all datagrams: it must lie between 0 and 1")]
+    DropProbability(f64),
+    /// A socket can't be made.
+    #[error("cannot make a socket on {address}: {source}")]
+    Socket {
+        /// The address it was to be bound to.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file that remembers this member's last life can't be used.
+    #[error("{path}: {source}; without it a restart could not tell its lives apart")]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The recording can't be begun.
+    #[error("cannot record to {path}: {source}")]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a message was not taken. It was not sent, and never will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// It is larger than any message may be.
+    #[error("the message has {got} bytes, the limit is {limit}: split it")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+        /// The message's size.
+        got: usize,
+    },
+    /// The node was closed or dropped.
+    #[error("this member has left the group")]
+    Closed,
+}
+
+/// Why a message was not taken at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryPublishError {
+    /// The queue is full; here is the message back.
+    #[error("the send queue is full: publish more slowly, or raise the pace")]
+    Full(Bytes),
+    /// It will never be taken.
+    #[error(transparent)]
+    Refused(#[from] PublishError),
+}
+
+/// The node was closed or dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this member has left the group")]
+pub struct Closed;
+
+/// The node left before everything that was published could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes were still waiting to be sent: allow more time, or raise the pace")]
+pub struct Unsent {
+    /// Bytes of messages that were not sent.
+    pub bytes: usize,
+}

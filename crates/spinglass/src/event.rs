@@ -1,0 +1,54 @@
+//! What a subscriber hears.
+
+use spinglass_core::{DownReason, Gap, Incarnation, Member, MemberId, Message, StreamId};
+
+/// What a [`Subscription`](crate::Subscription) gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message, in its sender's order.
+    Message(Message),
+    /// Packets that the network lost for good, in their place in the stream.
+    Gap(Gap),
+    /// Messages that this subscriber was too slow for, in their place in the stream.
+    Lagged(Lagged),
+    /// A member appeared, or came back in a new life.
+    MemberUp(Member),
+    /// A member left, or was silent for too long.
+    MemberDown {
+        /// Who.
+        id: MemberId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// Why.
+        reason: DownReason,
+    },
+}
+
+/// What was dropped of one stream because its subscriber's queue was full.
+///
+/// The member itself has had these messages and helps others to them; only this subscriber misses
+/// them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lagged {
+    /// The stream.
+    pub stream: StreamId,
+    /// Messages dropped.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packets of [`Gap`]s that were among what was dropped.
+    pub gap_packets: u64,
+}
+
+impl From<spinglass_core::Event> for Event {
+    fn from(event: spinglass_core::Event) -> Self {
+        match event {
+            spinglass_core::Event::Message(message) => Self::Message(message),
+            spinglass_core::Event::Gap(gap) => Self::Gap(gap),
+            spinglass_core::Event::MemberUp(member) => Self::MemberUp(member),
+            spinglass_core::Event::MemberDown { id, incarnation, reason } => {
+                Self::MemberDown { id, incarnation, reason }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! A topic, as one member publishes to it and subscribes to it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spinglass_core::crypto::Domain;
+use spinglass_core::{MESSAGE_BYTES_MAX, Start, TopicId};
+use tokio::sync::oneshot;
+
+use crate::error::{Closed, PublishError, TryPublishError};
+use crate::inbox::{Command, Refused};
+use crate::node::Shared;
+use crate::subscription::{Queue, Subscription};
+
+/// A handle to a topic: cheap to clone, and of no use once its [`Node`](crate::Node) is gone.
+#[derive(Clone)]
+pub struct Group {
+    shared: Arc<Shared>,
+    topic: TopicId,
+    name: Arc<str>,
+}
+
+impl Group {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
+        let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
+        Self { shared, topic, name: name.into() }
+    }
+
+    /// The topic's text.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topic's name on the wire.
+    #[must_use]
+    pub const fn topic(&self) -> TopicId {
+        self.topic
+    }
+
+    /// Publishes a message to everybody but this member itself. It returns when the message has
+    /// been taken to wait for its turn, which is at once unless the application publishes faster
+    /// than the pace that was set.
+    ///
+    /// # Errors
+    /// The message is larger than 16 MiB, or the node is gone.
+    pub async fn publish(&self, payload: impl Into<Bytes>) -> Result<(), PublishError> {
+        let mut payload = payload.into();
+        loop {
+            // Made first, so that room which comes up in between is not missed.
+            let space = self.shared.inbox.space();
+            match self.try_publish(payload) {
+                Ok(()) => return Ok(()),
+                Err(TryPublishError::Refused(error)) => return Err(error),
+                Err(TryPublishError::Full(back)) => payload = back,
+            }
+            space.await;
+        }
+    }
+
+    /// Publishes a message if there is room for it just now.
+    ///
+    /// # Errors
+    /// There is no room, and the message comes back; or as [`publish`](Self::publish).
+    pub fn try_publish(&self, payload: impl Into<Bytes>) -> Result<(), TryPublishError> {
+        let payload = payload.into();
+        let (limit, got) = (MESSAGE_BYTES_MAX, payload.len());
+        if got > limit {
+            return Err(PublishError::TooLarge { limit, got }.into());
+        }
+        self.shared.inbox.publish(self.topic, payload).map_err(|refused| match refused {
+            Refused::Full(payload) => TryPublishError::Full(payload),
+            Refused::Closed => PublishError::Closed.into(),
+        })
+    }
+
+    /// Waits until everything that was published before is on the wire. While others go on
+    /// publishing at this member faster than its pace, that does not come.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn flush(&self) -> Result<(), Closed> {
+        let (done, flushed) = oneshot::channel();
+        self.shared.inbox.command(Command::Flush(done)).map_err(|_| Closed)?;
+        flushed.await.map_err(|_| Closed)
+    }
+
+    /// Subscribes to what is published from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Subscription {
+        self.subscribe_from(Start::Live)
+    }
+
+    /// Subscribes. `Start::Buffered` gives what is still held to this member's first subscription
+    /// of the topic; further ones start live.
+    #[must_use]
+    pub fn subscribe_from(&self, start: Start) -> Subscription {
+        let queue = Arc::new(Queue::new(self.shared.limits));
+        let command = Command::Subscribe { topic: self.topic, start, queue: Arc::clone(&queue) };
+        if self.shared.inbox.command(command).is_err() {
+            queue.close();
+        }
+        Subscription::new(queue)
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Group").field("name", &self.name).finish_non_exhaustive()
+    }
+}

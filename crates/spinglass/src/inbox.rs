@@ -1,0 +1,212 @@
+//! What handles ask of the task: messages to publish, and commands.
+//!
+//! Many messages cost one wake of the task: it takes whatever is there in one go. The queue is
+//! short; what waits for its turn at the pace that was set waits in the core's send queue.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use spinglass_core::{Member, Start, TopicId};
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, oneshot};
+
+use crate::stats::Stats;
+use crate::subscription::SharedQueue;
+
+/// Bytes of messages between the application and the task. When full, publishing waits; one message
+/// always fits. A mebibyte is a few milliseconds' worth at the default pace.
+const INBOX_BYTES_MAX: usize = 1 << 20;
+/// Messages there: what 400,000 messages a second bring in some 10 ms.
+const INBOX_MESSAGES_MAX: usize = 4096;
+
+/// Something that a handle asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Give a queue a topic's events.
+    Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
+    /// Say when everything published so far is sent.
+    Flush(oneshot::Sender<()>),
+    /// Tell the counters.
+    Stats(oneshot::Sender<Stats>),
+    /// Tell who is there.
+    Members(oneshot::Sender<Vec<Member>>),
+    /// Say good-bye in good order; tell how many bytes were left unsent.
+    Close { within: Duration, done: oneshot::Sender<usize> },
+    /// Stop at once: the handle is gone.
+    Stop,
+}
+
+/// Why a message was not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Full(Bytes),
+    Closed,
+}
+
+/// The queue between handles and task.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    space: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<(TopicId, Bytes)>,
+    bytes: usize,
+    commands: Vec<Command>,
+    /// The sleeping task.
+    task: Option<Waker>,
+    closed: bool,
+}
+
+/// How much the core's send queue can take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Bytes that may still be added.
+    pub(crate) bytes: usize,
+    /// Whether nothing waits there: then a message of any size is taken.
+    pub(crate) empty: bool,
+}
+
+impl Room {
+    const fn fits(self, payload: &Bytes) -> bool {
+        self.empty || payload.len() <= self.bytes
+    }
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a message to publish.
+    pub(crate) fn publish(&self, topic: TopicId, payload: Bytes) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        let count = state.messages.len();
+        let full = count >= INBOX_MESSAGES_MAX
+            || count > 0 && state.bytes + payload.len() > INBOX_BYTES_MAX;
+        if full {
+            return Err(Refused::Full(payload));
+        }
+        state.bytes += payload.len();
+        state.messages.push_back((topic, payload));
+        let task = state.task.take();
+        drop(state);
+        task.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Resolves when there may be room again. To be made before [`publish`](Self::publish) is tried.
+    pub(crate) fn space(&self) -> Notified<'_> {
+        self.space.notified()
+    }
+
+    /// Adds a command; gives it back if the task is gone.
+    pub(crate) fn command(&self, command: Command) -> Result<(), Command> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(command);
+        }
+        state.commands.push(command);
+        let task = state.task.take();
+        drop(state);
+        task.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Whether there is something for the task; if not, it is woken when there is.
+    pub(crate) fn poll(&self, room: Room, cx: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        let publishable = state.messages.front().is_some_and(|(_, payload)| room.fits(payload));
+        let ready = publishable || !state.commands.is_empty();
+        if !ready && !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            state.task = Some(cx.waker().clone());
+        }
+        ready
+    }
+
+    /// Moves commands, and as many messages as there is room for, to the task.
+    pub(crate) fn take(
+        &self,
+        mut room: Room,
+        messages: &mut Vec<(TopicId, Bytes)>,
+        commands: &mut Vec<Command>,
+    ) {
+        let mut state = self.lock();
+        commands.append(&mut state.commands);
+        while let Some((topic, payload)) = state.messages.pop_front() {
+            if !room.fits(&payload) {
+                state.messages.push_front((topic, payload));
+                break;
+            }
+            state.bytes -= payload.len();
+            room = Room { bytes: room.bytes.saturating_sub(payload.len()), empty: false };
+            messages.push((topic, payload));
+        }
+        drop(state);
+        if !messages.is_empty() {
+            self.space.notify_waiters();
+        }
+    }
+
+    /// Bytes of messages that wait here, and whether any do.
+    pub(crate) fn waiting(&self) -> (usize, bool) {
+        let state = self.lock();
+        (state.bytes, !state.messages.is_empty())
+    }
+
+    /// Takes nothing more; what is here is dropped, and whoever waits is told.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.messages.clear();
+        state.bytes = 0;
+        let commands = std::mem::take(&mut state.commands);
+        drop(state);
+        for command in commands {
+            if let Command::Subscribe { queue, .. } = command {
+                queue.close();
+            }
+        }
+        self.space.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: TopicId = TopicId([0; 8]);
+
+    fn taken(inbox: &Inbox, room: Room) -> usize {
+        let (mut messages, mut commands) = (Vec::new(), Vec::new());
+        inbox.take(room, &mut messages, &mut commands);
+        messages.len()
+    }
+
+    #[test]
+    fn is_bounded_in_bytes_and_messages_yet_takes_any_one() {
+        let inbox = Inbox::default();
+        let large = Bytes::from(vec![0; 2 * INBOX_BYTES_MAX]);
+        inbox.publish(TOPIC, large.clone()).unwrap();
+        assert!(
+            matches!(inbox.publish(TOPIC, large.clone()), Err(Refused::Full(back)) if back == large)
+        );
+        assert_eq!(taken(&inbox, Room { bytes: 10, empty: false }), 0, "no room in the core");
+        assert_eq!(taken(&inbox, Room { bytes: 10, empty: true }), 1);
+        for _ in 0..INBOX_MESSAGES_MAX {
+            inbox.publish(TOPIC, Bytes::new()).unwrap();
+        }
+        assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Full(_))));
+        assert_eq!(taken(&inbox, Room { bytes: 0, empty: false }), INBOX_MESSAGES_MAX);
+        inbox.close();
+        assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Closed)));
+    }
+}

@@ -1,0 +1,158 @@
+//! The handle to a running member.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use spinglass_core::{Incarnation, Member, MemberId};
+use tokio::sync::{oneshot, watch};
+
+use crate::builder::Builder;
+use crate::error::{Closed, Unsent};
+use crate::group::Group;
+use crate::inbox::{Command, Inbox};
+use crate::stats::Stats;
+use crate::subscription::Limits;
+
+/// How long [`Node::close`] lets what is queued leave.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What handles and task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) inbox: Inbox,
+    pub(crate) limits: Limits,
+    /// The counters as the task left them.
+    pub(crate) last: OnceLock<Stats>,
+}
+
+/// What is known of a member before its task begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) id: MemberId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) address: SocketAddr,
+    pub(crate) development: bool,
+}
+
+/// A running member of the group.
+///
+/// Dropping it stops it at once, with a good-bye but without sending what waits;
+/// [`close`](Self::close) does it in good order. Its groups and subscriptions end with it.
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+    member_count: watch::Receiver<usize>,
+    known: Known,
+}
+
+impl Node {
+    /// Begins to describe a member.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) const fn new(
+        shared: Arc<Shared>,
+        member_count: watch::Receiver<usize>,
+        known: Known,
+    ) -> Self {
+        Self { shared, member_count, known }
+    }
+
+    /// A topic to publish and subscribe to.
+    #[must_use]
+    pub fn group(&self, topic: &str) -> Group {
+        Group::new(Arc::clone(&self.shared), topic)
+    }
+
+    /// This member's name.
+    #[must_use]
+    pub const fn id(&self) -> MemberId {
+        self.known.id
+    }
+
+    /// This member's life.
+    #[must_use]
+    pub const fn incarnation(&self) -> Incarnation {
+        self.known.incarnation
+    }
+
+    /// Where other members reach this one: a seed for them.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.known.address
+    }
+
+    /// Whether it runs under the development key, which keeps nothing secret.
+    #[must_use]
+    pub const fn is_development(&self) -> bool {
+        self.known.development
+    }
+
+    /// Everybody known to be there, this member included; nobody once it is closed.
+    pub async fn members(&self) -> Vec<Member> {
+        let (answer, members) = oneshot::channel();
+        if self.shared.inbox.command(Command::Members(answer)).is_err() {
+            return Vec::new();
+        }
+        members.await.unwrap_or_default()
+    }
+
+    /// How many that are, as of the task's last turn.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        *self.member_count.borrow()
+    }
+
+    /// Waits until at least `count` members are known, this one included.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn wait_for_members(&self, count: usize) -> Result<(), Closed> {
+        let mut known = self.member_count.clone();
+        known.wait_for(|known| *known >= count).await.map(|_| ()).map_err(|_| Closed)
+    }
+
+    /// Everything counted so far.
+    pub async fn stats(&self) -> Stats {
+        let (answer, stats) = oneshot::channel();
+        // A task that is gone has dropped the command or refused it, and left its counters.
+        let _ = self.shared.inbox.command(Command::Stats(answer));
+        match stats.await {
+            Ok(stats) => stats,
+            Err(_) => self.shared.last.get().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// Sends what was published, stays a few rounds to repair what was lost of it, says good-bye and
+    /// stops.
+    ///
+    /// # Errors
+    /// Not everything could be sent within five seconds; the node has stopped all the same.
+    pub async fn close(self) -> Result<(), Unsent> {
+        self.close_within(CLOSE_DEADLINE).await
+    }
+
+    /// As [`close`](Self::close), with another deadline.
+    ///
+    /// # Errors
+    /// Not everything could be sent within that time; the node has stopped all the same.
+    pub async fn close_within(self, within: Duration) -> Result<(), Unsent> {
+        let (done, closed) = oneshot::channel();
+        if self.shared.inbox.command(Command::Close { within, done }).is_err() {
+            return Ok(());
+        }
+        match closed.await {
+            Ok(bytes) if bytes > 0 => Err(Unsent { bytes }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // After `close` there is nobody left to stop.
+        let _ = self.shared.inbox.command(Command::Stop);
+    }
+}

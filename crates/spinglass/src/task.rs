@@ -1,0 +1,339 @@
+//! The event loop: one task per member, which owns the core and everything the core needs.
+//!
+//! A turn takes in whatever is there (datagrams of both sockets up to a bound, commands, messages to
+//! publish), runs what is due, and drains the core once. So many messages cost one system call, one
+//! lock and one wake each way.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Sleep;
+
+use crate::clock::Clock;
+use crate::faults::Dropper;
+use crate::host::Outside;
+use crate::inbox::{Command, Room};
+use crate::node::Shared;
+use crate::socket::BatchedSocket;
+use crate::stats::{SocketError, Stats};
+
+/// Rounds that a member which has published stays on when it is closed, so that it can repair what
+/// was lost of its last messages.
+const LINGER_ROUNDS: u32 = 3;
+/// Datagrams per turn for which room is made at once: as many as one run of segments has.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// A member's event loop.
+#[derive(Debug)]
+pub(crate) struct Task {
+    driver: Driver,
+    outside: Outside,
+    clock: Clock,
+    shared: Arc<Shared>,
+    member_count: watch::Sender<usize>,
+    dropper: Option<Dropper>,
+    round: Duration,
+    send_queue_bytes: usize,
+    /// When the core next wants to be called.
+    due: Option<Instant>,
+    /// Wakes the task. It may be set to an earlier time than is due: then the task wakes once for
+    /// nothing, which costs less than setting it again in every turn.
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Option<Instant>,
+    /// Whether subscribers were woken that have not had their turn yet.
+    owes_yield: bool,
+    messages: Vec<(TopicId, Bytes)>,
+    commands: Vec<Command>,
+    flushes: Vec<oneshot::Sender<()>>,
+    closing: Option<Closing>,
+}
+
+/// A good-bye under way.
+#[derive(Debug)]
+struct Closing {
+    deadline: Instant,
+    /// Set once everything has been sent.
+    linger_until: Option<Instant>,
+    done: oneshot::Sender<usize>,
+}
+
+/// What woke the task.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Ready {
+    own: bool,
+    multicast: bool,
+    inbox: bool,
+    due: bool,
+    writable: bool,
+}
+
+/// Whether the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Again,
+    Stop,
+}
+
+impl Task {
+    pub(crate) fn new(
+        driver: Driver,
+        outside: Outside,
+        clock: Clock,
+        shared: Arc<Shared>,
+        dropper: Option<Dropper>,
+    ) -> (Self, watch::Receiver<usize>) {
+        let config = &driver.node().config().multicast;
+        let (round, send_queue_bytes) = (config.round, config.send_queue_bytes);
+        let (member_count, watched) = watch::channel(driver.node().member_count());
+        let due = driver.node().poll_timeout();
+        let task = Self {
+            driver,
+            outside,
+            clock,
+            shared,
+            member_count,
+            dropper,
+            round,
+            send_queue_bytes,
+            due,
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            alarm_at: None,
+            owes_yield: false,
+            messages: Vec::new(),
+            commands: Vec::new(),
+            flushes: Vec::new(),
+            closing: None,
+        };
+        (task, watched)
+    }
+
+    /// Runs until the node is closed or dropped.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let ready = poll_fn(|cx| self.poll_ready(cx)).await;
+            if self.turn(ready) == Turn::Stop {
+                return;
+            }
+        }
+    }
+
+    // --- waiting
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let readable = |socket: &BatchedSocket, cx: &mut Context<'_>| {
+            // An error is found again, and counted, by whoever reads.
+            socket.poll_readable(cx).is_ready()
+        };
+        let ready = Ready {
+            own: readable(&self.outside.own, cx),
+            multicast: self.outside.multicast.as_ref().is_some_and(|socket| readable(socket, cx)),
+            inbox: self.shared.inbox.poll(self.room(), cx),
+            due: self.poll_due(cx),
+            writable: self.driver.is_blocked() && self.outside.own.poll_writable(cx).is_ready(),
+        };
+        if ready == Ready::default() {
+            self.owes_yield = false;
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.owes_yield) {
+            // Subscribers on the same thread would else wait for a lull.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(ready)
+    }
+
+    /// Whether something is due; if not, the alarm is set for when it will be.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.next_due() else { return false };
+        if due <= self.clock.monotonic() {
+            return true;
+        }
+        loop {
+            if self.alarm_at.is_none_or(|at| at > due) {
+                self.alarm.as_mut().reset(self.clock.deadline(due));
+                self.alarm_at = Some(due);
+            }
+            if self.alarm.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            let rang_at = self.alarm_at.take();
+            if rang_at == Some(due) {
+                return true;
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let closing =
+            self.closing.as_ref().map(|closing| closing.linger_until.unwrap_or(closing.deadline));
+        match (self.due, closing) {
+            (Some(due), Some(closing)) => Some(due.min(closing)),
+            (due, closing) => due.or(closing),
+        }
+    }
+
+    fn room(&self) -> Room {
+        let waiting = self.driver.node().send_queue_bytes();
+        Room { bytes: self.send_queue_bytes.saturating_sub(waiting), empty: waiting == 0 }
+    }
+
+    // --- a turn
+
+    fn turn(&mut self, ready: Ready) -> Turn {
+        self.outside.stats.turns += 1;
+        let now = self.clock.now();
+        self.receive(ready, now);
+        if ready.inbox && self.take_inbox(now) == Turn::Stop {
+            self.stop(now);
+            return Turn::Stop;
+        }
+        if self.due.is_some_and(|due| due <= now.monotonic) {
+            self.driver.handle_timeout(now);
+        }
+        self.drain(now);
+        self.tell_progress(now)
+    }
+
+    fn receive(&mut self, ready: Ready, now: Now) {
+        let Self { driver, outside, dropper, .. } = self;
+        if !ready.own && !ready.multicast {
+            return;
+        }
+        let Outside { own, multicast, stats, .. } = outside;
+        let own = Some(own).filter(|_| ready.own);
+        let multicast = multicast.as_mut().filter(|_| ready.multicast);
+        let mut datagrams = Vec::with_capacity(DATAGRAMS_PER_TURN);
+        for socket in own.into_iter().chain(multicast) {
+            stats.receives += 1;
+            if let Err(error) = socket.receive() {
+                stats.count(SocketError::classify(&error), &error);
+            }
+            for run in socket.runs() {
+                for bytes in run.bytes.chunks_mut(run.segment_bytes) {
+                    if dropper.as_mut().is_some_and(Dropper::drops) {
+                        stats.dropped_on_purpose += 1;
+                    } else {
+                        datagrams.push(Datagram { from: run.from, bytes });
+                    }
+                }
+            }
+        }
+        if !datagrams.is_empty() {
+            driver.handle_datagrams(now, &mut datagrams);
+        }
+    }
+
+    fn take_inbox(&mut self, now: Now) -> Turn {
+        let room = self.room();
+        self.shared.inbox.take(room, &mut self.messages, &mut self.commands);
+        for (topic, payload) in self.messages.drain(..) {
+            match self.driver.publish(now, topic, payload) {
+                Ok(()) => (),
+                // Checked before it came here, and nothing is taken once the good-bye is said.
+                Err(error @ (PublishError::TooLarge { .. } | PublishError::Left)) => {
+                    debug_assert!(false, "{error}");
+                }
+                Err(error @ PublishError::Full { .. }) => debug_assert!(false, "{error}"),
+            }
+        }
+        let mut commands = std::mem::take(&mut self.commands);
+        let stops = commands.drain(..).any(|command| self.on_command(command, now) == Turn::Stop);
+        self.commands = commands;
+        if stops { Turn::Stop } else { Turn::Again }
+    }
+
+    fn on_command(&mut self, command: Command, now: Now) -> Turn {
+        // Whoever asked may have stopped waiting for the answer; that is theirs to decide.
+        match command {
+            Command::Subscribe { topic, start, queue } => {
+                self.outside.hub.add(topic, queue);
+                self.driver.subscribe(now, topic, start);
+            }
+            Command::Flush(done) => self.flushes.push(done),
+            Command::Stats(answer) => drop(answer.send(self.stats())),
+            Command::Members(answer) => {
+                drop(answer.send(self.driver.node().members().collect()));
+            }
+            Command::Close { within, done } => {
+                let deadline = now.monotonic + within;
+                self.closing = Some(Closing { deadline, linger_until: None, done });
+            }
+            // While it is closing the handle is gone too, and its good-bye goes on.
+            Command::Stop if self.closing.is_some() => (),
+            Command::Stop => return Turn::Stop,
+        }
+        Turn::Again
+    }
+
+    fn drain(&mut self, now: Now) {
+        self.due = self.driver.drain(now, &mut self.outside);
+        let (told, dropped) = self.outside.hub.hand_over();
+        self.owes_yield |= told;
+        self.outside.stats.messages_lagged += dropped;
+    }
+
+    /// Tells those who wait for something that came about in this turn.
+    fn tell_progress(&mut self, now: Now) -> Turn {
+        let count = self.driver.node().member_count();
+        self.member_count.send_if_modified(|known| std::mem::replace(known, count) != count);
+        if self.flushes.is_empty() && self.closing.is_none() {
+            return Turn::Again;
+        }
+        let unsent = self.unsent();
+        let flushed = unsent == 0 && !self.driver.is_blocked();
+        if flushed {
+            for done in self.flushes.drain(..) {
+                let _ = done.send(());
+            }
+        }
+        let Some(closing) = &mut self.closing else { return Turn::Again };
+        let now_at = now.monotonic;
+        if closing.linger_until.is_none() && (flushed || now_at >= closing.deadline) {
+            let published = self.driver.node().stats().messages_published > 0;
+            let linger =
+                if published && flushed { self.round * LINGER_ROUNDS } else { Duration::ZERO };
+            closing.linger_until = Some(now_at + linger);
+        }
+        if closing.linger_until.is_none_or(|until| now_at < until) {
+            return Turn::Again;
+        }
+        self.stop(now);
+        if let Some(Closing { done, .. }) = self.closing.take() {
+            let _ = done.send(unsent);
+        }
+        Turn::Stop
+    }
+
+    /// Bytes of messages that are not on the wire. An empty message counts as one.
+    fn unsent(&self) -> usize {
+        let (bytes, any) = self.shared.inbox.waiting();
+        self.driver.node().send_queue_bytes() + bytes.max(usize::from(any))
+    }
+
+    /// Says good-bye; what the sockets do not take at once stays unsaid.
+    fn stop(&mut self, now: Now) {
+        self.driver.leave(now);
+        self.drain(now);
+    }
+
+    fn stats(&self) -> Stats {
+        Stats { protocol: self.driver.node().stats(), runtime: self.outside.stats }
+    }
+}
+
+/// Also when the core has panicked: whoever waits for this member must hear that it is gone.
+impl Drop for Task {
+    fn drop(&mut self) {
+        // There is but one task per node, so nobody has set it before.
+        let _ = self.shared.last.set(self.stats());
+        self.shared.inbox.close();
+        self.outside.hub.close();
+    }
+}
