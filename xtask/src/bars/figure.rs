@@ -24,6 +24,12 @@ pub(crate) enum Target {
     AtMost(f64),
     /// Exactly what another pointer of the same report holds.
     SameAs(&'static str),
+    /// At most this many times what another pointer holds.
+    AtMostTimes(f64, &'static str),
+    /// The largest may exceed the smallest by at most this share.
+    SpreadAtMost(f64),
+    /// Each must be smaller than the one before; shown is the last one over the first.
+    Falls,
     /// Nothing: it is only reported.
     Report,
 }
@@ -51,6 +57,10 @@ impl Line {
         }
     }
 
+    fn nothing_at(name: &str, pointer: &str) -> Self {
+        Self::missing(name, &format!("the report has nothing at {pointer}"))
+    }
+
     /// A figure that holds or does not.
     pub(crate) fn yes_or_no(name: String, measured: &str, target: &str, context: String) -> Self {
         let passes = measured == target;
@@ -75,15 +85,28 @@ impl Figure {
         let largest = found.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let smallest = found.iter().copied().fold(f64::INFINITY, f64::min);
         if found.is_empty() {
-            return Line::missing(&name, &format!("the report has nothing at {}", self.at));
+            return Line::nothing_at(&name, self.at);
         }
+        let other = |pointer: &str| numbers(report, pointer).first().copied();
         let (worst, target, passes) = match self.target {
             Target::AtLeast(least) => (smallest, format!(">={least}"), smallest >= least),
             Target::AtMost(most) => (largest, format!("<={most}"), largest <= most),
             Target::Report => (largest, "-".to_owned(), true),
-            Target::SameAs(other) => match numbers(report, other).first() {
-                Some(wanted) => (smallest, format!("={wanted}"), smallest == *wanted),
-                None => return Line::missing(&name, &format!("the report has nothing at {other}")),
+            Target::SpreadAtMost(most) => {
+                let spread = largest / smallest - 1.0;
+                (spread, format!("<={most}"), spread <= most)
+            }
+            Target::Falls => {
+                let ratio = found.last().unwrap_or(&0.0) / found.first().unwrap_or(&1.0);
+                (ratio, "falling".to_owned(), found.is_sorted_by(|a, b| a > b))
+            }
+            Target::SameAs(pointer) => match other(pointer) {
+                Some(wanted) => (smallest, format!("={wanted}"), smallest == wanted),
+                None => return Line::nothing_at(&name, pointer),
+            },
+            Target::AtMostTimes(times, pointer) => match other(pointer) {
+                Some(unit) => (largest / unit, format!("<={times}"), largest <= times * unit),
+                None => return Line::nothing_at(&name, pointer),
             },
         };
         Line { name, measured: shown(worst), target, passes, context: context.to_owned() }
@@ -164,6 +187,17 @@ mod tests {
     fn truths_and_other_pointers_count_too() {
         assert_eq!(line("/whole", Target::AtLeast(1.0)), "BAR core.y.x 1 >=1 PASS (n=3)");
         assert_eq!(line("/n", Target::SameAs("/of")), "BAR core.y.x 3 =3 PASS (n=3)");
+    }
+
+    #[test]
+    fn figures_are_held_against_each_other() {
+        assert_eq!(
+            line("/points/0/p", Target::AtMostTimes(2.0, "/points/1/p")),
+            "BAR core.y.x 2 <=2 PASS (n=3)"
+        );
+        let spread = line("/points/*/p", Target::SpreadAtMost(0.1));
+        assert_eq!(spread, "BAR core.y.x 1 <=0.1 SHORT (n=3)");
+        assert_eq!(line("/points/*/p", Target::Falls), "BAR core.y.x 0.5000 falling PASS (n=3)");
     }
 
     #[test]

@@ -172,8 +172,8 @@ pub(crate) const BARS: &[Bar] = &[
             label: "",
             full: "lab bimodality --messages 3000000",
             quick: Some("lab bimodality --messages 20000"),
-            figures: &[at_most("between", "/between", 0.0), report("messages", "/messages")],
-            context: &["/members", "/seed"],
+            figures: &[at_most("between", "/between", 0.0), report("bound", "/bound")],
+            context: PARAMETERS,
         }],
     },
     Bar {
@@ -191,8 +191,14 @@ pub(crate) const BARS: &[Bar] = &[
             label: "",
             full: "lab flat",
             quick: None,
-            figures: &[at_most("spread", "/worst_spread", 0.1)],
-            context: &["/members", "/seed"],
+            figures: &[
+                figure("digests", "/*/digests", Target::SpreadAtMost(0.1)),
+                figure("requests", "/*/requests", Target::SpreadAtMost(0.1)),
+                figure("repairs", "/*/repairs", Target::SpreadAtMost(0.1)),
+                figure("bytes", "/*/bytes_received", Target::SpreadAtMost(0.1)),
+                figure("buffered", "/*/buffered_bytes", Target::Falls),
+            ],
+            context: &["/*/parameters/members", "/*/parameters/seconds", "/*/parameters/seed"],
         }],
     },
     Bar {
@@ -213,7 +219,7 @@ pub(crate) const BARS: &[Bar] = &[
             label: "",
             full: "lab determinism --runs 200",
             quick: Some("lab determinism --runs 10"),
-            figures: &[figure("same_hash", "/same", Target::SameAs("/runs"))],
+            figures: &[figure("same_hash", "/equal", Target::SameAs("/runs"))],
             context: &["/runs", "/seed"],
         }],
     },
@@ -272,17 +278,29 @@ const fn wan(
     quick: Option<&'static str>,
     figures: &'static [Figure],
 ) -> Run {
-    Run { label, full, quick, figures, context: &["/members", "/messages", "/seed"] }
+    Run { label, full, quick, figures, context: WAN_PARAMETERS }
 }
 
+/// The report is two: without trouble, and with loss and sleepers.
 const WAN_1000: &[Figure] = &[
-    at_most("last_ms", "/clean/last_ms", 450.0),
-    at_most("surplus", "/clean/surplus", 0.3),
-    at_most("lossy_over_clean", "/lossy_over_clean", 2.0),
+    at_most("last_ms", "/0/last_ms/mean", 450.0),
+    at_most("surplus", "/0/surplus", 0.3),
+    figure("lossy_over_clean", "/1/last_ms/mean", Target::AtMostTimes(2.0, "/0/last_ms/mean")),
+    at_most("incomplete", "/*/incomplete", 0.0),
 ];
 
 const WAN_10000: &[Figure] = &[
-    at_most("last_ms", "/clean/last_ms", 1000.0),
-    at_most("surplus", "/clean/surplus", 0.3),
-    at_most("lossy_over_clean", "/lossy_over_clean", 2.0),
+    at_most("last_ms", "/0/last_ms/mean", 1000.0),
+    at_most("surplus", "/0/surplus", 0.3),
+    figure("lossy_over_clean", "/1/last_ms/mean", Target::AtMostTimes(2.0, "/0/last_ms/mean")),
+    at_most("incomplete", "/*/incomplete", 0.0),
+];
+
+const PARAMETERS: &[&str] = &["/parameters/members", "/parameters/messages", "/parameters/seed"];
+
+const WAN_PARAMETERS: &[&str] = &[
+    "/0/parameters/members",
+    "/0/parameters/messages",
+    "/*/parameters/loss",
+    "/0/parameters/seed",
 ];
