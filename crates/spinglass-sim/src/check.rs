@@ -205,7 +205,8 @@ impl Checker {
         while let Some(Ok(frame)) = Frame::next(&mut reader) {
             match frame {
                 Frame::Spread(packet)
-                    if packet.header.stream.sender == node.id() && !self.tampered.contains(&member) =>
+                    if packet.header.stream.sender == node.id()
+                        && !self.tampered.contains(&member) =>
                 {
                     let key = (packet.header.stream, packet.header.sequence.0);
                     let content = mix(1, packet.leaf);

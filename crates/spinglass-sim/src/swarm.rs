@@ -136,7 +136,8 @@ pub fn swarm(seed: u64) -> SwarmReport {
     let mut world = World::new(knobs.setup(seed), Network::default());
     let mut checker = Checker::new(!knobs.real_crypto);
     if knobs.tamper_ppm > 0 {
-        checker.tampered = (0..knobs.members).filter(|member| World::is_tamperer(*member)).collect();
+        checker.tampered =
+            (0..knobs.members).filter(|member| World::is_tamperer(*member)).collect();
     }
     let topic = world.topic("swarm");
     (0..knobs.members).for_each(|member| world.subscribe(member, topic, Start::Live));

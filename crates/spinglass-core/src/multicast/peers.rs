@@ -10,6 +10,10 @@ use crate::time::Instant;
 
 /// Partners remembered: those heard last. Enough to choose among, and the same in every group.
 const PEERS_MAX: usize = 64;
+/// Members that must ask one member for a packet in one round before the region is served at once:
+/// askers choose at random, so two may meet by chance where a few in thousands lack it, and a
+/// multicast would cost everybody.
+const MULTICAST_REQUESTS: u32 = 3;
 /// How long what was heard of a partner's round serves to guess its present one: clocks that drift
 /// by 1 % are then less than half a round apart.
 const CLOCK_LIFE_ROUNDS: u32 = 50;
@@ -140,8 +144,7 @@ impl Ledger {
         let _ = to;
         requests.count += 1;
         self.repair_bytes = self.repair_bytes.saturating_sub(bytes);
-        // The first asker is served alone; a second one in the same round shows a common loss.
-        if can_multicast && requests.count == 2 {
+        if can_multicast && requests.count == MULTICAST_REQUESTS {
             requests.multicast = true;
             return Verdict::Multicast;
         }
