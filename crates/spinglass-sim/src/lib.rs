@@ -8,6 +8,7 @@ pub mod check;
 pub mod crypto;
 pub mod network;
 pub mod queue;
+pub mod replay;
 pub mod scenario;
 pub mod swarm;
 pub mod world;
