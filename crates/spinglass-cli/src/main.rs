@@ -1,2 +1,138 @@
-//! The binary.
-fn main() {}
+//! The command `spinglass`: the demo, a pipe into and out of a group, keys, plans, benchmarks and
+//! experiments.
+//!
+//! Exit codes: 0 all is well; 1 it failed, or what it checks does not hold; 2 wrong usage; 130
+//! interrupted.
+
+mod bench;
+mod clock;
+mod demo;
+mod herd;
+
+mod keygen;
+mod lab;
+mod measure;
+mod member;
+mod network;
+mod output;
+
+mod plan;
+
+mod sleepers;
+mod statistics;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use output::{Format, Verdict};
+
+/// Talks to very many machines at once, and stays steady where others melt
+#[derive(Debug, Parser)]
+#[command(name = "spinglass", version, propagate_version = true)]
+#[command(after_help = "\
+Start here:
+  spinglass demo                         32 processes, a real file, loss and sleepers: 20 seconds
+  spinglass recv logs                    in one terminal, and in another:
+  tail -f log | spinglass send logs
+
+Every command explains itself with --help and speaks JSON with --json.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print one JSON object instead of text
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Stream a real file to 32 processes while some sleep and packets are lost
+    Demo(demo::Demo),
+    /// Send standard input to a topic, a message a line
+    /// Print a topic's messages
+    /// Make a group key or an identity key
+    Keygen(keygen::Keygen),
+    /// Say what a reliability costs
+    Plan(plan::PlanOptions),
+    /// Run a recording through the same protocol code again, and compare
+    /// Measure rates and costs with members as processes
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Repeat the papers' experiments, in the simulator or with real processes
+    #[command(subcommand)]
+    Lab(lab::Lab),
+    /// A member's process, conducted by another command
+    #[command(hide = true)]
+    Member,
+}
+
+/// Exit code of an interrupted command, by the shells' custom: 128 and the signal's number.
+const INTERRUPTED: u8 = 130;
+
+/// Packets come and go in batches of tens of kilobytes: the C library's allocator gives such memory
+/// back to the kernel and asks for it again each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = if cli.json { Format::Json } else { Format::Text };
+    // One thread: the kernel ties a child's end to the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("spinglass: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(run_until_interrupted(&cli.command, format));
+    // A thread may be waiting for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run_until_interrupted(command: &Command, format: Format) -> ExitCode {
+    let outcome = tokio::select! {
+        outcome = run(command, format) => outcome,
+        interrupted = interruption() => match interrupted {
+            Ok(()) => return ExitCode::from(INTERRUPTED),
+            Err(error) => Err(error),
+        },
+    };
+    match outcome {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("spinglass: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns when the process is asked to end. Dropping the command then ends its children.
+async fn interruption() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+        _ = hang_up.recv() => (),
+    }
+    Ok(())
+}
+
+async fn run(command: &Command, format: Format) -> Result<Verdict> {
+    match command {
+        Command::Demo(options) => demo::run(options, format).await,
+        Command::Keygen(options) => keygen::run(options, format),
+        Command::Plan(options) => plan::run(options, format),
+        Command::Bench(bench) => bench::run(bench, format).await,
+        Command::Lab(lab) => lab::run(lab, format).await,
+        Command::Member => member::run().await.map(|()| Verdict::Good),
+    }
+}

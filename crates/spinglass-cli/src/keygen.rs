@@ -1,0 +1,70 @@
+//! `spinglass keygen`: a group's key, which all its members share, and a member's own identity key.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde::Serialize;
+use spinglass_crypto::{GroupKeys, SigningKey};
+
+use crate::output::{Format, Verdict};
+
+/// Options of `keygen`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  spinglass keygen --group group.key          once, then copied to every member over a safe way
+  spinglass keygen --identity me.key          on each member; it never leaves it
+  spinglass keygen --group g.key --identity a.key --force
+
+The files can be read by their owner alone, and are refused if others can read them. Whoever holds
+the group key can take part in the group; the identity key signs what its member publishes.")]
+pub(crate) struct Keygen {
+    /// Write a new group key here
+    #[arg(long, value_name = "FILE", required_unless_present = "identity")]
+    group: Option<PathBuf>,
+    /// Write a new identity key here
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Overwrite files that exist: what is under the old key is lost with it
+    #[arg(long)]
+    force: bool,
+}
+
+/// What was made. Never a key.
+#[derive(Debug, Serialize)]
+struct Made {
+    group: Option<PathBuf>,
+    identity: Option<PathBuf>,
+    member: Option<String>,
+}
+
+/// Makes the keys.
+///
+/// # Errors
+/// A file exists and `--force` was not given, or can't be written.
+pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
+    let advice = "nothing was changed; --force overwrites a file that exists";
+    if let Some(path) = &options.group {
+        GroupKeys::generate().store(path, options.force).context(advice)?;
+    }
+    let mut member = None;
+    if let Some(path) = &options.identity {
+        let key = SigningKey::generate();
+        key.store(path, options.force).context(advice)?;
+        member = Some(key.member_id().to_string());
+    }
+    let made =
+        Made { group: options.group.clone(), identity: options.identity.clone(), member };
+    format.print(&made, |made| {
+        let mut text = String::new();
+        if let Some(path) = &made.group {
+            text += &format!("group key:    {} (keep it secret; give it to every member)\n", path.display());
+        }
+        if let (Some(path), Some(member)) = (&made.identity, &made.member) {
+            text += &format!("identity key: {} (member {member})\n", path.display());
+        }
+        text
+    })?;
+    Ok(Verdict::Good)
+}

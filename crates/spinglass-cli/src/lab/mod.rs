@@ -1,0 +1,124 @@
+//! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
+
+mod loss;
+mod perturb;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::network::Mode;
+use crate::output::{Format, Verdict};
+
+/// The experiments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lab {
+    /// How steady are healthy members while others are stopped and continued?
+    Perturb(Perturb),
+    /// Does everything arrive when every receiver drops packets, and is every miss told?
+    Loss(Loss),
+}
+
+/// Options of `lab perturb`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  spinglass lab perturb --members 32 --real
+  spinglass lab perturb --members 32 --real --samples 20 --asleep 0,0.5,0.9
+  spinglass lab perturb --members 32,96,512,4096")]
+pub(crate) struct Perturb {
+    /// Group sizes
+    #[arg(long, value_delimiter = ',', default_value = "32")]
+    members: Vec<usize>,
+    /// Members are processes on loopback, stopped by SIGSTOP; otherwise simulated
+    #[arg(long)]
+    real: bool,
+    /// Shares of the 100 ms slots in which a sleeper is stopped
+    #[arg(long, value_delimiter = ',', default_value = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9")]
+    asleep: Vec<f64>,
+    /// Samples of 500 ms per run
+    #[arg(long, default_value_t = 80)]
+    samples: usize,
+    /// Messages per second
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// Bytes per message
+    #[arg(long, default_value_t = 7168)]
+    size: usize,
+    /// How packets are spread, with --real
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    mode: Mode,
+    /// The seed of who sleeps when
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Options of `lab loss`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  spinglass lab loss --real
+  spinglass lab loss --real --loss 0.2 --seconds 10")]
+pub(crate) struct Loss {
+    /// Group size
+    #[arg(long, default_value_t = 32)]
+    members: usize,
+    /// Members are processes on loopback; otherwise simulated
+    #[arg(long)]
+    real: bool,
+    /// Shares of packets that every receiver drops
+    #[arg(long, value_delimiter = ',', default_value = "0.2,0.5")]
+    loss: Vec<f64>,
+    /// Seconds of each run
+    #[arg(long, default_value_t = 60.0)]
+    seconds: f64,
+    /// Messages per second
+    #[arg(long, default_value_t = 1000.0)]
+    rate: f64,
+    /// Bytes per message
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// How packets are spread, with --real
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    mode: Mode,
+    /// The seed, in the simulator
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Runs an experiment.
+///
+/// # Errors
+/// It could not be run.
+pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
+    match lab {
+        Lab::Perturb(options) => {
+            let mut verdict = Verdict::Good;
+            for members in &options.members {
+                let experiment = perturb::Experiment {
+                    members: *members,
+                    rate: options.rate,
+                    size: options.size,
+                    samples: options.samples,
+                    asleep: options.asleep.clone(),
+                    mode: options.mode,
+                    seed: options.seed,
+                };
+                if perturb::run(&experiment, format).await? == Verdict::Bad {
+                    verdict = Verdict::Bad;
+                }
+            }
+            Ok(verdict)
+        }
+        Lab::Loss(options) => {
+            let experiment = loss::Experiment {
+                members: options.members,
+                rate: options.rate,
+                size: options.size,
+                losses: options.loss.clone(),
+                seconds: options.seconds,
+                mode: options.mode,
+            };
+            loss::run(&experiment, format).await
+        }
+    }
+}

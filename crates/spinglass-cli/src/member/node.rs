@@ -1,0 +1,148 @@
+//! A member with a node: what it hears is counted, what it is ordered to publish is published.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use spinglass::{Event, Group, GroupKeys, Node};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::emit;
+use super::protocol::{Counters, Order, Report, Setup};
+use super::tally::Counting;
+use super::{Orders, tell};
+use crate::clock::monotonic_ns;
+
+/// The topic of everything that is measured.
+const TOPIC: &str = "measured";
+/// The pace of a measured sender, in bytes per second and at once. Far above what a machine of
+/// today can do: the orders set the rate.
+const PACE: (u64, usize) = (2 << 30, 4 << 20);
+/// Events that may wait while the process is stopped or not scheduled: seconds of the fastest
+/// streams, so that a bar measures the network and not this queue.
+const WAITING_EVENTS_MAX: usize = 1 << 20;
+/// Bytes of their messages.
+const WAITING_BYTES_MAX: usize = 512 << 20;
+
+/// Runs until the orders end.
+///
+/// # Errors
+/// The node does not start, or an order can't be carried out.
+pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
+    let node = start(setup).await?;
+    let group = node.group(TOPIC);
+    let mut heard = group.subscribe();
+    let mut events = Vec::new();
+    let mut counting = Counting::new(super::protocol::Step::default());
+    let mut progress = ticks(setup.progress_ms);
+    loop {
+        tokio::select! {
+            order = orders.next() => match order? {
+                Some(order) => obey(order, &node, &group, &mut counting).await?,
+                None => break,
+            },
+            count = heard.next_batch(&mut events) => {
+                if count == 0 {
+                    bail!("the node has stopped");
+                }
+                count_events(&mut counting, &mut events);
+            }
+            _ = progress.tick(), if setup.progress_ms > 0 => {
+                tell(&Report::Progress(counting.progress(&counters(&node).await)))?;
+            }
+        }
+    }
+    // The conductor does not wait: whatever is still unsent no longer matters.
+    let _ = node.close_within(CLOSE_TIME).await;
+    Ok(())
+}
+
+/// How long a member whose orders have ended goes on sending.
+const CLOSE_TIME: Duration = Duration::from_millis(100);
+
+async fn start(setup: &Setup) -> Result<Node> {
+    let mut builder = Node::builder()
+        .seeds(setup.seeds.iter().copied())
+        .group_key(GroupKeys::from_key(setup.group_key))
+        .subscription_limits(WAITING_EVENTS_MAX, WAITING_BYTES_MAX)
+        .pace(PACE.0, PACE.1);
+    if let Some(bytes) = setup.datagram_bytes {
+        builder = builder.datagram_bytes(bytes);
+    }
+    if let Some(SocketAddr::V4(group)) = setup.multicast {
+        builder = builder.multicast(group, Ipv4Addr::LOCALHOST);
+    }
+    if let Some(nines) = setup.nines {
+        builder = builder.reliability(nines);
+    }
+    if setup.drop_probability > 0.0 {
+        builder = builder.drop_probability(setup.drop_probability, std::process::id().into());
+    }
+    if let Some(path) = &setup.record {
+        builder = builder.record(path);
+    }
+    let node = builder.start().await?;
+    let largest = spinglass::DATAGRAM_BYTES_LOOPBACK;
+    let datagram_bytes = setup.datagram_bytes.unwrap_or(largest);
+    tell(&Report::Bound { address: node.local_addr(), datagram_bytes })?;
+    Ok(node)
+}
+
+fn ticks(progress_ms: u64) -> Interval {
+    let mut ticks = interval(Duration::from_millis(progress_ms.max(1)));
+    // A stopped process must not catch up on reports.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting) -> Result<()> {
+    match order {
+        Order::Await { members } => {
+            node.wait_for_members(members).await?;
+            tell(&Report::Ready)?;
+        }
+        Order::Step(step) => *counting = Counting::new(step),
+        Order::Tell => {
+            tell(&Report::Tally(Box::new(counting.tally(counters(node).await))))?;
+        }
+        Order::Emit { count, bytes, rate } => {
+            let emission = emit::Emission { step: counting.step().number, count, bytes, rate };
+            emit::in_background(emit::numbered(group.clone(), emission));
+        }
+        Order::Stream { file, piece_bytes, rate } => {
+            let step = counting.step().number;
+            emit::in_background(emit::file(group.clone(), step, file, piece_bytes, rate));
+        }
+        Order::Line { text } => emit::line(group, counting.step().number, &text)
+            .await
+            .context("cannot publish a line")?,
+        Order::Flood { .. } => bail!("a member with a node does not flood"),
+    }
+    Ok(())
+}
+
+fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {
+    let now = monotonic_ns();
+    for event in events.drain(..) {
+        match event {
+            Event::Message(message) => counting.on_message(&message.payload, now),
+            Event::Gap(gap) => counting.on_gap(gap.packets),
+            // Told, but neither by the network nor by the protocol: it counts as a loss all the same.
+            Event::Lagged(lagged) => counting.on_gap(lagged.messages),
+            Event::MemberUp(_) | Event::MemberDown { .. } => (),
+        }
+    }
+}
+
+async fn counters(node: &Node) -> Counters {
+    let stats = node.stats().await.protocol;
+    Counters {
+        bytes_sent: stats.bytes_sent,
+        datagrams_sent: stats.datagrams_sent,
+        repairs_sent: stats.repairs_sent,
+        repairs_received: stats.repairs_received,
+        surplus: stats.repairs_surplus + stats.spread_surplus,
+        signatures_checked: stats.signatures_checked,
+        loss_ppm: stats.loss_ppm,
+    }
+}

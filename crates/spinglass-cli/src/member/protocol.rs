@@ -1,0 +1,202 @@
+//! What a conductor (`demo`, `bench`, `lab --real`) and a member's process say to one another:
+//! JSON, one object a line, orders on the member's standard input, reports on its standard output.
+//!
+//! ```text
+//!  conductor ── Setup ─────────────▶ member       how to make the node
+//!            ◀─ Bound ──────────────              where it receives
+//!            ── Await ─────────────▶
+//!            ◀─ Ready ──────────────              so many members are known
+//!            ── Step ──────────────▶              everybody: count afresh from here
+//!            ── Emit / Stream / Line ▶            the sender alone
+//!            ◀─ Published ──────────
+//!            ◀─ Progress ...                      every while, if asked for
+//!            ── Tell ──────────────▶
+//!            ◀─ Tally ──────────────              everything counted in this step
+//! ```
+//!
+//! A closed standard input ends the member.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How a member's node is made. The first line on its standard input.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Setup {
+    /// Members to join by; none for the first one.
+    pub(crate) seeds: Vec<SocketAddr>,
+    /// The group's key, which never stands on a command line.
+    pub(crate) group_key: [u8; 32],
+    /// The largest datagram, or the path's largest.
+    pub(crate) datagram_bytes: Option<usize>,
+    /// The group's IP multicast address, if packets go by it.
+    pub(crate) multicast: Option<SocketAddr>,
+    /// The share of datagrams' packets to drop on arrival, 0 to 1.
+    pub(crate) drop_probability: f64,
+    /// Nines of reliability, or the default.
+    pub(crate) nines: Option<u8>,
+    /// No node at all: count what arrives on a socket, or flood.
+    pub(crate) raw: bool,
+    /// Report progress so often, in milliseconds; 0: never.
+    pub(crate) progress_ms: u64,
+    /// Record the node's inputs to this file.
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// A run of messages that is counted by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Its number; messages of other steps are not counted.
+    pub(crate) number: u32,
+    /// When its first bin begins, on the machine's monotonic clock.
+    pub(crate) begin_ns: u64,
+    /// The width of its bins.
+    pub(crate) bin_ns: u64,
+}
+
+/// What a conductor tells a member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Report once so many members are known.
+    Await {
+        /// How many, the member itself included.
+        members: usize,
+    },
+    /// Count afresh.
+    Step(Step),
+    /// Publish numbered messages.
+    Emit {
+        /// How many.
+        count: u64,
+        /// Bytes of each, header included.
+        bytes: usize,
+        /// Messages per second; 0 publishes as fast as the node takes them.
+        rate: f64,
+    },
+    /// Publish a file in pieces, then its length and hash.
+    Stream {
+        /// Which.
+        file: PathBuf,
+        /// Bytes of each piece.
+        piece_bytes: usize,
+        /// Pieces per second.
+        rate: f64,
+    },
+    /// Publish one line of text.
+    Line {
+        /// It.
+        text: String,
+    },
+    /// Without a protocol alone: send as fast as possible.
+    Flood {
+        /// To each of these.
+        to: Vec<SocketAddr>,
+        /// Bytes per datagram.
+        segment_bytes: usize,
+        /// For how long.
+        seconds: f64,
+    },
+    /// Send a [`Tally`].
+    Tell,
+}
+
+/// What a member reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The node is up.
+    Bound {
+        /// Where it receives.
+        address: SocketAddr,
+        /// The largest datagram it makes, in bytes.
+        datagram_bytes: usize,
+    },
+    /// As many members as were asked for are known.
+    Ready,
+    /// Everything that was ordered has been accepted by the node.
+    Published {
+        /// Messages.
+        count: u64,
+        /// How long that took.
+        seconds: f64,
+    },
+    /// Where the member stands.
+    Progress(Progress),
+    /// Everything counted in this step.
+    Tally(Box<Tally>),
+    /// Something failed; the member ends.
+    Trouble(String),
+}
+
+/// A few figures for a display.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Messages received in this step.
+    pub(crate) messages: u64,
+    /// Gaps told in this step.
+    pub(crate) gaps: u64,
+    /// Repairs sent since the start.
+    pub(crate) repairs_sent: u64,
+    /// Repairs received since the start.
+    pub(crate) repairs_received: u64,
+}
+
+/// Everything that a receiver counted in a step.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    /// The step.
+    pub(crate) step: u32,
+    /// Messages received.
+    pub(crate) messages: u64,
+    /// Bytes of these.
+    pub(crate) bytes: u64,
+    /// Live lines received.
+    pub(crate) lines: u64,
+    /// The number that the next message in order would have.
+    pub(crate) next: u64,
+    /// Messages missing below `next`.
+    pub(crate) missing: u64,
+    /// Those of them that no gap announced.
+    pub(crate) missing_untold: u64,
+    /// Messages that came twice or out of order.
+    pub(crate) disordered: u64,
+    /// Gaps told.
+    pub(crate) gaps: u64,
+    /// Packets in these.
+    pub(crate) packets_lost: u64,
+    /// Whether a gap was told after the last message.
+    pub(crate) gap_at_end: bool,
+    /// How many messages the sender said there are, once it has.
+    pub(crate) announced: Option<u64>,
+    /// Whether the content's hash is the one that the sender told.
+    pub(crate) hash_matches: Option<bool>,
+    /// When the first message came.
+    pub(crate) first_ns: u64,
+    /// When the last one came.
+    pub(crate) last_ns: u64,
+    /// Messages per bin.
+    pub(crate) bins: Vec<u32>,
+    /// Ages of messages on arrival, as a histogram's buckets.
+    pub(crate) ages: Vec<(u32, u64)>,
+    /// The node's counters since its start.
+    pub(crate) stats: Counters,
+}
+
+/// The node's counters that reports use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counters {
+    /// Bytes handed to the network, once per destination.
+    pub(crate) bytes_sent: u64,
+    /// Datagrams, likewise.
+    pub(crate) datagrams_sent: u64,
+    /// Packets sent as repairs.
+    pub(crate) repairs_sent: u64,
+    /// Repairs received that filled a hole.
+    pub(crate) repairs_received: u64,
+    /// Packets received for nothing.
+    pub(crate) surplus: u64,
+    /// Signatures checked.
+    pub(crate) signatures_checked: u64,
+    /// The loss that the member measured, in parts per million.
+    pub(crate) loss_ppm: u32,
+}
