@@ -25,6 +25,7 @@ const EDGES: &[(&str, &[&str])] = &[
 /// Edges for tests alone: the replay of a recording needs both worlds.
 const TEST_EDGES: &[(&str, &str)] = &[
     ("spinglass", "spinglass-sim"),
+    ("spinglass-sim", "spinglass"),
     ("spinglass-core", "spinglass-crypto"),
     ("spinglass-core", "spinglass-sim"),
 ];
@@ -122,7 +123,10 @@ fn opens_with_docs(source: &Source) -> Vec<String> {
 }
 
 fn wide_lines(source: &Source) -> Vec<String> {
-    let wide = source.text.lines().enumerate().filter(|(_, l)| l.chars().count() > COLUMNS_MAX);
+    // A row of a table in a comment can't be broken.
+    let is_row = |line: &str| line.trim_start().starts_with("//! |");
+    let is_wide = |line: &str| line.chars().count() > COLUMNS_MAX && !is_row(line);
+    let wide = source.text.lines().enumerate().filter(|(_, line)| is_wide(line));
     wide.map(|(line, _)| source.fault(line, "is wider than 100 columns")).collect()
 }
 
