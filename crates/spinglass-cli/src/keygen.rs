@@ -54,12 +54,14 @@ pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
         key.store(path, options.force).context(advice)?;
         member = Some(key.member_id().to_string());
     }
-    let made =
-        Made { group: options.group.clone(), identity: options.identity.clone(), member };
+    let made = Made { group: options.group.clone(), identity: options.identity.clone(), member };
     format.print(&made, |made| {
         let mut text = String::new();
         if let Some(path) = &made.group {
-            text += &format!("group key:    {} (keep it secret; give it to every member)\n", path.display());
+            text += &format!(
+                "group key:    {} (keep it secret; give it to every member)\n",
+                path.display()
+            );
         }
         if let (Some(path), Some(member)) = (&made.identity, &made.member) {
             text += &format!("identity key: {} (member {member})\n", path.display());

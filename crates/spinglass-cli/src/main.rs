@@ -8,16 +8,16 @@ mod bench;
 mod clock;
 mod demo;
 mod herd;
-
+mod join;
 mod keygen;
 mod lab;
 mod measure;
 mod member;
 mod network;
 mod output;
-
+mod pipe;
 mod plan;
-
+mod replay;
 mod sleepers;
 mod statistics;
 
@@ -52,12 +52,15 @@ enum Command {
     /// Stream a real file to 32 processes while some sleep and packets are lost
     Demo(demo::Demo),
     /// Send standard input to a topic, a message a line
+    Send(pipe::Send),
     /// Print a topic's messages
+    Recv(pipe::Recv),
     /// Make a group key or an identity key
     Keygen(keygen::Keygen),
     /// Say what a reliability costs
     Plan(plan::PlanOptions),
     /// Run a recording through the same protocol code again, and compare
+    Replay(replay::Replay),
     /// Measure rates and costs with members as processes
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -129,6 +132,9 @@ async fn interruption() -> Result<()> {
 async fn run(command: &Command, format: Format) -> Result<Verdict> {
     match command {
         Command::Demo(options) => demo::run(options, format).await,
+        Command::Send(options) => pipe::send(options, format).await,
+        Command::Recv(options) => pipe::recv(options, format).await,
+        Command::Replay(options) => replay::run(options, format),
         Command::Keygen(options) => keygen::run(options, format),
         Command::Plan(options) => plan::run(options, format),
         Command::Bench(bench) => bench::run(bench, format).await,

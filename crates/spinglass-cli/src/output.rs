@@ -19,7 +19,11 @@ impl Format {
     ///
     /// # Errors
     /// Standard output can't be written.
-    pub(crate) fn print<R: Serialize>(self, report: &R, text: impl FnOnce(&R) -> String) -> Result<()> {
+    pub(crate) fn print<R: Serialize>(
+        self,
+        report: &R,
+        text: impl FnOnce(&R) -> String,
+    ) -> Result<()> {
         let line = match self {
             Self::Text => text(report),
             Self::Json => serde_json::to_string(report)? + "\n",
@@ -66,7 +70,11 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     for row in core::iter::once(&header).chain(rows) {
         let mut line = String::new();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            line += &if column == 0 { format!("  {cell:<width$}") } else { format!("  {cell:>width$}") };
+            line += &if column == 0 {
+                format!("  {cell:<width$}")
+            } else {
+                format!("  {cell:>width$}")
+            };
         }
         text.push_str(line.trim_end());
         text.push('\n');

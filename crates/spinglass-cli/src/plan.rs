@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use spinglass_core::plan::{Load, Plan, Question, gossip_once, plan};
 use spinglass_core::MulticastConfig;
+use spinglass_core::plan::{Load, Plan, Question, gossip_once, plan};
 
 use crate::output::{Format, Verdict};
 
@@ -138,7 +138,10 @@ fn describe(answer: &Answer) -> String {
         answer.round_ms
     );
     let rows = [
-        ("a missing message is given up after", format!("{} rounds, {:.1} s", answer.rounds, answer.give_up_seconds)),
+        (
+            "a missing message is given up after",
+            format!("{} rounds, {:.1} s", answer.rounds, answer.give_up_seconds),
+        ),
         ("then the model's miss is", format!("{:.1e}", answer.miss)),
         ("a repair takes, on average", format!("{:.0} ms", answer.mean_repair_ms)),
         ("each member sends digests", format!("{:.0} a second", answer.digests_per_second)),

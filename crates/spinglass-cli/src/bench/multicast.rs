@@ -191,8 +191,16 @@ fn describe(row: &Row) -> String {
 
 fn as_table(rows: &[Row]) -> String {
     let header = [
-        "members", "size", "datagram", "messages/s", "CPU us/del.", "wire B/del.", "p50 us", "p99 us",
-        "raw UDP/s", "raw us/del.",
+        "members",
+        "size",
+        "datagram",
+        "messages/s",
+        "CPU us/del.",
+        "wire B/del.",
+        "p50 us",
+        "p99 us",
+        "raw UDP/s",
+        "raw us/del.",
     ];
     let cells = |row: &Row| {
         vec![

@@ -54,7 +54,8 @@ pub(super) async fn measure(
         None => herd.addresses().into_iter().skip(1).collect(),
     };
     // Whole messages fill a datagram as far as they go; a larger message takes several.
-    let segment_bytes = if size <= datagram_bytes { datagram_bytes / size * size } else { datagram_bytes };
+    let segment_bytes =
+        if size <= datagram_bytes { datagram_bytes / size * size } else { datagram_bytes };
     herd.begin_step(Duration::from_secs(1)).await?;
     let processor_before = herd.processor_seconds();
     herd.order(0, &Order::Flood { to: to.clone(), segment_bytes, seconds }).await?;

@@ -135,11 +135,8 @@ pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
         "starting {count} members as processes on loopback; packets go by {}",
         spread.name()
     ));
-    let setup = Setup {
-        drop_probability: options.loss,
-        progress_ms: PROGRESS_MS,
-        ..spread.setup(None)
-    };
+    let setup =
+        Setup { drop_probability: options.loss, progress_ms: PROGRESS_MS, ..spread.setup(None) };
     let mut herd = Herd::start(count, &setup).await?;
     let sleeping = sleepers_of(&herd, options.sleepers);
     format.say(&format!(
@@ -165,8 +162,9 @@ pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
     let report = Report::new(&stream, options, &spread, &sleeping, &tallies, lines, step.bin_ns);
     let svg = options.svg.clone();
     let svg = svg.unwrap_or_else(|| std::env::temp_dir().join("spinglass-demo.svg"));
-    std::fs::write(&svg, plot::as_svg(&report.throughput()))
-        .with_context(|| format!("cannot write {}: name another place with --svg", svg.display()))?;
+    std::fs::write(&svg, plot::as_svg(&report.throughput())).with_context(|| {
+        format!("cannot write {}: name another place with --svg", svg.display())
+    })?;
     report.print(&svg, started.elapsed(), format)?;
     Ok(report.is_good().into())
 }

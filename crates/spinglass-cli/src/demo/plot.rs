@@ -50,7 +50,13 @@ pub(crate) fn for_terminal(throughput: &Throughput) -> String {
     let width = throughput.healthy.len() * 2;
     let seconds = throughput.healthy.len() as f64 * throughput.bin_seconds;
     let _ = writeln!(text, "  {:>8} └{}", 0, "─".repeat(width));
-    let _ = writeln!(text, "  {:>8}  0 s{:>width$}", "", format!("{seconds:.1} s"), width = width - 3.min(width));
+    let _ = writeln!(
+        text,
+        "  {:>8}  0 s{:>width$}",
+        "",
+        format!("{seconds:.1} s"),
+        width = width - 3.min(width)
+    );
     text
 }
 
@@ -165,10 +171,8 @@ fn draw_range(svg: &mut String, frame: &Frame, range: &[(f64, f64)]) {
 }
 
 fn draw_legend(svg: &mut String, has_sleepers: bool) {
-    let mut entries = vec![
-        ("#1b6ca8", "healthy members: mean, and range of all"),
-        ("#888888", "offered"),
-    ];
+    let mut entries =
+        vec![("#1b6ca8", "healthy members: mean, and range of all"), ("#888888", "offered")];
     if has_sleepers {
         entries.push(("#c2571a", "stopped and continued members: mean"));
     }

@@ -112,9 +112,12 @@ impl Report {
             .iter()
             .enumerate()
             .skip(1)
-            .map(|(index, tally)| Outcome::new(index, sleeping.contains(&index), tally, stream.pieces))
+            .map(|(index, tally)| {
+                Outcome::new(index, sleeping.contains(&index), tally, stream.pieces)
+            })
             .collect();
-        let count = |wanted: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| wanted(o)).count();
+        let count =
+            |wanted: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| wanted(o)).count();
         let mut report = Self {
             file: stream.file.display().to_string(),
             file_bytes: stream.file_bytes,
@@ -160,7 +163,10 @@ impl Report {
         };
         let range = |bin: usize| {
             let rates = rates(bin, false);
-            (rates.iter().copied().fold(f64::MAX, f64::min), rates.iter().copied().fold(0.0, f64::max))
+            (
+                rates.iter().copied().fold(f64::MAX, f64::min),
+                rates.iter().copied().fold(0.0, f64::max),
+            )
         };
         let has_sleepers = self.sleepers > 0;
         Throughput {
@@ -168,7 +174,10 @@ impl Report {
             offered: self.offered_per_second,
             healthy: (0..full).map(|bin| mean(&rates(bin, false))).collect(),
             healthy_range: (0..full).map(range).collect(),
-            sleepers: (0..full).filter(|_| has_sleepers).map(|bin| mean(&rates(bin, true))).collect(),
+            sleepers: (0..full)
+                .filter(|_| has_sleepers)
+                .map(|bin| mean(&rates(bin, true)))
+                .collect(),
             title: format!(
                 "Messages/s per 500 ms at {} healthy members; {} asleep half the time, {:.0} % loss",
                 self.healthy,
@@ -206,8 +215,10 @@ impl Report {
     }
 
     fn table(&self) -> String {
-        let header =
-            ["member", "messages", "copy", "gaps", "missing", "repaired", "helped", "p50 ms", "p99 ms"];
+        let header = [
+            "member", "messages", "copy", "gaps", "missing", "repaired", "helped", "p50 ms",
+            "p99 ms",
+        ];
         let row = |outcome: &Outcome| {
             let kind = if outcome.sleeps { " (sleeps)" } else { "" };
             vec![

@@ -135,8 +135,17 @@ fn conclude(loss: f64, measured: &Measured) -> Run {
 
 fn as_table(report: &Report) -> String {
     let header = [
-        "loss", "published", "deliveries", "gaps", "missing", "untold", "p50 ms", "p99 ms", "max ms",
-        "repairs", "loss seen",
+        "loss",
+        "published",
+        "deliveries",
+        "gaps",
+        "missing",
+        "untold",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "repairs",
+        "loss seen",
     ];
     let row = |run: &Run| {
         vec![

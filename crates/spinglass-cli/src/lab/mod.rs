@@ -1,7 +1,9 @@
 //! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
 
+mod hostile;
 mod loss;
 mod perturb;
+mod simulated;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -16,6 +18,22 @@ pub(crate) enum Lab {
     Perturb(Perturb),
     /// Does everything arrive when every receiver drops packets, and is every miss told?
     Loss(Loss),
+    /// Do the models give the printed tables, and does the real core behave as they say?
+    Analysis(simulated::Analysis),
+    /// Does a message reach almost all members or almost none?
+    Bimodality(simulated::Bimodality),
+    /// How soon does a broadcast over wide links reach the last member?
+    Wan(simulated::Wan),
+    /// Does a member's cost stay the same as the group grows?
+    Flat(simulated::Flat),
+    /// How fast is the simulator?
+    Speed(simulated::Speed),
+    /// Is one seed one run?
+    Determinism(simulated::Determinism),
+    /// Every fault at once, a run per seed, every invariant checked
+    Sim(simulated::Sim),
+    /// Is any damaged datagram accepted, or answered?
+    Hostile(hostile::Hostile),
 }
 
 /// Options of `lab perturb`.
@@ -91,24 +109,8 @@ pub(crate) struct Loss {
 /// It could not be run.
 pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
     match lab {
-        Lab::Perturb(options) => {
-            let mut verdict = Verdict::Good;
-            for members in &options.members {
-                let experiment = perturb::Experiment {
-                    members: *members,
-                    rate: options.rate,
-                    size: options.size,
-                    samples: options.samples,
-                    asleep: options.asleep.clone(),
-                    mode: options.mode,
-                    seed: options.seed,
-                };
-                if perturb::run(&experiment, format).await? == Verdict::Bad {
-                    verdict = Verdict::Bad;
-                }
-            }
-            Ok(verdict)
-        }
+        Lab::Perturb(options) => run_perturb(options, format).await,
+        Lab::Loss(options) if !options.real => simulated::loss(options, format),
         Lab::Loss(options) => {
             let experiment = loss::Experiment {
                 members: options.members,
@@ -120,5 +122,38 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
             };
             loss::run(&experiment, format).await
         }
+        Lab::Analysis(options) => simulated::analysis(options, format),
+        Lab::Bimodality(options) => simulated::bimodality(options, format),
+        Lab::Wan(options) => simulated::wan(options, format),
+        Lab::Flat(options) => simulated::flat(options, format),
+        Lab::Speed(options) => simulated::speed(options, format),
+        Lab::Determinism(options) => simulated::determinism(options, format),
+        Lab::Sim(options) => simulated::sim(options, format),
+        Lab::Hostile(options) => hostile::run(options, format),
     }
+}
+
+/// Group by group; the verdict is the worst one.
+async fn run_perturb(options: &Perturb, format: Format) -> Result<Verdict> {
+    let mut verdict = Verdict::Good;
+    for members in &options.members {
+        let group = if options.real {
+            let experiment = perturb::Experiment {
+                members: *members,
+                rate: options.rate,
+                size: options.size,
+                samples: options.samples,
+                asleep: options.asleep.clone(),
+                mode: options.mode,
+                seed: options.seed,
+            };
+            perturb::run(&experiment, format).await?
+        } else {
+            simulated::perturb(options, *members, format)?
+        };
+        if group == Verdict::Bad {
+            verdict = Verdict::Bad;
+        }
+    }
+    Ok(verdict)
 }

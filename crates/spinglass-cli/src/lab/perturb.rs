@@ -117,8 +117,7 @@ pub(super) async fn run(experiment: &Experiment, format: Format) -> Result<Verdi
         runs,
     };
     format.print(&report, as_table)?;
-    let good =
-        report.worst_rate_share >= RATE_SHARE_MIN && report.worst_variation <= VARIATION_MAX;
+    let good = report.worst_rate_share >= RATE_SHARE_MIN && report.worst_variation <= VARIATION_MAX;
     Ok(good.into())
 }
 
@@ -133,7 +132,8 @@ async fn perturb(
     let seconds = (samples + 2) as f64 * BIN.as_secs_f64();
     let load = Load::for_seconds(seconds, size, rate);
     let healthy: Vec<usize> = (1..members - sleepers).collect();
-    let stop = |herd: &Herd| Sleepers::start(herd.pids().split_off(members - sleepers), asleep, seed);
+    let stop =
+        |herd: &Herd| Sleepers::start(herd.pids().split_off(members - sleepers), asleep, seed);
     let measured = measure::run_while(herd, load, BIN, (SETTLE_TIME, &healthy), stop).await?;
     let (awake, slept) = measured.receivers.split_at(members - sleepers - 1);
     let series: Vec<Vec<f64>> = awake.iter().map(|tally| rates(tally, samples)).collect();
@@ -171,8 +171,17 @@ fn describe(run: &Run) -> String {
 }
 
 fn as_table(report: &Report) -> String {
-    let header =
-        ["sleepers", "asleep", "mean", "worst mean", "CV", "worst CV", "gaps", "sleepers' gaps", "untold"];
+    let header = [
+        "sleepers",
+        "asleep",
+        "mean",
+        "worst mean",
+        "CV",
+        "worst CV",
+        "gaps",
+        "sleepers' gaps",
+        "untold",
+    ];
     let row = |run: &Run| {
         vec![
             run.sleepers.to_string(),

@@ -121,7 +121,7 @@ impl Pace {
 
     async fn await_turn(&self, number: u64) {
         let Some(interval) = self.interval else {
-            if number % YIELD_AFTER == 0 {
+            if number.is_multiple_of(YIELD_AFTER) {
                 tokio::task::yield_now().await;
             }
             return;
@@ -129,7 +129,7 @@ impl Pace {
         let due = self.began + interval.mul_f64(number as f64);
         if due > Instant::now() {
             sleep_until(due).await;
-        } else if number % YIELD_AFTER == 0 {
+        } else if number.is_multiple_of(YIELD_AFTER) {
             tokio::task::yield_now().await;
         }
     }

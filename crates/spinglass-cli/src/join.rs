@@ -1,0 +1,131 @@
+//! The options by which a command takes part in a group, and the node that they make.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use spinglass::{MULTICAST_GROUP, Node, StartError};
+
+/// The port that members use unless they are told otherwise.
+const PORT: u16 = 7710;
+
+/// How to take part in a group.
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    /// Where to receive [default: 127.0.0.1:7710, or any port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    bind: Option<SocketAddr>,
+    /// Where others reach this member, if not at the address it is bound to
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    advertise: Option<SocketAddr>,
+    /// Members to join by [default: 127.0.0.1:7710]
+    #[arg(long, value_name = "ADDRESS:PORT", value_delimiter = ',')]
+    seeds: Vec<SocketAddr>,
+    /// The file with the group's key; without one only loopback is used, under a key known to all
+    #[arg(long, value_name = "FILE")]
+    group_key: Option<PathBuf>,
+    /// The file with this member's identity key [default: a new identity at every start]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// The file that remembers this member's last life; made if it is not there
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// The region, such as /usa/ithaca: members of one are near each other
+    #[arg(long, default_value = "")]
+    region: String,
+    /// Use IP multicast by the interface with this address
+    #[arg(long, value_name = "ADDRESS")]
+    interface: Option<Ipv4Addr>,
+    /// The IP multicast group
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "interface")]
+    multicast: Option<SocketAddrV4>,
+    /// The largest datagram to make, in bytes [default: 1200, more on loopback]
+    #[arg(long, value_name = "BYTES")]
+    datagram: Option<usize>,
+    /// Publish at most so many bytes per second
+    #[arg(long, value_name = "BYTES")]
+    pace: Option<u64>,
+    /// Members are tens of milliseconds apart, not one
+    #[arg(long)]
+    wan: bool,
+    /// The probability that a member misses a message is 10 to the minus this
+    #[arg(long, value_name = "NINES", value_parser = clap::value_parser!(u8).range(1..=15))]
+    nines: Option<u8>,
+    /// Record everything this member does, messages in the clear, for `spinglass replay`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+/// A burst of this share of a second's bytes: at least the clock's tick, by much.
+const BURST_PER_SECOND: u64 = 50;
+/// The least burst: a datagram of the largest size.
+const BURST_MIN: u64 = 65_536;
+
+impl Join {
+    /// Starts the node.
+    ///
+    /// # Errors
+    /// Something about the options or the machine makes it impossible.
+    pub(crate) async fn start(&self) -> Result<Node> {
+        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        let node = match self.start_on(self.bind.unwrap_or(usual), &self.seeds).await {
+            Err(StartError::AddressInUse(_)) if self.bind.is_none() => {
+                let seeds = if self.seeds.is_empty() { vec![usual] } else { self.seeds.clone() };
+                self.start_on((Ipv4Addr::LOCALHOST, 0).into(), &seeds).await
+            }
+            other => other,
+        };
+        let node = node.context("cannot take part in the group")?;
+        if node.is_development() {
+            eprintln!(
+                "spinglass: no --group-key: loopback only, under a key that everybody knows \
+                 (make one with `spinglass keygen --group FILE`)"
+            );
+        }
+        Ok(node)
+    }
+
+    async fn start_on(&self, bind: SocketAddr, seeds: &[SocketAddr]) -> Result<Node, StartError> {
+        let mut builder =
+            Node::builder().bind(bind).seeds(seeds.iter().copied()).region(self.region.as_str());
+        if self.wan {
+            builder = builder.wan();
+        }
+        if let Some(address) = self.advertise {
+            builder = builder.advertise(address);
+        }
+        if let Some(path) = &self.group_key {
+            builder = builder.group_key_file(path);
+        }
+        if let Some(path) = &self.identity {
+            builder = builder.signing_key_file(path);
+        }
+        if let Some(path) = &self.state {
+            builder = builder.state_file(path);
+        }
+        if let Some(interface) = self.interface {
+            builder = builder.multicast(self.multicast.unwrap_or(MULTICAST_GROUP), interface);
+        }
+        if let Some(bytes) = self.datagram {
+            builder = builder.datagram_bytes(bytes);
+        }
+        if let Some(bytes) = self.pace {
+            let burst = (bytes / BURST_PER_SECOND).max(BURST_MIN);
+            builder = builder.pace(bytes, usize::try_from(burst).unwrap_or(usize::MAX));
+        }
+        if let Some(nines) = self.nines {
+            builder = builder.reliability(nines);
+        }
+        if let Some(path) = &self.record {
+            builder = builder.record(path);
+        }
+        builder.start().await
+    }
+}
+
+/// Waits until a member besides this one is known, but not for ever: a group may be that of one.
+pub(crate) async fn meet(node: &Node, members: usize, patience: Duration) -> bool {
+    matches!(tokio::time::timeout(patience, node.wait_for_members(members)).await, Ok(Ok(())))
+}

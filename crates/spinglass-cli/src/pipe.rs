@@ -1,0 +1,240 @@
+//! `spinglass send` and `spinglass recv`: a pipe from one machine's standard input to the standard
+//! output of many.
+
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use serde::Serialize;
+use spinglass::{Event, MESSAGE_BYTES_MAX, Start};
+use tokio::sync::mpsc;
+
+use crate::join::{Join, meet};
+use crate::output::{Format, Verdict};
+
+/// Options of `send`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tail -f log | spinglass send logs
+  spinglass send --whole reports < report.pdf
+  spinglass send --group-key g.key --bind 10.0.0.5:7710 --seeds 10.0.0.9:7710 logs < lines
+
+Without --group-key only members on this machine hear it.")]
+pub(crate) struct Send {
+    /// The topic
+    topic: String,
+    /// Send all of standard input as one message, not a message a line
+    #[arg(long)]
+    whole: bool,
+    /// Wait for so many members, this one included, before sending
+    #[arg(long, default_value_t = 2)]
+    members: usize,
+    /// How long to wait for them, in seconds
+    #[arg(long, default_value_t = 5)]
+    patience: u64,
+    #[command(flatten)]
+    join: Join,
+}
+
+/// Options of `recv`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  spinglass recv logs
+  spinglass recv --count 1 --raw reports > report.pdf
+  spinglass recv --json logs | jq -r .text
+
+Messages go to standard output, in each sender's order. What was lost is told on standard error, in
+its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
+pub(crate) struct Recv {
+    /// The topic
+    topic: String,
+    /// Stop after so many messages
+    #[arg(long)]
+    count: Option<u64>,
+    /// Print messages as they are, with no newline after each
+    #[arg(long)]
+    raw: bool,
+    /// Begin with what the group still buffers, not with what comes from now on
+    #[arg(long)]
+    buffered: bool,
+    #[command(flatten)]
+    join: Join,
+}
+
+/// What `send --json` prints.
+#[derive(Debug, Serialize)]
+struct Sent {
+    messages: u64,
+    bytes: u64,
+    members: usize,
+}
+
+/// Messages read ahead of what the node takes.
+const READ_AHEAD: usize = 256;
+
+/// Sends standard input to the group.
+///
+/// # Errors
+/// The node does not start, or a message is too large.
+pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
+    let node = options.join.start().await?;
+    let patience = Duration::from_secs(options.patience);
+    if !meet(&node, options.members, patience).await {
+        format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));
+    }
+    let group = node.group(&options.topic);
+    let mut sent = Sent { messages: 0, bytes: 0, members: node.member_count() };
+    let mut input = read_input(options.whole);
+    while let Some(message) = input.recv().await {
+        let message = message.context("cannot read standard input")?;
+        sent.bytes += message.len() as u64;
+        group.publish(message).await?;
+        sent.messages += 1;
+    }
+    node.close().await?;
+    format.print(&sent, |_| String::new())?;
+    Ok(Verdict::Good)
+}
+
+/// Reads standard input on a thread of its own: reading it cannot be cancelled.
+fn read_input(whole: bool) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        if whole {
+            let mut message = Vec::new();
+            // One byte more than allowed, so that publishing says what is wrong.
+            let read = input.take(MESSAGE_BYTES_MAX as u64 + 1).read_to_end(&mut message);
+            let _ = sender.blocking_send(read.map(|_| message));
+            return;
+        }
+        loop {
+            let mut line = Vec::new();
+            let read =
+                input.by_ref().take(MESSAGE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
+            let message = match read {
+                Ok(0) => return,
+                Ok(_) => Ok(line),
+                Err(error) => Err(error),
+            };
+            let failed = message.is_err();
+            let message = message.map(|mut line| {
+                if line.ends_with(b"\n") {
+                    line.pop();
+                }
+                line
+            });
+            if sender.blocking_send(message).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// One line of `recv --json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+enum Heard<'a> {
+    Message { from: String, first: u64, bytes: usize, text: std::borrow::Cow<'a, str> },
+    Gap { from: String, first: u64, packets: u64 },
+    Lagged { from: String, messages: u64 },
+    MemberUp { id: String, address: String, region: &'a str },
+    MemberDown { id: String, reason: String },
+}
+
+/// Prints what the group hears.
+///
+/// # Errors
+/// The node does not start, or standard output is closed.
+pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
+    let node = options.join.start().await?;
+    let start = if options.buffered { Start::Buffered } else { Start::Live };
+    let mut heard = node.group(&options.topic).subscribe_from(start);
+    let mut events = Vec::new();
+    let mut left = options.count.unwrap_or(u64::MAX);
+    while left > 0 {
+        ensure!(heard.next_batch(&mut events).await > 0, "the node has stopped");
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for event in events.drain(..) {
+            if left == 0 {
+                break;
+            }
+            left -= u64::from(matches!(event, Event::Message(_)));
+            let printed = match format {
+                Format::Json => as_json(&event, &mut out),
+                Format::Text => as_text(&event, options.raw, &mut out),
+            };
+            match printed {
+                // The reader of a pipe has what it wanted.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    return Ok(Verdict::Good);
+                }
+                Err(error) => bail!("cannot write to standard output: {error}"),
+                Ok(()) => (),
+            }
+        }
+        if out.flush().is_err() {
+            return Ok(Verdict::Good);
+        }
+    }
+    // What was received is out already; nothing of ours waits to be sent.
+    let _ = node.close().await;
+    Ok(Verdict::Good)
+}
+
+fn as_json(event: &Event, out: &mut impl io::Write) -> io::Result<()> {
+    let heard = match event {
+        Event::Message(message) => Heard::Message {
+            from: message.stream.sender.to_string(),
+            first: message.first.0,
+            bytes: message.payload.len(),
+            text: String::from_utf8_lossy(&message.payload),
+        },
+        Event::Gap(gap) => Heard::Gap {
+            from: gap.stream.sender.to_string(),
+            first: gap.from.0,
+            packets: gap.packets,
+        },
+        Event::Lagged(lagged) => {
+            Heard::Lagged { from: lagged.stream.sender.to_string(), messages: lagged.messages }
+        }
+        Event::MemberUp(member) => Heard::MemberUp {
+            id: member.id.to_string(),
+            address: member.address.to_string(),
+            region: &member.region,
+        },
+        Event::MemberDown { id, reason, .. } => {
+            Heard::MemberDown { id: id.to_string(), reason: format!("{reason:?}").to_lowercase() }
+        }
+    };
+    serde_json::to_writer(&mut *out, &heard)?;
+    out.write_all(b"\n")
+}
+
+fn as_text(event: &Event, raw: bool, out: &mut impl io::Write) -> io::Result<()> {
+    match event {
+        Event::Message(message) => {
+            out.write_all(&message.payload)?;
+            if !raw {
+                out.write_all(b"\n")?;
+            }
+        }
+        Event::Gap(gap) => {
+            // In its place between the messages, also when both go to one terminal.
+            out.flush()?;
+            eprintln!("gap: {} packets of {} are lost", gap.packets, gap.stream.sender);
+        }
+        Event::Lagged(lagged) => {
+            out.flush()?;
+            let sender = lagged.stream.sender;
+            eprintln!("gap: {} messages of {sender} were not read in time", lagged.messages);
+        }
+        Event::MemberUp(_) | Event::MemberDown { .. } => (),
+    }
+    Ok(())
+}
