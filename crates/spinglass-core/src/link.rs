@@ -46,7 +46,7 @@ const WINDOW_WORDS: usize = (WINDOW_COUNTERS / 64) as usize;
 /// Datagrams after which a boot gets a full window; until then 128 counters do, which keeps a
 /// member that gossips with thousands of others small.
 const SMALL_WINDOW_DATAGRAMS: u32 = 64;
-/// Boots remembered. When full, the one heard least recently is forgotten, but not its counter.
+/// Boots remembered. When full, the one heard least recently is forgotten.
 const BOOTS_MAX: usize = 65_536;
 
 /// A boot's short name on the wire.
@@ -160,8 +160,9 @@ pub struct Opened {
     pub sealer: Sealer,
     /// The frames' place.
     pub frames: core::ops::Range<usize>,
-    /// Its boot and counter, to be handed to [`Link::admit`] once a claimed boot has proved itself.
-    pub(crate) mark: (BootName, u64),
+    /// Its epoch, boot and counter, to be handed to [`Link::admit`] once a claimed boot has proved
+    /// itself.
+    pub(crate) mark: (Epoch, BootName, u64),
 }
 
 /// The state of the link: this boot's counter, and the boots it has met.
@@ -292,13 +293,17 @@ impl Link {
             Sealer::Known(sender) => self.mark(name, sender, key, header.counter),
             Sealer::Claimed(_) => crypto.forget(key),
         }
-        Ok(Opened { sealer, frames: header_bytes..frames_end, mark: (name, header.counter) })
+        Ok(Opened {
+            sealer,
+            frames: header_bytes..frames_end,
+            mark: (header.epoch, name, header.counter),
+        })
     }
 
     /// Remembers a claimed boot whose record has been verified, and the datagram that brought it.
     pub fn admit(&mut self, opened: &Opened, boot: Boot, crypto: &mut dyn Crypto) {
-        let (name, counter) = opened.mark;
-        let key = crypto.link_key(self.epoch, &boot.sender, &boot.salt, boot.generation);
+        let (epoch, name, counter) = opened.mark;
+        let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation);
         if let Some(key) = key {
             self.mark(name, boot.sender, key, counter);
         }
@@ -315,6 +320,7 @@ impl Link {
 
     fn mark(&mut self, name: BootName, sender: MemberId, key: LinkKey, counter: u64) {
         if self.met.len() >= BOOTS_MAX && !self.met.contains_key(&name) {
+            // Far beyond any group's size: what is lost with it is one boot's replay window.
             let oldest = self.met.iter().min_by_key(|(_, met)| met.heard).map(|(name, _)| *name);
             oldest.and_then(|name| self.met.remove(&name));
         }

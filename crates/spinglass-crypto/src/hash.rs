@@ -1,11 +1,12 @@
 //! Hashes: BLAKE3, keyed by domain, truncated to 16 bytes, many inputs side by side.
 //!
-//! `hash(domain, m)` is the first 16 bytes of BLAKE3's keyed hash of `m`, padded with zeros to whole
-//! blocks of 64 bytes (whatever is hashed tells its own length). For up to 1,024 bytes that is one
-//! chunk, which alone cannot use SIMD: 1.1 us. BLAKE3's own many-input kernel hashes 8 or 16 of them
-//! at once, at about 0.2 us each; padding makes lengths equal that differ by a few bytes. The kernel
-//! is not part of BLAKE3's stable interface, so its version is pinned, and a test compares every
-//! length with the stable function.
+//! `hash(domain, m)` is the first 16 bytes of BLAKE3's keyed hash of `m`, a byte 0x80, and zeros up to
+//! whole blocks of 64 bytes. No two messages are the same after that: a packet does not tell its own
+//! length, so zeros alone would let a relay add some. Up to 1,023 bytes are one chunk, which alone
+//! cannot use SIMD: 1.1 us. BLAKE3's own many-input kernel hashes 8 or 16 of them at once, at about
+//! 0.2 us each; padding makes lengths equal that differ by a few bytes. The kernel is not part of
+//! BLAKE3's stable interface, so its version is pinned, and a test compares every length with the
+//! stable function.
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,9 @@ const BLOCK_BYTES: usize = 64;
 const CHUNK_BYTES: usize = 1024;
 /// Inputs handed to the kernel in one go: twice the widest lanes there are.
 const SIDE_BY_SIDE: usize = 32;
+
+/// What follows a message, before the zeros.
+const END: u8 = 0x80;
 
 // Flags of the BLAKE3 specification, section 2.2.
 const CHUNK_START: u8 = 1;
@@ -58,16 +62,18 @@ fn truncate(hash: &[u8]) -> Hash {
 /// Hashes one message, with no key of anybody's.
 #[must_use]
 pub fn hash(domain: Domain, message: &[u8]) -> Hash {
-    let padding = message.len().next_multiple_of(BLOCK_BYTES).max(BLOCK_BYTES) - message.len();
+    let mut padding = [0; BLOCK_BYTES];
+    let (padding, _) = padding.split_at_mut(BLOCK_BYTES - message.len() % BLOCK_BYTES);
+    padding.iter_mut().take(1).for_each(|byte| *byte = END);
     let mut hasher = blake3::Hasher::new_keyed(key(domain));
-    hasher.update(message).update([0; BLOCK_BYTES].split_at(padding).0);
+    hasher.update(message).update(padding);
     truncate(hasher.finalize().as_bytes())
 }
 
 /// Hashes messages, runs of equally many blocks side by side; appends to `hashes` in order.
 pub fn hash_many(domain: Domain, messages: &[&[u8]], hashes: &mut Vec<Hash>) {
     let key = blake3::platform::words_from_le_bytes_32(key(domain));
-    let blocks = |message: &[u8]| message.len().div_ceil(BLOCK_BYTES).max(1);
+    let blocks = |message: &[u8]| message.len() / BLOCK_BYTES + 1;
     let alike = |a: &&[u8], b: &&[u8]| blocks(a) == blocks(b);
     let runs = messages.chunk_by(alike).flat_map(|run| run.chunks(SIDE_BY_SIDE));
     for run in runs {
@@ -88,12 +94,14 @@ pub fn hash_many(domain: Domain, messages: &[&[u8]], hashes: &mut Vec<Hash>) {
     }
 }
 
-/// Hashes up to [`SIDE_BY_SIDE`] messages of at most `N` bytes, `N` a whole number of blocks.
+/// Hashes up to [`SIDE_BY_SIDE`] messages of fewer than `N` bytes, `N` a whole number of blocks.
 fn side_by_side<const N: usize>(key: &[u32; 8], run: &[&[u8]], hashes: &mut Vec<Hash>) {
     const { assert!(N <= CHUNK_BYTES && N.is_multiple_of(BLOCK_BYTES)) };
     let mut padded = [[0; N]; SIDE_BY_SIDE];
     for (buffer, message) in padded.iter_mut().zip(run) {
-        buffer.split_at_mut(message.len()).0.copy_from_slice(message);
+        let (start, rest) = buffer.split_at_mut(message.len());
+        start.copy_from_slice(message);
+        rest.iter_mut().take(1).for_each(|byte| *byte = END);
     }
     let inputs: Vec<&[u8; N]> = padded.iter().take(run.len()).collect();
     let mut out = [0; 32 * SIDE_BY_SIDE];
@@ -110,7 +118,8 @@ mod tests {
     /// The definition, by the stable interface alone.
     fn defined(domain: Domain, message: &[u8]) -> Hash {
         let mut padded = message.to_vec();
-        padded.resize(message.len().next_multiple_of(64).max(64), 0);
+        padded.push(0x80);
+        padded.resize(padded.len().next_multiple_of(64), 0);
         truncate(blake3::keyed_hash(key(domain), &padded).as_bytes())
     }
 
@@ -124,6 +133,15 @@ mod tests {
             assert_eq!(*hash, defined(Domain::Leaf, message), "{} bytes", message.len());
             assert_eq!(*hash, super::hash(Domain::Leaf, message));
         }
+    }
+
+    #[test]
+    fn no_zeros_can_be_added_or_cut() {
+        let zeros = [0; 200];
+        let mut seen: Vec<Hash> = (0..200).map(|n| hash(Domain::Leaf, &zeros[..n])).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 200);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use spinglass_core::MemberId;
 use spinglass_core::crypto::{Domain, Epoch, PublicKey};
@@ -258,7 +257,8 @@ impl fmt::Debug for GroupKeys {
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).expect("the operating system gives randomness");
+    // Not by way of aws-lc, whose own generator tests itself for 40 ms at a process's start.
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes
 }
 

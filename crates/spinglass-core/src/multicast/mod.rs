@@ -66,6 +66,9 @@ use crate::timer::{Timer, Timers};
 const TAILS_PER_ROUND: u32 = 16;
 /// Rounds between two looks at how many rounds the target takes.
 const PLAN_ROUNDS: u32 = 10;
+/// Bytes that a sender with a backlog gathers for one signature, which costs each receiver as much
+/// as the rest of some 40 messages of 1 KB.
+const BACKLOG_BURST_BYTES: usize = 256 << 10;
 /// Packets expected before a measured loss counts.
 const LOSS_SAMPLE_MIN: u64 = 50;
 /// Rounds for which a new subscriber that wants what is buffered lets its partners tell of it.
@@ -109,6 +112,8 @@ pub(crate) struct Multicast {
     claims: Claims,
     tails_left: u32,
     loss: LossMeter,
+    /// What a backlog waits for, so that its packets share a signature.
+    burst_bytes: usize,
     give_up_rounds: u32,
     planned_for: Option<(usize, u32)>,
     gap_wait: Duration,
@@ -153,6 +158,7 @@ impl Multicast {
             claims: Claims::default(),
             tails_left: TAILS_PER_ROUND,
             loss: LossMeter::default(),
+            burst_bytes: BACKLOG_BURST_BYTES.min(config.send_burst_bytes / 4),
             give_up_rounds: config.give_up_rounds_min.into(),
             planned_for: None,
             gap_wait: config.gap_wait,
@@ -214,7 +220,9 @@ impl Multicast {
             return false;
         }
         let available = self.pacer.available(cx.now);
-        let packet = self.packet_bytes.min(self.waiting() + LEAF_HEADER_BYTES + proof_bytes(1));
+        // A backlog leaves in bursts worth their signature; a message alone leaves at once.
+        let waiting_bytes = self.waiting() + LEAF_HEADER_BYTES + proof_bytes(1);
+        let packet = self.packet_bytes.max(self.burst_bytes).min(waiting_bytes);
         if available < packet.min(self.config.send_burst_bytes) {
             cx.timers.set_earlier(Timer::Pace, cx.now + self.pacer.wait(packet));
             return false;
@@ -340,8 +348,9 @@ impl Multicast {
         let PacketHeader { stream: id, sequence, recent, .. } = packet.header;
         let start = self.subscriptions.get(&id.topic);
         // Who was there when the recent packets were sent, or wants what is buffered, has missed
-        // them; who came just now has not.
-        let was_there = self.round > RECENT_ROUNDS + 1;
+        // them; who came just now has not. A stream that is all recent is given whole to everybody:
+        // better a few messages from just before than a beginning lost in silence.
+        let was_there = self.round > RECENT_ROUNDS + 1 || u64::from(recent) == sequence.0;
         let buffered = start == Some(&Start::Buffered);
         let first = if was_there || buffered { sequence.0 - u64::from(recent) } else { sequence.0 };
         let mut stream = Stream::new(id, first, cx.now, self.round);
@@ -355,12 +364,12 @@ impl Multicast {
 
     /// Measures loss, reordering and round trips from what a packet turned out to be.
     fn note_arrival(&mut self, via: Via, accepted: Accepted, cx: &mut Cx<'_>) {
-        self.loss.expected += accepted.advance;
+        self.loss.expected = self.loss.expected.saturating_add(accepted.advance);
         if via == Via::Repair {
             cx.stats.repairs_received += u64::from(accepted.filled.is_some());
             self.loss.missed += u64::from(accepted.advance > 0);
         }
-        self.loss.missed += accepted.advance.saturating_sub(1);
+        self.loss.missed = self.loss.missed.saturating_add(accepted.advance.saturating_sub(1));
         let Some(hole) = accepted.filled else { return };
         match (via, hole.asked) {
             (Via::Spread, asked) => {
@@ -598,7 +607,9 @@ impl LossMeter {
         if self.expected < LOSS_SAMPLE_MIN {
             return;
         }
-        let sample = (self.missed.min(self.expected) * 1_000_000 / self.expected) as u32;
+        // Counts that a member's packets made up are no share of anything: they saturate.
+        let missed = self.missed.min(self.expected).saturating_mul(1_000_000);
+        let sample = (missed / self.expected).min(1_000_000) as u32;
         self.ppm = if self.ppm == 0 { sample } else { (self.ppm / 4 * 3) + sample / 4 };
         (self.expected, self.missed) = (0, 0);
     }

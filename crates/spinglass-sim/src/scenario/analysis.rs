@@ -93,8 +93,10 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         let counted = Summary::of(&shares);
         let error = counted.variation * counted.mean / (shares.len() as f64).sqrt();
         let samples = shares.len() as u64 * (parameters.members as u64 - 1);
-        // With nothing counted, the error is that of a rare event: three in all samples.
-        let tolerance = (4.0 * error).max(0.05 * model).max(3.0 / samples as f64);
+        // What few messages counted says little about its own error: the model's is the floor, as if
+        // those who lack one message did so together.
+        let floor = (model * (1.0 - model) / shares.len() as f64 * 0.02).sqrt();
+        let tolerance = (4.0 * error.max(floor)).max(0.05 * model).max(3.0 / samples as f64);
         let agrees = (counted.mean - model).abs() <= tolerance;
         Round { round, model, counted: counted.mean, error, samples, agrees }
     });
