@@ -317,7 +317,7 @@ pub(crate) fn set_stopped(pid: Pid, stopped: bool) {
 
 fn processor_seconds(pid: Pid) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The program's name, in parentheses, may contain blanks; utime and stime are 12th and 13th after.
+    // The program's name, in parentheses, may hold blanks; utime and stime are 12th and 13th after.
     let (_, fields) = stat.rsplit_once(") ")?;
     let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Some(ticks.sum::<f64>() / TICKS_PER_SECOND)

@@ -132,8 +132,8 @@ fn answer(options: &PlanOptions, plan: &Plan, round_seconds: f64) -> Answer {
 fn describe(answer: &Answer) -> String {
     let Answer { members, loss, reliability, fanout, .. } = answer;
     let mut text = format!(
-        "{members} members, {:.1} % loss, a miss at most {reliability:.0e}, {fanout} digest(s) a round of \
-         {:.0} ms:\n\n",
+        "{members} members, {:.1} % loss, a miss at most {reliability:.0e}, {fanout} digest(s) a \
+         round of {:.0} ms:\n\n",
         loss * 100.0,
         answer.round_ms
     );

@@ -1,4 +1,4 @@
-//! `spinglass replay`: what a member did on real sockets, done again by the same core, and compared.
+//! `spinglass replay`: what a member did on real sockets, done again by the same core, compared.
 
 use std::path::PathBuf;
 

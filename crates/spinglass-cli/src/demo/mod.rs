@@ -1,4 +1,5 @@
-//! `spinglass demo`: a real file to dozens of real processes, while some sleep and packets are lost.
+//! `spinglass demo`: a real file to dozens of real processes, while some sleep and packets are
+//! lost.
 
 mod display;
 pub(crate) mod plot;
@@ -85,9 +86,9 @@ const BIN: Duration = Duration::from_millis(500);
 /// How often members report progress, in milliseconds.
 const PROGRESS_MS: u64 = 200;
 /// Bytes of a piece of the file: the papers' 7 KB messages.
-const PIECE_BYTES_MAX: u64 = 7168;
+const PIECE_BYTES_MAX: u64 = 28_672;
 /// Pieces that the file is cut into at least, if it has so many bytes, for a smooth plot.
-const PIECES_MIN: u64 = 2400;
+const PIECES_MIN: u64 = 1000;
 /// How much longer than planned the sender may take before the demo gives up.
 const SENDER_GRACE: Duration = Duration::from_secs(20);
 /// How long members may take to have everything once the sender has finished.
@@ -140,8 +141,8 @@ pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
     let mut herd = Herd::start(count, &setup).await?;
     let sleeping = sleepers_of(&herd, options.sleepers);
     format.say(&format!(
-        "streaming {} ({:.1} MB) at {:.0} messages/s; {} members sleep in random 100 ms slots; every \
-         member drops {:.0} % of its packets",
+        "streaming {} ({:.1} MB) at {:.0} messages/s; {} members sleep in random 100 ms slots; \
+         every member drops {:.0} % of its packets",
         stream.file.display(),
         stream.file_bytes as f64 / 1e6,
         stream.rate,

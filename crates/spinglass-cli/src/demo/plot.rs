@@ -136,7 +136,8 @@ fn draw_axes(svg: &mut String, frame: &Frame, bin_seconds: f64) {
         let y = HEIGHT - MARGINS.3 + 18.0;
         let _ = writeln!(
             svg,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" fill=\"#555555\">{second} s</text>"
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\" \
+             fill=\"#555555\">{second} s</text>"
         );
         second += apart;
     }

@@ -179,7 +179,7 @@ impl Report {
                 .map(|bin| mean(&rates(bin, true)))
                 .collect(),
             title: format!(
-                "Messages/s per 500 ms at {} healthy members; {} asleep half the time, {:.0} % loss",
+                "Messages/s per 500 ms at {} healthy members; {} sleepers, {:.0} % loss",
                 self.healthy,
                 self.sleepers,
                 self.loss * 100.0
@@ -190,10 +190,12 @@ impl Report {
     /// Prints the table, the plot and the closing line, or everything as JSON.
     pub(crate) fn print(&self, svg: &Path, took: Duration, format: Format) -> Result<()> {
         format.print(self, |report| {
-            let mut text = format!("\n{}\n{}\n", report.table(), for_terminal(&report.throughput()));
+            let plot = for_terminal(&report.throughput());
+            let mut text = format!("\n{}\n{plot}\n", report.table());
             text += &format!("  drawn in {}\n", svg.display());
             text += &format!(
-                "  healthy members: {:.1} % of the offered rate, coefficient of variation {:.1} %\n",
+                "  healthy members: {:.1} % of the offered rate, coefficient of variation \
+                 {:.1} %\n",
                 report.healthy_rate_share * 100.0,
                 report.healthy_rate_variation * 100.0
             );

@@ -112,7 +112,8 @@ pub(super) fn run(options: &Hostile, format: Format) -> Result<Verdict> {
     };
     format.print(&report, |report| {
         format!(
-            "{} damaged copies of {} real datagrams in {:.1} s: {} accepted, {} answered, {} events\n",
+            "{} damaged copies of {} real datagrams in {:.1} s: {} accepted, {} answered, {} \
+             events\n",
             report.datagrams,
             report.originals,
             report.seconds,

@@ -162,7 +162,8 @@ fn rates(tally: &Tally, samples: usize) -> Vec<f64> {
 
 fn describe(run: &Run) -> String {
     format!(
-        "  {:>2} asleep {:.1}: mean {:.2} % of the offered rate, variation {:.2} % (worst healthy member)",
+        "  {:>2} asleep {:.1}: mean {:.2} % of the offered rate, variation {:.2} % (worst healthy \
+         member)",
         run.sleepers,
         run.asleep,
         run.worst_rate_share * 100.0,

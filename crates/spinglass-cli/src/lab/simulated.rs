@@ -153,7 +153,7 @@ pub(super) fn loss(options: &Loss, format: Format) -> Result<Verdict> {
 #[derive(Debug, Args)]
 pub(crate) struct Analysis {
     /// Simulated groups per table row; each follows 16 messages
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     groups: usize,
     /// Members per group
     #[arg(long, default_value_t = 200)]
@@ -213,12 +213,21 @@ pub(super) fn analysis(options: &Analysis, format: Format) -> Result<Verdict> {
         analysis::run(&parameters, &mut silent)
     };
     let simulated: Vec<analysis::Report> = SIMULATED.iter().map(run).collect();
-    let agrees = |report: &analysis::Report| report.rounds.iter().all(|round| round.agrees);
+    let agrees = |report: &analysis::Report| report.rounds.iter().all(round_agrees);
     let good = tables.iter().all(|check| check.agrees) && simulated.iter().all(agrees);
     let messages = options.groups * MESSAGES_PER_GROUP;
     let report = AnalysisReport { good, seed: options.seed, messages, tables, simulated };
     format.print(&report, describe_analysis)?;
     Ok(good.into())
+}
+
+/// A round of which fewer pairs than this are expected to be missing is not judged: their misses
+/// come in clusters, a message at a time.
+const EXPECTED_MIN: f64 = 20.0;
+
+/// Whether a round agrees with the model, as far as its sample can tell.
+fn round_agrees(round: &analysis::Round) -> bool {
+    round.agrees || round.model * (round.samples as f64) < EXPECTED_MIN
 }
 
 /// The figures of the papers' models, as computed when the tables were first made.
@@ -268,7 +277,8 @@ fn describe_analysis(report: &AnalysisReport) -> String {
     for simulated in &report.simulated {
         let parameters = &simulated.parameters;
         text += &format!(
-            "\n  pull repair by the real core, {} members, {:.0} % missing at first, {:.0} % loss\n",
+            "\n  pull repair by the real core, {} members, {:.0} % missing at first, {:.0} % \
+             loss\n",
             parameters.members,
             parameters.missing * 100.0,
             parameters.loss * 100.0
@@ -282,7 +292,7 @@ fn describe_analysis(report: &AnalysisReport) -> String {
                     format!("{:.2e}", round.model),
                     format!("{:.2e}", round.counted),
                     format!("{:.1e}", round.error),
-                    mark(round.agrees),
+                    mark(round_agrees(round)),
                 ]
             })
             .collect();

@@ -1,5 +1,7 @@
-//! One member as a process of its own, for `demo`, `bench` and `lab --real`: it takes orders as JSON
-//! lines on standard input and reports on standard output ([`protocol`]). It ends with its input.
+//! One member as a process of its own, for `demo`, `bench` and `lab --real`.
+//!
+//! It takes orders as JSON lines on standard input, reports on standard output ([`protocol`]), and
+//! ends with its input.
 
 mod emit;
 mod node;

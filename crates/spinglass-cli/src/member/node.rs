@@ -127,7 +127,7 @@ fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {
         match event {
             Event::Message(message) => counting.on_message(&message.payload, now),
             Event::Gap(gap) => counting.on_gap(gap.packets),
-            // Told, but neither by the network nor by the protocol: it counts as a loss all the same.
+            // Told, though the network is not to blame: it counts as a loss all the same.
             Event::Lagged(lagged) => counting.on_gap(lagged.messages),
             Event::MemberUp(_) | Event::MemberDown { .. } => (),
         }
