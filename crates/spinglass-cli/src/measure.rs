@@ -19,13 +19,16 @@ pub(crate) struct Load {
     pub(crate) bytes: usize,
     /// Messages per second.
     pub(crate) rate: f64,
+    /// Time between the batches that it hands over; zero: each message at its own time.
+    pub(crate) tick: Duration,
 }
 
 impl Load {
     /// Messages of `bytes` at `rate` for so many seconds.
     pub(crate) fn for_seconds(seconds: f64, bytes: usize, rate: f64) -> Self {
         // In range: a rate times a short time.
-        Self { count: (seconds * rate).round().max(1.0) as u64, bytes, rate }
+        let count = (seconds * rate).round().max(1.0) as u64;
+        Self { count, bytes, rate, tick: Duration::ZERO }
     }
 
     /// How long it takes at its rate.
@@ -135,8 +138,9 @@ pub(crate) async fn run_while<G>(
     let guard = begin(herd);
     let processor_before = herd.processor_seconds();
     let begin_ns = monotonic_ns();
-    let Load { count, bytes, rate } = load;
-    herd.order(0, &Order::Emit { count, bytes, rate }).await?;
+    let Load { count, bytes, rate, tick } = load;
+    let tick_us = u64::try_from(tick.as_micros()).unwrap_or(0);
+    herd.order(0, &Order::Emit { count, bytes, rate, tick_us }).await?;
     let limit = Duration::from_secs_f64(load.seconds() * 4.0) + SENDER_GRACE;
     let (_, published_seconds) = herd.await_published(limit).await?;
     let end = Instant::now() + settle;

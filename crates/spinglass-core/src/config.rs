@@ -47,7 +47,8 @@ pub struct MembersConfig {
     /// How long a member may be silent before it is dropped, in the smallest of groups; it grows
     /// with the group, since news of one member comes round more seldom there.
     ///
-    /// Default: 10 s, which is 100 rounds. Origin: a guess; the table's failure detector replaces it.
+    /// Default: 10 s, which is 100 rounds. Origin: a guess; the table's failure detector replaces
+    /// it.
     pub silent_after: Duration,
     /// The most members that are remembered. When full, newcomers are ignored. Default: 65,536.
     pub members_max: usize,

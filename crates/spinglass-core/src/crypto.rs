@@ -68,8 +68,8 @@ pub trait Crypto: Send {
     /// Hashes messages side by side, appending one hash each to `hashes`, in order.
     fn hash_many(&mut self, domain: Domain, messages: &[&[u8]], hashes: &mut alloc::vec::Vec<Hash>);
 
-    /// Derives the sealing key of a boot: HKDF(epoch key, sender, salt, generation). `None` if there
-    /// is no key for this epoch.
+    /// Derives the sealing key of a boot: HKDF(epoch key, sender, salt, generation). `None` if
+    /// there is no key for this epoch.
     fn link_key(
         &mut self,
         epoch: Epoch,

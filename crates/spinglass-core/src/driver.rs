@@ -8,9 +8,10 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 
 use crate::config::Start;
+use crate::error::PublishError;
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
-use crate::node::{Node, PublishError};
+use crate::node::Node;
 use crate::record::{Entry, Recorder};
 use crate::time::{Instant, Now};
 

@@ -9,7 +9,8 @@
 //!  datagrams ─▶ Driver ─▶ Node ─▶ link::open ─▶ frame::parse ─▶ members.on_* / multicast.on_*
 //!  clock ─────▶ Driver ─▶ Node ─▶ whichever timers are due, in enum order
 //!  verbs ─────▶ Driver ─▶ Node
-//!  Driver ◀── poll_transmit (frames packed and sealed at the last moment), poll_event, poll_timeout
+//!  Driver ◀── poll_transmit (frames packed and sealed at the last moment), poll_event,
+//! poll_timeout
 //! ```
 //!
 //! The parts, each with its paper: [`multicast`] (Birman et al., Bimodal Multicast, TOCS 1999),
@@ -30,6 +31,7 @@ extern crate std;
 mod config;
 pub mod crypto;
 mod driver;
+mod error;
 mod event;
 pub mod frame;
 mod id;
@@ -52,12 +54,13 @@ pub use config::{
     Start,
 };
 pub use driver::{Driver, Host};
+pub use error::PublishError;
 pub use event::{
     DESTINATIONS_MAX, Datagram, Destinations, DownReason, Event, Gap, Member, Message, Reject,
     Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
-pub use node::{Identity, Node, PublishError};
+pub use node::{Identity, Node};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

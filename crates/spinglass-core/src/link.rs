@@ -441,7 +441,9 @@ mod tests {
         /// Against a set that remembers everything: what the window calls new was never inserted,
         /// and what it refuses was inserted or is old.
         #[test]
-        fn a_window_never_accepts_twice(steps in prop::collection::vec((0_u64..40, 0_u64..9000), 1..400)) {
+        fn a_window_never_accepts_twice(
+            steps in prop::collection::vec((0_u64..40, 0_u64..9000), 1..400),
+        ) {
             let mut window = Window::default();
             let mut seen = BTreeSet::new();
             let mut base = 0;

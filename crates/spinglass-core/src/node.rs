@@ -2,21 +2,21 @@
 //!
 //! Input: [`Node::handle_datagrams`], [`Node::handle_timeout`], and verbs ([`Node::publish`],
 //! [`Node::subscribe`], [`Node::leave`]). Output, to be asked for after every input:
-//! [`Node::poll_transmit`], then [`Node::poll_event`], then [`Node::poll_timeout`]. Hosts do not call
-//! these themselves: [`Driver`](crate::Driver) does.
+//! [`Node::poll_transmit`], then [`Node::poll_event`], then [`Node::poll_timeout`]. Hosts do not
+//! call these themselves: [`Driver`](crate::Driver) does.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Salt};
+use crate::error::PublishError;
 use crate::event::{Datagram, Event, Member, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
@@ -65,42 +65,6 @@ pub struct Identity {
     /// Its region, such as `/usa/ithaca`; may be empty.
     pub region: String,
 }
-
-/// Why a message was not taken. Nothing changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublishError {
-    /// The message is larger than any message may be.
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-        /// The message's size.
-        got: usize,
-    },
-    /// The send queue is full: the pace set for this member is slower than its application.
-    Full {
-        /// The queue's limit, in bytes.
-        limit: usize,
-    },
-    /// The member has said good-bye.
-    Left,
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge { limit, got } => {
-                write!(formatter, "the message has {got} bytes, the limit is {limit}: split it")
-            }
-            Self::Full { limit } => write!(
-                formatter,
-                "{limit} bytes are waiting to be sent: publish more slowly, or raise the send rate"
-            ),
-            Self::Left => formatter.write_str("this member has left the group"),
-        }
-    }
-}
-
-impl core::error::Error for PublishError {}
 
 /// One member of the group.
 #[derive(Debug)]
@@ -276,8 +240,8 @@ impl Node {
         self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
     }
 
-    /// Says good-bye. What was published before still leaves, and repairs are still answered, for as
-    /// long as the host goes on driving.
+    /// Says good-bye. What was published before still leaves, and repairs are still answered, for
+    /// as long as the host goes on driving.
     pub fn leave(&mut self, _now: Now) {
         self.stats.inputs += 1;
         if self.has_left {
@@ -292,7 +256,8 @@ impl Node {
         }
     }
 
-    /// Takes over a list of members that needs no checking: a simulator's, or one's own from before.
+    /// Takes over a list of members that needs no checking: a simulator's, or one's own from
+    /// before.
     pub fn adopt(&mut self, members: &Arc<MemberList>) {
         self.members.adopt(members);
     }
@@ -380,7 +345,8 @@ impl Node {
 
     // --- frames
 
-    /// Takes in an opened datagram's frames; packets are left in `candidates`, to be hashed together.
+    /// Takes in an opened datagram's frames; packets are left in `candidates`, to be hashed
+    /// together.
     fn on_frames<'a>(
         &mut self,
         opened: &Opened,

@@ -1,12 +1,12 @@
 //! Hashes: BLAKE3, keyed by domain, truncated to 16 bytes, many inputs side by side.
 //!
-//! `hash(domain, m)` is the first 16 bytes of BLAKE3's keyed hash of `m`, a byte 0x80, and zeros up to
-//! whole blocks of 64 bytes. No two messages are the same after that: a packet does not tell its own
-//! length, so zeros alone would let a relay add some. Up to 1,023 bytes are one chunk, which alone
-//! cannot use SIMD: 1.1 us. BLAKE3's own many-input kernel hashes 8 or 16 of them at once, at about
-//! 0.2 us each; padding makes lengths equal that differ by a few bytes. The kernel is not part of
-//! BLAKE3's stable interface, so its version is pinned, and a test compares every length with the
-//! stable function.
+//! `hash(domain, m)` is the first 16 bytes of BLAKE3's keyed hash of `m`, a byte 0x80, and zeros up
+//! to whole blocks of 64 bytes. No two messages are the same after that: a packet does not tell its
+//! own length, so zeros alone would let a relay add some. Up to 1,023 bytes are one chunk, which
+//! alone cannot use SIMD: 1.1 us. BLAKE3's own many-input kernel hashes 8 or 16 of them at once, at
+//! about 0.2 us each; padding makes lengths equal that differ by a few bytes. The kernel is not
+//! part of BLAKE3's stable interface, so its version is pinned, and a test compares every length
+//! with the stable function.
 
 use std::sync::LazyLock;
 

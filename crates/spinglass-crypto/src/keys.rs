@@ -1,7 +1,7 @@
 //! Key files: one's own identity, and the group's link keys.
 //!
-//! Both are text, a line each, mode 0600. Loading refuses a file that others can read, and says what
-//! to do about it.
+//! Both are text, a line each, mode 0600. Loading refuses a file that others can read, and says
+//! what to do about it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,7 +40,8 @@ pub enum KeyError {
     },
     /// Others may read it.
     #[error(
-        "{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`, and if anybody else had access, make a new key"
+        "{path} can be read by others (mode {mode:o}): run `chmod 600 {path}`, and if \
+         anybody else had access, make a new key"
     )]
     Exposed {
         /// The file.

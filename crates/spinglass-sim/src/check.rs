@@ -88,7 +88,7 @@ pub struct Checker {
     /// Gaps told, in all.
     pub gaps: u64,
     contents: BTreeMap<(StreamId, u64), u64>,
-    repairs: BTreeMap<usize, (Round, BTreeSet<(SocketAddr, StreamId, u64)>)>,
+    repairs: BTreeMap<usize, (Round, BTreeSet<Repaired>)>,
     /// Whether frames are looked into: only checksums leave them readable.
     look_inside: bool,
     /// Members whose datagrams are damaged on purpose: what they send is not what they said.
@@ -98,6 +98,9 @@ pub struct Checker {
 
 /// A round of a member: of which life, and which.
 type Round = (u64, u32);
+
+/// A packet that was sent to somebody as a repair.
+type Repaired = (SocketAddr, StreamId, u64);
 
 #[derive(Debug, Default)]
 struct Heard {

@@ -1,8 +1,8 @@
 //! Cryptography in the simulator: checksums of the real sizes, at a tiny part of the cost.
 //!
 //! A signature is a keyed checksum under a secret that follows from the world's secret and the
-//! signer's public key; only the signer's own [`SimCrypto`] makes one, so what verifies was signed. A
-//! seal is a keyed checksum too, and hides nothing, so that checkers can look inside. Sealing two
+//! signer's public key; only the signer's own [`SimCrypto`] makes one, so what verifies was signed.
+//! A seal is a keyed checksum too, and hides nothing, so that checkers can look inside. Sealing two
 //! different datagrams under one (key, counter) is noticed.
 
 use std::sync::Arc;
@@ -42,7 +42,8 @@ pub struct SimCrypto {
     own: PublicKey,
     keys: Vec<Option<Key>>,
     free: Vec<u32>,
-    /// A broken relay: damages this share of what it seals, in parts per million, after it checked it.
+    /// A broken relay: damages this share of what it seals, in parts per million, after it checked
+    /// it.
     tamper_ppm: u32,
     rng: Prng,
 }
@@ -54,7 +55,8 @@ struct Key {
     sealed: u64,
 }
 
-/// Frame type, length, and a packet's header: what damage leaves alone, to go undetected for longer.
+/// Frame type, length, and a packet's header: what damage leaves alone, to go undetected for
+/// longer.
 const TAMPER_FROM: usize = 3 + 46;
 
 impl SimCrypto {

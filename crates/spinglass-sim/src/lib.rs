@@ -1,11 +1,12 @@
 //! A deterministic world of thousands of Spinglass members in one process.
 //!
-//! The members are the cores of `spinglass-core`, byte for byte what runs on sockets; the world gives
-//! them virtual time, a network that loses, delays, reorders, repeats, damages and replays, and hosts
-//! that sleep, crash and come back. One seed is one run.
+//! The members are the cores of `spinglass-core`, byte for byte what runs on sockets; the world
+//! gives them virtual time, a network that loses, delays, reorders, repeats, damages and replays,
+//! and hosts that sleep, crash and come back. One seed is one run.
 
 pub mod check;
 pub mod crypto;
+mod host;
 pub mod network;
 pub mod queue;
 pub mod replay;

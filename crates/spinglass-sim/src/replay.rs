@@ -1,8 +1,8 @@
 //! Replay: a recording made on real sockets, run through the same core, byte for byte.
 //!
-//! The calls are made again in their order; cryptography answers as it did then, from the recording,
-//! without a key; and everything that comes out is compared: frames before they were sealed,
-//! destinations, events. The first difference ends the replay.
+//! The calls are made again in their order; cryptography answers as it did then, from the
+//! recording, without a key; and everything that comes out is compared: frames before they were
+//! sealed, destinations, events. The first difference ends the replay.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -21,7 +21,8 @@ use spinglass_core::{Datagram, MemberId, Node, Now, Start, TopicId};
 pub enum ReplayError {
     /// The bytes are not a recording, from this entry on.
     #[error(
-        "entry {0} is damaged, or the file is not a recording (a run that was killed leaves its last entries cut off: replay it with what is whole)"
+        "entry {0} is damaged, or the file is not a recording (a run that was killed \
+         leaves its last entries cut off: replay it with what is whole)"
     )]
     Damaged(usize),
     /// There is no beginning.
@@ -309,7 +310,7 @@ impl Replay {
             other => Some(format!("{other:?} is not a call")),
         };
         let from_crypto = self.crypto.lock().diverged.take();
-        let different = from_crypto.or(different.map(|what| (entry, what)));
+        let different = from_crypto.or_else(|| different.map(|what| (entry, what)));
         match different {
             Some((entry, what)) => Err(ReplayError::Diverged { entry, what }),
             None => Ok(time),

@@ -1,13 +1,11 @@
 //! The world: members, the network between them, virtual time, one seed.
 //!
 //! Everything that happens is an entry of one queue: a datagram arrives, a member's timer is due. A
-//! member is the very core that runs on sockets, driven by the very same driver. The world adds what
-//! hosts do: they sleep in slots of 100 ms, are slow, crash, and come back in a new life.
+//! member is the very core that runs on sockets, driven by the very same driver. The world adds
+//! what hosts do: they sleep in slots of 100 ms, are slow, crash, and come back in a new life.
 //!
 //! A run is a function of its seed: [`World::trace`] is a hash of everything that was handled.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,12 +13,13 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Epoch, Salt};
 use spinglass_core::members::MemberList;
 use spinglass_core::{
-    Checked, Config, Datagram, Destinations, Driver, Event, Host, Identity, Incarnation, Instant,
-    Node, Now, Prng, PublishError, Start, Stats, TopicId, Transmit,
+    Checked, Config, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node,
+    Now, Prng, PublishError, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 use crate::crypto::{Oracle, SimCrypto, mix};
+use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
 use crate::queue::Queue;
 
@@ -28,8 +27,6 @@ use crate::queue::Queue;
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
 /// What a sleeping member's socket holds; what comes beyond is lost, as in a kernel.
 const SOCKET_BYTES_MAX: usize = 4 << 20;
-/// Datagrams that a member may send in one offloaded call.
-const SEGMENTS_MAX: usize = 64;
 const SLOT_NANOS: u64 = 100_000_000;
 
 /// How members are made.
@@ -132,43 +129,6 @@ pub struct World {
     handled: u64,
     outside: Outside,
     scratch: Vec<u8>,
-}
-
-#[derive(Debug, Default)]
-struct Outside {
-    sent: Vec<(Transmit, Vec<u8>)>,
-    events: Vec<Event>,
-    spare: Vec<Vec<u8>>,
-}
-
-impl Host for Outside {
-    fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()> {
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.clear();
-        bytes.extend_from_slice(segments);
-        self.sent.push((transmit.clone(), bytes));
-        ControlFlow::Continue(())
-    }
-
-    fn deliver(&mut self, event: Event) {
-        self.events.push(event);
-    }
-
-    fn segments_max(&self) -> usize {
-        SEGMENTS_MAX
-    }
-}
-
-fn address(member: usize) -> SocketAddr {
-    let bits = 0x0a00_0000 | u32::try_from(member).unwrap_or(u32::MAX) & 0x00ff_ffff;
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), 7710)
-}
-
-fn member_at(address: SocketAddr) -> usize {
-    match address.ip() {
-        IpAddr::V4(ip) => (ip.to_bits() & 0x00ff_ffff) as usize,
-        IpAddr::V6(_) => usize::MAX,
-    }
 }
 
 impl World {
@@ -618,25 +578,5 @@ impl World {
         let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
         let (to, from) = (narrow(to), narrow(from));
         self.queue.push(at, Entry::Arrives { to, from, held: false, bytes });
-    }
-}
-
-/// Adds up counters of two lives; what may fall is taken from the later.
-fn add(sum: &mut Stats, life: &Stats) {
-    let earlier = std::mem::replace(sum, life.clone());
-    sum.inputs += earlier.inputs;
-    sum.rounds += earlier.rounds;
-    sum.digests_sent += earlier.digests_sent;
-    sum.tails_sent += earlier.tails_sent;
-    sum.solicits_sent += earlier.solicits_sent;
-    sum.solicits_late += earlier.solicits_late;
-    sum.repairs_sent += earlier.repairs_sent;
-    sum.repair_bytes_sent += earlier.repair_bytes_sent;
-    sum.bytes_sent += earlier.bytes_sent;
-    sum.messages_published += earlier.messages_published;
-    sum.messages_delivered += earlier.messages_delivered;
-    sum.gaps += earlier.gaps;
-    for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
-        *sum += earlier;
     }
 }

@@ -7,24 +7,25 @@ use spinglass::{Event, Node};
 use spinglass_sim::replay::{ReplayError, replay};
 
 /// Records a member that hears and publishes over a lossy path.
-async fn record(path: PathBuf) {
+async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     let node = || Node::builder().drop_probability(0.1, 7);
-    let recorded = node().record(&path).start().await.unwrap();
-    let other = node().seeds([recorded.local_addr()]).start().await.unwrap();
+    let recorded = node().record(&path).start().await?;
+    let other = node().seeds([recorded.local_addr()]).start().await?;
     let mut heard = recorded.group("news").subscribe();
-    recorded.wait_for_members(2).await.unwrap();
-    other.wait_for_members(2).await.unwrap();
+    recorded.wait_for_members(2).await?;
+    other.wait_for_members(2).await?;
     for number in 0..300_u32 {
-        other.group("news").publish(vec![number as u8; 700]).await.unwrap();
-        recorded.group("replies").publish(number.to_le_bytes().to_vec()).await.unwrap();
+        other.group("news").publish(vec![number as u8; 700]).await?;
+        recorded.group("replies").publish(number.to_le_bytes().to_vec()).await?;
     }
     let mut messages = 0;
     while messages < 300 {
         let event = heard.next().await.expect("the node is alive");
         messages += u32::from(matches!(event, Event::Message(_)));
     }
-    recorded.close().await.unwrap();
+    recorded.close().await?;
     drop(other);
+    Ok(())
 }
 
 #[test]
@@ -32,7 +33,7 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
     let path = std::env::temp_dir().join(format!("spinglass-replay-{}.rec", std::process::id()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let run = async { tokio::time::timeout(Duration::from_secs(30), record(path.clone())).await };
-    runtime.block_on(run).expect("the group is done within 30 s");
+    runtime.block_on(run).expect("the group is done within 30 s").unwrap();
     let recording = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
 

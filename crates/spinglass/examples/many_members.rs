@@ -31,7 +31,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let heard = listener.await?;
         let stats = nodes[index].stats().await;
         println!(
-            "member {index:2} heard {heard} of {MESSAGES} in order; {} datagrams were dropped, {} packets repaired",
+            "member {index:2} heard {heard} of {MESSAGES} in order; {} datagrams were \
+             dropped, {} packets repaired",
             stats.runtime.dropped_on_purpose, stats.protocol.repairs_received
         );
     }

@@ -359,8 +359,8 @@ impl Builder {
     }
 }
 
-/// Waits until the wall clock's next second: whoever starts after that, however soon, chooses a later
-/// life than whoever chose before.
+/// Waits until the wall clock's next second: whoever starts after that, however soon, chooses a
+/// later life than whoever chose before.
 async fn next_second() {
     let into_second = Duration::from_nanos(clock::wall().subsec_nanos().into());
     tokio::time::sleep(Duration::from_secs(1).saturating_sub(into_second)).await;

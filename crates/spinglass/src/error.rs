@@ -20,7 +20,8 @@ pub enum StartError {
     Key(#[from] KeyError),
     /// It would listen beyond loopback under the key that everybody knows.
     #[error(
-        "nothing listens beyond loopback without a key, and {0} is beyond: run `spinglass keygen` and give every member the same group key"
+        "nothing listens beyond loopback without a key, and {0} is beyond: run \
+         `spinglass keygen` and give every member the same group key"
     )]
     NoGroupKey(SocketAddr),
     /// Somebody else has the address.
@@ -31,7 +32,8 @@ pub enum StartError {
     AddressNotHere(SocketAddr),
     /// Others could not reach a member that listens on every address and tells none.
     #[error(
-        "{0} is every address of this machine at once: say with `advertise` which of them others reach it by"
+        "{0} is every address of this machine at once: say with `advertise` which of \
+         them others reach it by"
     )]
     NothingToAdvertise(SocketAddr),
     /// IP multicast was asked for and there is no interface for it.

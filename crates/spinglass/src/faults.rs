@@ -6,8 +6,8 @@ const PPM: f64 = 1e6;
 
 /// Drops received datagrams, each independently of all others.
 ///
-/// It stands behind the splitting of offloaded segments: a firewall that drops at random drops whole
-/// runs of up to 64 datagrams at once, which is another kind of loss.
+/// It stands behind the splitting of offloaded segments: a firewall that drops at random drops
+/// whole runs of up to 64 datagrams at once, which is another kind of loss.
 #[derive(Debug)]
 pub(crate) struct Dropper {
     loss_ppm: u32,

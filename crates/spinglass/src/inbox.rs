@@ -21,6 +21,8 @@ use crate::subscription::SharedQueue;
 const INBOX_BYTES_MAX: usize = 1 << 20;
 /// Messages there: what 400,000 messages a second bring in some 10 ms.
 const INBOX_MESSAGES_MAX: usize = 4096;
+/// Bytes that the core's queue needs for a message beside its content: its length, as a varint.
+const LENGTH_BYTES_MAX: usize = 10;
 
 /// Something that a handle asks for.
 #[derive(Debug)]
@@ -73,8 +75,15 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    const fn fits(self, payload: &Bytes) -> bool {
-        self.empty || payload.len() <= self.bytes
+    /// Whether a message may be taken.
+    pub(crate) const fn fits(self, payload: &Bytes) -> bool {
+        self.empty || payload.len() + LENGTH_BYTES_MAX <= self.bytes
+    }
+
+    /// What is left once it has been.
+    const fn without(self, payload: &Bytes) -> Self {
+        let bytes = self.bytes.saturating_sub(payload.len() + LENGTH_BYTES_MAX);
+        Self { bytes, empty: false }
     }
 }
 
@@ -103,7 +112,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// Resolves when there may be room again. To be made before [`publish`](Self::publish) is tried.
+    /// Resolves when there may be room again. To be made before [`publish`](Self::publish) is
+    /// tried.
     pub(crate) fn space(&self) -> Notified<'_> {
         self.space.notified()
     }
@@ -136,7 +146,7 @@ impl Inbox {
     pub(crate) fn take(
         &self,
         mut room: Room,
-        messages: &mut Vec<(TopicId, Bytes)>,
+        messages: &mut VecDeque<(TopicId, Bytes)>,
         commands: &mut Vec<Command>,
     ) {
         let mut state = self.lock();
@@ -147,8 +157,8 @@ impl Inbox {
                 break;
             }
             state.bytes -= payload.len();
-            room = Room { bytes: room.bytes.saturating_sub(payload.len()), empty: false };
-            messages.push((topic, payload));
+            room = room.without(&payload);
+            messages.push_back((topic, payload));
         }
         drop(state);
         if !messages.is_empty() {
@@ -186,7 +196,7 @@ mod tests {
     const TOPIC: TopicId = TopicId([0; 8]);
 
     fn taken(inbox: &Inbox, room: Room) -> usize {
-        let (mut messages, mut commands) = (Vec::new(), Vec::new());
+        let (mut messages, mut commands) = (VecDeque::new(), Vec::new());
         inbox.take(room, &mut messages, &mut commands);
         messages.len()
     }
@@ -205,7 +215,9 @@ mod tests {
             inbox.publish(TOPIC, Bytes::new()).unwrap();
         }
         assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Full(_))));
-        assert_eq!(taken(&inbox, Room { bytes: 0, empty: false }), INBOX_MESSAGES_MAX);
+        assert_eq!(taken(&inbox, Room { bytes: 0, empty: false }), 0);
+        let room = Room { bytes: 10 * LENGTH_BYTES_MAX, empty: false };
+        assert_eq!(taken(&inbox, room), 10, "each counts, however small");
         inbox.close();
         assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Closed)));
     }

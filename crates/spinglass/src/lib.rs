@@ -22,9 +22,9 @@
 //! # }
 //! ```
 //!
-//! What is behind a [`Node`]: one task that owns the protocol's core (`spinglass-core`), its sockets
-//! and its clock. Everything else talks to that task through bounded queues; nothing waits for a
-//! subscriber, and nothing that a receiver does slows a sender.
+//! What is behind a [`Node`]: one task that owns the protocol's core (`spinglass-core`), its
+//! sockets and its clock. Everything else talks to that task through bounded queues; nothing waits
+//! for a subscriber, and nothing that a receiver does slows a sender.
 //!
 //! ```text
 //!  Group::publish ─▶ Inbox ─▶ ┌──────┐ ─▶ sockets (batched, segments offloaded)

@@ -125,8 +125,8 @@ impl Node {
         }
     }
 
-    /// Sends what was published, stays a few rounds to repair what was lost of it, says good-bye and
-    /// stops.
+    /// Sends what was published, stays a few rounds to repair what was lost of it, says good-bye
+    /// and stops.
     ///
     /// # Errors
     /// Not everything could be sent within five seconds; the node has stopped all the same.

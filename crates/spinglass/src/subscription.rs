@@ -54,8 +54,8 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds events and wakes the reader, once. Returns how many messages were dropped; `None` if the
-    /// reader is gone.
+    /// Adds events and wakes the reader, once. Returns how many messages were dropped; `None` if
+    /// the reader is gone.
     pub(crate) fn extend(&self, events: impl Iterator<Item = Event>) -> Option<u64> {
         let mut state = self.lock();
         if state.closed {
@@ -169,9 +169,9 @@ impl fmt::Debug for Queue {
 
 /// The events of one topic: its messages and gaps, and members' comings and goings.
 ///
-/// It is a [`Stream`], and ends when the node does. Whoever reads too slowly slows nobody: what does
-/// not fit into the queue is dropped and told as [`Event::Lagged`] in its place. Up to twice the
-/// queue's bounds may be held: what waits, and the batch being read.
+/// It is a [`Stream`], and ends when the node does. Whoever reads too slowly slows nobody: what
+/// does not fit into the queue is dropped and told as [`Event::Lagged`] in its place. Up to twice
+/// the queue's bounds may be held: what waits, and the batch being read.
 #[derive(Debug)]
 pub struct Subscription {
     queue: SharedQueue,

@@ -1,9 +1,10 @@
 //! The event loop: one task per member, which owns the core and everything the core needs.
 //!
-//! A turn takes in whatever is there (datagrams of both sockets up to a bound, commands, messages to
-//! publish), runs what is due, and drains the core once. So many messages cost one system call, one
-//! lock and one wake each way.
+//! A turn takes in whatever is there (datagrams of both sockets up to a bound, commands, messages
+//! to publish), runs what is due, and drains the core once. So many messages cost one system call,
+//! one lock and one wake each way.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,7 +49,8 @@ pub(crate) struct Task {
     alarm_at: Option<Instant>,
     /// Whether subscribers were woken that have not had their turn yet.
     owes_yield: bool,
-    messages: Vec<(TopicId, Bytes)>,
+    /// Messages on their way from the inbox to the core.
+    messages: VecDeque<(TopicId, Bytes)>,
     commands: Vec<Command>,
     flushes: Vec<oneshot::Sender<()>>,
     closing: Option<Closing>,
@@ -105,7 +107,7 @@ impl Task {
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             alarm_at: None,
             owes_yield: false,
-            messages: Vec::new(),
+            messages: VecDeque::new(),
             commands: Vec::new(),
             flushes: Vec::new(),
             closing: None,
@@ -180,6 +182,9 @@ impl Task {
     }
 
     fn room(&self) -> Room {
+        if !self.messages.is_empty() {
+            return Room { bytes: 0, empty: false };
+        }
         let waiting = self.driver.node().send_queue_bytes();
         Room { bytes: self.send_queue_bytes.saturating_sub(waiting), empty: waiting == 0 }
     }
@@ -190,7 +195,8 @@ impl Task {
         self.outside.stats.turns += 1;
         let now = self.clock.now();
         self.receive(ready, now);
-        if ready.inbox && self.take_inbox(now) == Turn::Stop {
+        let inbox = ready.inbox || !self.messages.is_empty();
+        if inbox && self.take_inbox(now) == Turn::Stop {
             self.stop(now);
             return Turn::Stop;
         }
@@ -233,15 +239,14 @@ impl Task {
     fn take_inbox(&mut self, now: Now) -> Turn {
         let room = self.room();
         self.shared.inbox.take(room, &mut self.messages, &mut self.commands);
-        for (topic, payload) in self.messages.drain(..) {
-            match self.driver.publish(now, topic, payload) {
-                Ok(()) => (),
-                // Checked before it came here, and nothing is taken once the good-bye is said.
-                Err(error @ (PublishError::TooLarge { .. } | PublishError::Left)) => {
-                    debug_assert!(false, "{error}");
-                }
-                Err(error @ PublishError::Full { .. }) => debug_assert!(false, "{error}"),
+        while let Some((topic, payload)) = self.messages.front() {
+            // Sizes were checked before, and nothing comes after the good-bye: if the core will not
+            // have it, it is for want of room, and it waits.
+            let published = self.driver.publish(now, *topic, payload.clone());
+            if matches!(published, Err(PublishError::Full { .. })) {
+                break;
             }
+            self.messages.pop_front();
         }
         let mut commands = std::mem::take(&mut self.commands);
         let stops = commands.drain(..).any(|command| self.on_command(command, now) == Turn::Stop);
@@ -314,7 +319,8 @@ impl Task {
     /// Bytes of messages that are not on the wire. An empty message counts as one.
     fn unsent(&self) -> usize {
         let (bytes, any) = self.shared.inbox.waiting();
-        self.driver.node().send_queue_bytes() + bytes.max(usize::from(any))
+        let held: usize = self.messages.iter().map(|(_, payload)| payload.len() + 1).sum();
+        self.driver.node().send_queue_bytes() + held + bytes.max(usize::from(any))
     }
 
     /// Says good-bye; what the sockets do not take at once stays unsaid.

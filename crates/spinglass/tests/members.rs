@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spinglass::{Builder, Event, GroupKeys, Node, SigningKey, StartError, Subscription};
+use spinglass::{Builder, Config, Event, GroupKeys, Node, SigningKey, StartError, Subscription};
 use spinglass_core::record::Entry;
 
 /// A test that takes longer has failed.
@@ -106,6 +106,28 @@ async fn a_message_of_the_largest_size_arrives_whole() {
     assert!(next_message(&mut subscription).await == message);
     let too_large = nodes[0].group("news").publish(vec![0; (16 << 20) + 1]).await;
     assert!(too_large.unwrap_err().to_string().contains("split it"));
+}
+
+#[tokio::test]
+async fn a_sender_faster_than_its_pace_waits_and_loses_nothing() {
+    let mut config = Config::lan();
+    config.multicast.send_queue_bytes = 10_000;
+    let paced = |_, builder: Builder| builder.config(config.clone()).pace(1_000_000, 10_000);
+    let nodes = members(2, paced).await;
+    let mut subscription = subscribe(&nodes[1]).await;
+    let group = nodes[0].group("news");
+    let publish = async {
+        for number in 0..20_000_u32 {
+            group.publish(number.to_string()).await.expect("it runs");
+        }
+        group.flush().await.expect("it runs");
+    };
+    let hear = async {
+        for number in 0..20_000_u32 {
+            assert_eq!(next_message(&mut subscription).await, number.to_string());
+        }
+    };
+    tokio::join!(publish, hear);
 }
 
 #[tokio::test]

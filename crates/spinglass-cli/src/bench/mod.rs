@@ -45,6 +45,10 @@ pub(crate) struct Options {
     /// Seconds of a step of the search; the confirming run takes twice as long
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// The sender hands messages over in batches so many milliseconds apart, which share a
+    /// signature; not in the latency run
+    #[arg(long, default_value_t = 5)]
+    tick_ms: u64,
     /// Messages of the latency run, at 200 a second; 0 leaves it out
     #[arg(long, default_value_t = 2000)]
     latency_messages: u64,

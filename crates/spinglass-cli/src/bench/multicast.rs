@@ -82,14 +82,21 @@ async fn measure_row(
     let size = size.max(HEADER_BYTES);
     let mut herd = Herd::start(members, &spread.setup(datagram.0)).await?;
     let datagram_bytes = herd.datagram_bytes();
-    let mut search = Search { herd: &mut herd, size, seconds: options.seconds, steps: 0, format };
+    let mut search = Search {
+        herd: &mut herd,
+        size,
+        seconds: options.seconds,
+        tick: Duration::from_millis(options.tick_ms),
+        steps: 0,
+        format,
+    };
     let best = if options.latency_only { None } else { Some(search.run().await?) };
     let steps = search.steps;
     let ages = match options.latency_messages {
         0 => None,
         count => {
             tokio::time::sleep(REST_TIME).await;
-            let load = Load { count, bytes: size, rate: LATENCY_RATE };
+            let load = Load { count, bytes: size, rate: LATENCY_RATE, tick: Duration::ZERO };
             let watched: Vec<usize> = (1..members).collect();
             Some(measure::run(&mut herd, load, BIN, SETTLE_TIME, &watched).await?.ages())
         }
@@ -121,6 +128,7 @@ struct Search<'a> {
     herd: &'a mut Herd,
     size: usize,
     seconds: f64,
+    tick: Duration,
     steps: usize,
     format: Format,
 }
@@ -157,7 +165,7 @@ impl Search<'_> {
 
     async fn step(&mut self, rate: f64, seconds: f64) -> Result<Measured> {
         self.steps += 1;
-        let load = Load::for_seconds(seconds, self.size, rate);
+        let load = Load { tick: self.tick, ..Load::for_seconds(seconds, self.size, rate) };
         let watched: Vec<usize> = (1..self.herd.count()).collect();
         let measured = measure::run(self.herd, load, BIN, SETTLE_TIME, &watched).await?;
         let verdict = if measured.is_sustained() { "sustained" } else { "too much" };

@@ -25,6 +25,8 @@ pub(super) struct Emission {
     pub(super) bytes: usize,
     /// Messages per second; 0 publishes as fast as the node takes them.
     pub(super) rate: f64,
+    /// Time between batches; zero: each message at its own time.
+    pub(super) tick: Duration,
 }
 
 /// Publishes beside the event loop and reports when it is done.
@@ -48,7 +50,7 @@ pub(super) fn in_background(publishing: impl Future<Output = Result<u64>> + Send
 /// The node is gone.
 pub(super) async fn numbered(group: Group, emission: Emission) -> Result<u64> {
     let content = vec![0x5a; emission.bytes.saturating_sub(HEADER_BYTES)];
-    let pace = Pace::new(emission.rate);
+    let pace = Pace::new(emission.rate, emission.tick);
     for number in 0..emission.count {
         pace.await_turn(number).await;
         let header =
@@ -73,7 +75,7 @@ pub(super) async fn file(
     let unreadable = || format!("cannot read {}", path.display());
     let mut file = std::fs::File::open(&path).with_context(unreadable)?;
     let mut hasher = blake3::Hasher::new();
-    let pace = Pace::new(rate);
+    let pace = Pace::new(rate, Duration::ZERO);
     let mut number = 0;
     loop {
         let mut piece = Vec::with_capacity(piece_bytes);
@@ -108,15 +110,16 @@ pub(super) async fn line(group: &Group, step: u32, text: &str) -> Result<()> {
 struct Pace {
     began: Instant,
     interval: Option<Duration>,
+    tick: Duration,
 }
 
 /// Messages after which a sender without a pace lets the node work.
 const YIELD_AFTER: u64 = 64;
 
 impl Pace {
-    fn new(rate: f64) -> Self {
+    fn new(rate: f64, tick: Duration) -> Self {
         let interval = (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate));
-        Self { began: Instant::now(), interval }
+        Self { began: Instant::now(), interval, tick }
     }
 
     async fn await_turn(&self, number: u64) {
@@ -126,7 +129,12 @@ impl Pace {
             }
             return;
         };
-        let due = self.began + interval.mul_f64(number as f64);
+        let mut after = interval.mul_f64(number as f64);
+        if !self.tick.is_zero() {
+            let ticks = (after.as_secs_f64() / self.tick.as_secs_f64()).ceil();
+            after = self.tick.mul_f64(ticks);
+        }
+        let due = self.began + after;
         if due > Instant::now() {
             sleep_until(due).await;
         } else if number.is_multiple_of(YIELD_AFTER) {

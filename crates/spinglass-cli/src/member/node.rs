@@ -105,8 +105,10 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
         Order::Tell => {
             tell(&Report::Tally(Box::new(counting.tally(counters(node).await))))?;
         }
-        Order::Emit { count, bytes, rate } => {
-            let emission = emit::Emission { step: counting.step().number, count, bytes, rate };
+        Order::Emit { count, bytes, rate, tick_us } => {
+            let step = counting.step().number;
+            let tick = Duration::from_micros(tick_us);
+            let emission = emit::Emission { step, count, bytes, rate, tick };
             emit::in_background(emit::numbered(group.clone(), emission));
         }
         Order::Stream { file, piece_bytes, rate } => {

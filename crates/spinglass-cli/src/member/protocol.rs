@@ -73,6 +73,8 @@ pub(crate) enum Order {
         bytes: usize,
         /// Messages per second; 0 publishes as fast as the node takes them.
         rate: f64,
+        /// Hand them over in batches, so many microseconds apart; 0: one by one.
+        tick_us: u64,
     },
     /// Publish a file in pieces, then its length and hash.
     Stream {

@@ -1,8 +1,8 @@
 //! An immutable, sorted list of member records, with its indices: by name and by boot.
 //!
-//! Members of one region lie side by side, so a region is a range, and "the k-th member of a region,
-//! counted from another" is arithmetic: trees and bufferers follow from the list with no messages.
-//! A change makes a new list; thousands of simulated members share one.
+//! Members of one region lie side by side, so a region is a range, and "the k-th member of a
+//! region, counted from another" is arithmetic: trees and bufferers follow from the list with no
+//! messages. A change makes a new list; thousands of simulated members share one.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,12 +1,12 @@
 //! Who is there: the provisional membership, behind the questions that the hierarchical table will
 //! answer later.
 //!
-//! Each member signs one [`MemberRecord`] per life. Records spread by gossip: a new one rides on the
-//! next few digests of everyone who hears of it (as in SWIM), a joiner is sent some by its seed, and
-//! a member seen in a heartbeat but not known is asked for. Liveness is gossip-style failure
-//! detection (van Renesse et al., Middleware 1998): a member's heartbeat is its round number; a few
-//! random ones ride on every digest, so the cost does not depend on the group's size; a member whose
-//! heartbeat stands still for long is dropped.
+//! Each member signs one [`MemberRecord`] per life. Records spread by gossip: a new one rides on
+//! the next few digests of everyone who hears of it (as in SWIM), a joiner is sent some by its
+//! seed, and a member seen in a heartbeat but not known is asked for. Liveness is gossip-style
+//! failure detection (van Renesse et al., Middleware 1998): a member's heartbeat is its round
+//! number; a few random ones ride on every digest, so the cost does not depend on the group's size;
+//! a member whose heartbeat stands still for long is dropped.
 //!
 //! ```text
 //!  joiner ── Join + own record ──▶ seed          (every few rounds until somebody is known)
@@ -149,7 +149,8 @@ impl Members {
         }
     }
 
-    /// Takes over a list that needs no checking, such as a simulator's. It must hold the own record.
+    /// Takes over a list that needs no checking, such as a simulator's. It must hold the own
+    /// record.
     pub fn adopt(&mut self, list: &Arc<MemberList>) {
         if list.find(self.own).is_some() {
             self.list = Arc::clone(list);

@@ -35,8 +35,8 @@ impl Members {
         self.list.records().map(|record| record.member())
     }
 
-    /// A member's key, and the latest life known of it; also of one that is gone, whose last packets
-    /// may still be under repair.
+    /// A member's key, and the latest life known of it; also of one that is gone, whose last
+    /// packets may still be under repair.
     #[must_use]
     pub fn key_of(&self, id: MemberId) -> Option<(PublicKey, Incarnation)> {
         let present = self.list.find(id).map(|record| (record.public_key, record.incarnation));
@@ -91,9 +91,9 @@ impl Members {
 
     /// The members that this one forwards `sender`'s packets to.
     ///
-    /// Two k-ary heaps, both rooted by the sender [GCAST, FACTS 2.3]: one over the regions, in which
-    /// each region is stood for by a member that depends on the sender, and one inside each region.
-    /// With `regions_only` the second one is left out: IP multicast serves the regions.
+    /// Two k-ary heaps, both rooted by the sender [GCAST, FACTS 2.3]: one over the regions, in
+    /// which each region is stood for by a member that depends on the sender, and one inside each
+    /// region. With `regions_only` the second one is left out: IP multicast serves the regions.
     #[must_use]
     pub fn children(&self, sender: MemberId, arity: usize, regions_only: bool) -> Vec<SocketAddr> {
         let (Some(own), Some(root)) = (self.list.place(self.own), self.list.place(sender)) else {

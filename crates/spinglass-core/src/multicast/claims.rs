@@ -1,9 +1,10 @@
 //! What others say exists and no packet has proved yet: the newest packets of a stream, or a stream
 //! not met at all.
 //!
-//! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for, from
-//! whoever made it, and the packet proves the rest. It is given the patience of a gap first: most
-//! often the packet is on its way. Those who claim the same are remembered, to be asked in turn.
+//! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for,
+//! from whoever made it, and the packet proves the rest. It is given the patience of a gap first:
+//! most often the packet is on its way. Those who claim the same are remembered, to be asked in
+//! turn.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -70,8 +71,9 @@ impl Claims {
         claim.due
     }
 
-    /// Whom to ask now. `known` tells how far a stream is known by now; what it covers is forgotten,
-    /// and so is a claim that nobody is left to ask about. Returns when to look again, too.
+    /// Whom to ask now. `known` tells how far a stream is known by now; what it covers is
+    /// forgotten, and so is a claim that nobody is left to ask about. Returns when to look again,
+    /// too.
     pub(super) fn due(
         &mut self,
         now: Instant,

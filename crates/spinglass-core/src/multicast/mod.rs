@@ -15,18 +15,19 @@
 //!   one would cost more than all else.
 //! - A solicitation is served in the current or the previous round, since a round trip may straddle
 //!   two; later ones are refused, which keeps a slow member from costing others anything.
-//! - A stream that goes quiet is announced, twice, to a member that its newest packet names, so that
-//!   a lost last packet need not wait for a round; and a packet that came by repair is announced to
-//!   the children that would have had it from here.
+//! - A stream that goes quiet is announced, twice, to a member that its newest packet names, so
+//!   that a lost last packet need not wait for a round; and a packet that came by repair is
+//!   announced to the children that would have had it from here.
 //!
-//! Invariants: delivery is in order per stream, each packet delivered or inside exactly one gap; per
-//! round a member sends at most `digest_fanout` digests and 16 tails, `repair_bytes_per_round` of
-//! repairs, and each packet to each member once; nothing is relayed, held or delivered before its
-//! sender's signature was verified.
+//! Invariants: delivery is in order per stream, each packet delivered or inside exactly one gap;
+//! per round a member sends at most `digest_fanout` digests and 16 tails, `repair_bytes_per_round`
+//! of repairs, and each packet to each member once; nothing is relayed, held or delivered before
+//! its sender's signature was verified.
 
 mod claims;
 mod digest;
 mod framing;
+mod loss;
 mod packet;
 mod peers;
 mod repair;
@@ -47,6 +48,7 @@ pub use packet::{
 };
 
 use self::claims::Claims;
+use self::loss::LossMeter;
 use self::peers::{Ledger, Peers};
 use self::sender::{Pacer, RECENT_ROUNDS, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
@@ -69,8 +71,6 @@ const PLAN_ROUNDS: u32 = 10;
 /// Bytes that a sender with a backlog gathers for one signature, which costs each receiver as much
 /// as the rest of some 40 messages of 1 KB.
 const BACKLOG_BURST_BYTES: usize = 256 << 10;
-/// Packets expected before a measured loss counts.
-const LOSS_SAMPLE_MIN: u64 = 50;
 /// Rounds for which a new subscriber that wants what is buffered lets its partners tell of it.
 const DISCOVER_ROUNDS: u32 = 3;
 
@@ -537,7 +537,8 @@ impl Multicast {
         while self.buffered.bytes > self.config.buffer_bytes_max || stream.is_over_window() {
             let released = stream.release_oldest();
             if released.packets == 0 {
-                // Everything held waits for a hole: it is told as a gap when the batch is delivered.
+                // Everything held waits for a hole: it is told as a gap when the batch is
+                // delivered.
                 stream.give_up_first();
                 break;
             }
@@ -592,25 +593,4 @@ fn tell_gap(
 ) {
     stats.gaps += 1;
     events.push_back(Event::Gap(Gap { stream, from: Sequence(from), packets }));
-}
-
-/// The share of packets that dissemination did not bring.
-#[derive(Debug, Default)]
-struct LossMeter {
-    expected: u64,
-    missed: u64,
-    ppm: u32,
-}
-
-impl LossMeter {
-    fn end_round(&mut self) {
-        if self.expected < LOSS_SAMPLE_MIN {
-            return;
-        }
-        // Counts that a member's packets made up are no share of anything: they saturate.
-        let missed = self.missed.min(self.expected).saturating_mul(1_000_000);
-        let sample = (missed / self.expected).min(1_000_000) as u32;
-        self.ppm = if self.ppm == 0 { sample } else { (self.ppm / 4 * 3) + sample / 4 };
-        (self.expected, self.missed) = (0, 0);
-    }
 }

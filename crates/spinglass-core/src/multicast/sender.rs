@@ -48,8 +48,8 @@ impl Sender {
         self.framer.bytes()
     }
 
-    /// Cuts and signs the next burst, of at most `bytes_max` bytes or one packet; each packet has at
-    /// most `packet_bytes`, proof included. Returns its first number and its packets.
+    /// Cuts and signs the next burst, of at most `bytes_max` bytes or one packet; each packet has
+    /// at most `packet_bytes`, proof included. Returns its first number and its packets.
     pub(super) fn next_burst(
         &mut self,
         round: u32,

@@ -1,5 +1,5 @@
-//! The fuzz targets as ordinary tests: every file of the corpus, and thousands of mutations of each,
-//! through the same bodies that `fuzz/` gives to libFuzzer.
+//! The fuzz targets as ordinary tests: every file of the corpus, and thousands of mutations of
+//! each, through the same bodies that `fuzz/` gives to libFuzzer.
 
 #[expect(unreachable_pub, reason = "the crate in fuzz/ includes the same file and exports it")]
 mod bodies;

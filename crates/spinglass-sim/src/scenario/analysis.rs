@@ -1,9 +1,9 @@
 //! The pull recurrence against the real core, by Monte Carlo [FACTS 2.7].
 //!
-//! The model knows synchronous rounds, one digest per member and round, and nothing else; so the core
-//! runs with aligned rounds, without solicitation on arrival, pushes, tails or released packets. A
-//! share of members misses a message at first; then every packet is lost with some probability, and
-//! the share that still lacks it is counted after each round.
+//! The model knows synchronous rounds, one digest per member and round, and nothing else; so the
+//! core runs with aligned rounds, without solicitation on arrival, pushes, tails or released
+//! packets. A share of members misses a message at first; then every packet is lost with some
+//! probability, and the share that still lacks it is counted after each round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,8 +47,8 @@ pub struct Round {
     pub error: f64,
     /// Pairs of message and member that were counted.
     pub samples: u64,
-    /// Whether the two agree within four standard errors, or 5 % of the model's value, which is what
-    /// a group of this size leaves of a mean-field model.
+    /// Whether the two agree within four standard errors, or 5 % of the model's value, which is
+    /// what a group of this size leaves of a mean-field model.
     pub agrees: bool,
 }
 
@@ -93,8 +93,8 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         let counted = Summary::of(&shares);
         let error = counted.variation * counted.mean / (shares.len() as f64).sqrt();
         let samples = shares.len() as u64 * (parameters.members as u64 - 1);
-        // What few messages counted says little about its own error: the model's is the floor, as if
-        // those who lack one message did so together.
+        // What few messages counted says little about its own error: the model's is the floor, as
+        // if those who lack one message did so together.
         let floor = (model * (1.0 - model) / shares.len() as f64 * 0.02).sqrt();
         let tolerance = (4.0 * error.max(floor)).max(0.05 * model).max(3.0 / samples as f64);
         let agrees = (counted.mean - model).abs() <= tolerance;

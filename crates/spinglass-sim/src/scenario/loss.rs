@@ -1,4 +1,5 @@
-//! Loss: packets dropped independently at every receiver; who misses what, and how late the rest is.
+//! Loss: packets dropped independently at every receiver; who misses what, and how late the rest
+//! is.
 
 use std::time::Duration;
 

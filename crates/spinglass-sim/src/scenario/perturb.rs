@@ -1,7 +1,8 @@
 //! Stable throughput: the papers' perturbation experiment [seed paper, figure 1; FACTS 1].
 //!
-//! One member publishes 7 KB messages at 200 a second; one other member, or a quarter of them, sleep
-//! in random 100 ms slots. What is measured is the rate at a healthy member, over samples of 500 ms.
+//! One member publishes 7 KB messages at 200 a second; one other member, or a quarter of them,
+//! sleep in random 100 ms slots. What is measured is the rate at a healthy member, over samples of
+//! 500 ms.
 
 use std::time::Duration;
 

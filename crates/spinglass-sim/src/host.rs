@@ -1,0 +1,67 @@
+//! A simulated member's host: where its outputs go, and the address it has.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::ControlFlow;
+
+use spinglass_core::{Event, Host, Stats, Transmit};
+
+/// Datagrams that a member may send in one offloaded call.
+const SEGMENTS_MAX: usize = 64;
+
+/// What one member's outputs meet, and buffers to use again.
+#[derive(Debug, Default)]
+pub(crate) struct Outside {
+    pub(crate) sent: Vec<(Transmit, Vec<u8>)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) spare: Vec<Vec<u8>>,
+}
+
+impl Host for Outside {
+    fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()> {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.extend_from_slice(segments);
+        self.sent.push((transmit.clone(), bytes));
+        ControlFlow::Continue(())
+    }
+
+    fn deliver(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    fn segments_max(&self) -> usize {
+        SEGMENTS_MAX
+    }
+}
+
+pub(crate) fn address(member: usize) -> SocketAddr {
+    let bits = 0x0a00_0000 | u32::try_from(member).unwrap_or(u32::MAX) & 0x00ff_ffff;
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), 7710)
+}
+
+pub(crate) fn member_at(address: SocketAddr) -> usize {
+    match address.ip() {
+        IpAddr::V4(ip) => (ip.to_bits() & 0x00ff_ffff) as usize,
+        IpAddr::V6(_) => usize::MAX,
+    }
+}
+
+/// Adds up counters of two lives; what may fall is taken from the later.
+pub(crate) fn add(sum: &mut Stats, life: &Stats) {
+    let earlier = std::mem::replace(sum, life.clone());
+    sum.inputs += earlier.inputs;
+    sum.rounds += earlier.rounds;
+    sum.digests_sent += earlier.digests_sent;
+    sum.tails_sent += earlier.tails_sent;
+    sum.solicits_sent += earlier.solicits_sent;
+    sum.solicits_late += earlier.solicits_late;
+    sum.repairs_sent += earlier.repairs_sent;
+    sum.repair_bytes_sent += earlier.repair_bytes_sent;
+    sum.bytes_sent += earlier.bytes_sent;
+    sum.messages_published += earlier.messages_published;
+    sum.messages_delivered += earlier.messages_delivered;
+    sum.gaps += earlier.gaps;
+    for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
+        *sum += earlier;
+    }
+}
