@@ -139,14 +139,14 @@ impl Search<'_> {
         let (mut low, mut high) = (FIRST_RATE, FIRST_RATE);
         for _ in 0..DOUBLINGS_MAX {
             high *= 2.0;
-            if !self.step(high, self.seconds).await?.is_sustained() {
+            if !self.sustains(high).await? {
                 break;
             }
             low = high;
         }
         for _ in 0..BISECTIONS {
             let middle = (low * high).sqrt();
-            if self.step(middle, self.seconds).await?.is_sustained() {
+            if self.sustains(middle).await? {
                 low = middle;
             } else {
                 high = middle;
@@ -161,6 +161,13 @@ impl Search<'_> {
             confirmed = self.step(low, self.seconds * 2.0).await?;
         }
         Ok(confirmed)
+    }
+
+    /// Whether the group keeps up with a rate. One failure may be another program's doing, so a rate
+    /// has two tries.
+    async fn sustains(&mut self, rate: f64) -> Result<bool> {
+        Ok(self.step(rate, self.seconds).await?.is_sustained()
+            || self.step(rate, self.seconds).await?.is_sustained())
     }
 
     async fn step(&mut self, rate: f64, seconds: f64) -> Result<Measured> {
