@@ -1,0 +1,134 @@
+//! The commands as a user runs them: what they print, their exit codes, and what they leave behind.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn spinglass(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spinglass"));
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    spinglass(arguments).output().unwrap()
+}
+
+/// A name for a file of this test process alone.
+fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()))
+}
+
+#[test]
+fn a_small_demo_verifies_every_healthy_member() {
+    let svg = scratch("demo.svg");
+    let text = concat!(env!("CARGO_MANIFEST_DIR"), "/src/demo/mod.rs");
+    let arguments = ["demo", "--members", "5", "--seconds", "1", "--file", text, "--json"];
+    let output = spinglass(&arguments).arg("--svg").arg(&svg).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{report}");
+    assert_eq!((&report["healthy"], &report["verified"]), (&3.into(), &3.into()));
+    assert!(std::fs::read_to_string(&svg).unwrap().contains("</svg>"));
+    std::fs::remove_file(svg).unwrap();
+}
+
+#[test]
+fn an_interrupted_demo_leaves_no_process_behind() {
+    let mut demo = spinglass(&["demo", "--members", "4", "--seconds", "30"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("streaming")));
+    let members = children(&demo);
+    assert_eq!(members.len(), 4);
+    kill_process(Pid::from_child(&demo), Signal::INT).unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(130));
+    // A member holds the demo's standard error until it has ended: the pipe's end is theirs.
+    lines.for_each(drop);
+    assert!(members.iter().all(|pid| has_ended(pid)), "{members:?}");
+}
+
+fn children(of: &Child) -> Vec<String> {
+    let path = format!("/proc/{0}/task/{0}/children", of.id());
+    std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether a process is gone, or waits only to be collected by whoever inherited it.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
+#[test]
+fn lines_go_through_a_group_and_the_recording_replays() {
+    let recording = scratch("run.rec");
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut receiver = spinglass(&["recv", "--count", "3", "--bind", &port, "lines", "--record"])
+        .arg(&recording)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It warns about the development key once it listens.
+    let mut warning = String::new();
+    BufReader::new(receiver.stderr.take().unwrap()).read_line(&mut warning).unwrap();
+    assert!(warning.contains("no --group-key"), "{warning}");
+    let mut sender = spinglass(&["send", "--bind", "127.0.0.1:0", "--seeds", &port, "lines"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    sender.stdin.take().unwrap().write_all(b"one\n\nthree").unwrap();
+    assert!(sender.wait().unwrap().success());
+    let mut heard = String::new();
+    receiver.stdout.take().unwrap().read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "one\n\nthree\n");
+    assert!(receiver.wait().unwrap().success());
+    let replayed = spinglass(&["replay", "--json"]).arg(&recording).output().unwrap();
+    let report: Value = serde_json::from_slice(&replayed.stdout).unwrap();
+    assert_eq!(report["messages"], 3);
+    std::fs::remove_file(recording).unwrap();
+}
+
+#[test]
+fn keys_are_not_overwritten_unasked() {
+    let file = scratch("group.key");
+    let path = file.to_str().unwrap();
+    assert!(run(&["keygen", "--group", path]).status.success());
+    let first = std::fs::read(&file).unwrap();
+    assert_eq!(run(&["keygen", "--group", path]).status.code(), Some(1));
+    assert_eq!(std::fs::read(&file).unwrap(), first);
+    assert!(run(&["keygen", "--group", path, "--force"]).status.success());
+    assert_ne!(std::fs::read(&file).unwrap(), first);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn exit_codes_tell_failure_from_wrong_usage() {
+    assert_eq!(run(&["demo", "--file", "/no/such/file"]).status.code(), Some(1));
+    assert_eq!(run(&["demo", "--members", "1"]).status.code(), Some(2));
+    assert_eq!(run(&["keygen"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_plan_is_json_when_asked() {
+    let arguments = ["plan", "--members", "1000", "--loss", "0.05", "--reliability", "1e-9"];
+    let output = spinglass(&arguments).arg("--json").output().unwrap();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(plan["miss"].as_f64().unwrap() <= 1e-9, "{plan}");
+    assert!(plan["rounds"].as_u64().unwrap() > 10, "{plan}");
+}
+
+#[test]
+fn no_damaged_datagram_is_accepted_or_answered() {
+    let output = run(&["lab", "hostile", "--datagrams", "20000", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["datagrams"], 20_000);
+    assert_eq!((&report["accepted"], &report["answered"]), (&0.into(), &0.into()));
+}
