@@ -15,7 +15,7 @@ fn spinglass(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    spinglass(arguments).output().unwrap()
+    spinglass(arguments).output().expect("the program that cargo built runs")
 }
 
 /// A name for a file of this test process alone.
@@ -56,7 +56,8 @@ fn an_interrupted_demo_leaves_no_process_behind() {
 
 fn children(of: &Child) -> Vec<String> {
     let path = format!("/proc/{0}/task/{0}/children", of.id());
-    std::fs::read_to_string(path).unwrap().split_whitespace().map(str::to_owned).collect()
+    let pids = std::fs::read_to_string(path).expect("a running process has its children listed");
+    pids.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Whether a process is gone, or waits only to be collected by whoever inherited it.
