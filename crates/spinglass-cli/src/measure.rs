@@ -67,12 +67,14 @@ impl Measured {
         })
     }
 
-    /// Whether the group kept up: everything whole, published in time, and delivered soon after.
+    /// Whether the group kept up: everything whole, and delivered as soon as it was published.
     pub(crate) fn is_sustained(&self) -> bool {
-        let planned = self.load.seconds();
-        self.is_whole()
-            && self.published_seconds <= planned * LATENESS + 0.05
-            && self.delivered_seconds <= planned * LATENESS + 0.2
+        self.is_whole() && self.delivered_seconds <= self.published_seconds + LAG_MAX
+    }
+
+    /// Whether the sender published less than it was offered: more offers will not help.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.published_seconds > self.load.seconds() * LATENESS
     }
 
     /// Messages per second at the slowest receiver.
@@ -101,8 +103,10 @@ impl Measured {
     }
 }
 
-/// How much longer than planned a sustained step may take: scheduling on few processors.
-const LATENESS: f64 = 1.05;
+/// How much longer than planned a sender may take that is not held up: scheduling.
+const LATENESS: f64 = 1.1;
+/// How far, in seconds, the slowest receiver of a group that keeps up is behind the sender.
+const LAG_MAX: f64 = 0.25;
 /// How much longer than planned the sender may take before the step is given up.
 const SENDER_GRACE: Duration = Duration::from_secs(30);
 

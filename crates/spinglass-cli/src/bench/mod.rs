@@ -27,8 +27,8 @@ Examples:
   spinglass bench udp --members 32 --size 1024 --json
 
 Members are processes on loopback; the first one sends, everything signed and encrypted. The rate is
-the highest offered one, found by a search of steps of 2 s and confirmed by a longer run, at which
-every member got every message with no gap, in time. Processor time is of all processes together.")]
+the highest one, found by a search of steps of 2 s and confirmed by a longer run, at which every
+member got every message with no gap and was not behind. Processor time is of all processes.")]
 pub(crate) struct Options {
     /// Members, one of which sends
     #[arg(long, value_delimiter = ',', default_value = "32")]

@@ -137,16 +137,25 @@ impl Search<'_> {
     /// The confirming run at the highest rate that one could confirm.
     async fn run(&mut self) -> Result<Measured> {
         let (mut low, mut high) = (FIRST_RATE, FIRST_RATE);
+        let mut saturated = false;
         for _ in 0..DOUBLINGS_MAX {
             high *= 2.0;
-            if !self.sustains(high).await? {
+            let step = self.step_twice(high).await?;
+            if !step.is_sustained() {
                 break;
             }
             low = high;
+            saturated = step.is_saturated();
+            if saturated {
+                break;
+            }
         }
         for _ in 0..BISECTIONS {
+            if saturated {
+                break;
+            }
             let middle = (low * high).sqrt();
-            if self.sustains(middle).await? {
+            if self.step_twice(middle).await?.is_sustained() {
                 low = middle;
             } else {
                 high = middle;
@@ -163,11 +172,10 @@ impl Search<'_> {
         Ok(confirmed)
     }
 
-    /// Whether the group keeps up with a rate. One failure may be another program's doing, so a rate
-    /// has two tries.
-    async fn sustains(&mut self, rate: f64) -> Result<bool> {
-        Ok(self.step(rate, self.seconds).await?.is_sustained()
-            || self.step(rate, self.seconds).await?.is_sustained())
+    /// One failure may be another program's doing, so a rate has two tries.
+    async fn step_twice(&mut self, rate: f64) -> Result<Measured> {
+        let first = self.step(rate, self.seconds).await?;
+        if first.is_sustained() { Ok(first) } else { self.step(rate, self.seconds).await }
     }
 
     async fn step(&mut self, rate: f64, seconds: f64) -> Result<Measured> {

@@ -85,7 +85,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 const BIN: Duration = Duration::from_millis(500);
 /// How often members report progress, in milliseconds.
 const PROGRESS_MS: u64 = 200;
-/// Bytes of a piece of the file: the papers' 7 KB messages.
+/// Bytes of a piece of the file at most: four of the papers' messages of 7 KB.
 const PIECE_BYTES_MAX: u64 = 28_672;
 /// Pieces that the file is cut into at least, if it has so many bytes, for a smooth plot.
 const PIECES_MIN: u64 = 1000;

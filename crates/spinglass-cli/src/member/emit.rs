@@ -114,7 +114,7 @@ struct Pace {
 }
 
 /// Messages after which a sender without a pace lets the node work.
-const YIELD_AFTER: u64 = 64;
+const YIELD_AFTER: u64 = 1024;
 
 impl Pace {
     fn new(rate: f64, tick: Duration) -> Self {
