@@ -47,7 +47,7 @@ pub(crate) struct Options {
     seconds: f64,
     /// The sender hands messages over in batches so many milliseconds apart, which share a
     /// signature; not in the latency run
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 10)]
     tick_ms: u64,
     /// Messages of the latency run, at 200 a second; 0 leaves it out
     #[arg(long, default_value_t = 2000)]

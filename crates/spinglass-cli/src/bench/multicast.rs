@@ -37,6 +37,8 @@ const FIRST_RATE: f64 = 4000.0;
 /// Doublings, then halvings of the interval: the answer is exact to 2^(1/16), 4 %.
 const DOUBLINGS_MAX: usize = 9;
 const BISECTIONS: usize = 4;
+/// A sender that is offered twice as much and does not publish so much more has reached its limit.
+const GAIN_MIN: f64 = 1.1;
 /// Tries to confirm a rate, each 5 % lower than the one before.
 const CONFIRMATIONS_MAX: usize = 6;
 /// How much lower the rate of each next try is.
@@ -137,7 +139,7 @@ impl Search<'_> {
     /// The confirming run at the highest rate that one could confirm.
     async fn run(&mut self) -> Result<Measured> {
         let (mut low, mut high) = (FIRST_RATE, FIRST_RATE);
-        let mut saturated = false;
+        let (mut saturated, mut best) = (false, 0.0_f64);
         for _ in 0..DOUBLINGS_MAX {
             high *= 2.0;
             let step = self.step_twice(high).await?;
@@ -145,7 +147,8 @@ impl Search<'_> {
                 break;
             }
             low = high;
-            saturated = step.is_saturated();
+            saturated = step.is_saturated() && step.rate() < best * GAIN_MIN;
+            best = best.max(step.rate());
             if saturated {
                 break;
             }
