@@ -242,6 +242,29 @@ fn a_lossy_group_hears_everything_by_multicast() {
 }
 
 #[test]
+fn a_message_with_none_after_it_is_heard_all_the_same() {
+    for seed in 0..500 {
+        let mut group = Group::new(3, &Config::lan(), 200_000);
+        group.rng = Prng::new(seed);
+        let topic = group.topic();
+        let known =
+            |group: &Group| group.nodes.iter().all(|(driver, _)| driver.node().member_count() == 3);
+        for _ in 0..100 {
+            if !known(&group) {
+                group.run(Duration::from_millis(50));
+            }
+        }
+        let now = group.now();
+        group.nodes[1].0.publish(now, topic, Bytes::from_static(b"alone")).unwrap();
+        group.run(Duration::from_secs(4));
+        for index in [0, 2] {
+            let stats = group.nodes[index].0.node().stats();
+            assert_eq!(group.messages(index).len(), 1, "seed {seed}, node {index}: {stats:#?}");
+        }
+    }
+}
+
+#[test]
 fn a_leaver_is_gone_at_once() {
     let mut group = Group::new(6, &Config::lan(), 0);
     group.run(Duration::from_secs(2));

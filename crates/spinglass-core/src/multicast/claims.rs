@@ -2,7 +2,7 @@
 //! not met at all.
 //!
 //! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for,
-//! from whoever made it, and the packet proves the rest. It is given the patience of a gap first:
+//! from whoever made it or keeps it for long, and the packet proves the rest. It is given the patience of a gap first:
 //! most often the packet is on its way. Those who claim the same are remembered, to be asked in
 //! turn.
 
@@ -31,12 +31,20 @@ struct Claim {
     high: u64,
     /// When to ask next.
     due: Instant,
+    /// When it was last made.
+    heard: Instant,
     /// Whom, the ones that spoke last first.
     sources: VecDeque<Source>,
 }
 
-/// Who made a claim: address, round, and when it was heard.
-pub(super) type Source = (SocketAddr, u32, Instant);
+/// Whom to ask.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source {
+    /// Who made the claim and still has the packets: address, round, and when it was heard.
+    Holder(SocketAddr, u32, Instant),
+    /// Whoever keeps the newest packet for long: who made the claim has released it.
+    Bufferer,
+}
 
 /// Ask this member for the stream's newest packets below `high`.
 #[derive(Debug, Clone, Copy)]
@@ -47,19 +55,28 @@ pub(super) struct Ask {
 }
 
 impl Claims {
-    /// Somebody says that packets below `high` exist; returns when to look at it.
+    /// Whether anybody claimed packets of this stream of late.
+    pub(super) fn contains(&self, stream: &StreamId) -> bool {
+        self.claims.contains_key(stream)
+    }
+
+    /// Somebody says at `now` that packets below `high` exist; returns when to look at it: after
+    /// `patience`.
     pub(super) fn add(
         &mut self,
         stream: StreamId,
         high: u64,
         source: Source,
-        due: Instant,
+        now: Instant,
+        patience: Duration,
     ) -> Instant {
         if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(&stream) {
             self.claims.clear();
         }
-        let fresh = || Claim { high, due, sources: VecDeque::new() };
+        let due = now + patience;
+        let fresh = || Claim { high, due, heard: now, sources: VecDeque::new() };
         let claim = self.claims.entry(stream).or_insert_with(fresh);
+        claim.heard = now;
         if high > claim.high {
             // Who knew of less can't help any more.
             claim.sources.clear();
@@ -72,27 +89,28 @@ impl Claims {
     }
 
     /// Whom to ask now. `known` tells how far a stream is known by now; what it covers is
-    /// forgotten, and so is a claim that nobody is left to ask about. Returns when to look again,
+    /// forgotten, and so is a claim that nobody has made for `life`. Returns when to look again,
     /// too.
     pub(super) fn due(
         &mut self,
         now: Instant,
-        retry: Duration,
+        (retry, life): (Duration, Duration),
         known: impl Fn(&StreamId) -> u64,
     ) -> (Vec<Ask>, Option<Instant>) {
         let mut asks = Vec::new();
         self.claims.retain(|stream, claim| {
-            if known(stream) >= claim.high {
+            if known(stream) >= claim.high || now.since(claim.heard) >= life {
                 return false;
             }
-            if claim.due > now {
-                return true;
+            if claim.due <= now
+                && let Some(source) = claim.sources.pop_front()
+            {
+                asks.push(Ask { stream: *stream, high: claim.high, source });
+                claim.due = now + retry;
             }
-            let Some(source) = claim.sources.pop_front() else { return false };
-            asks.push(Ask { stream: *stream, high: claim.high, source });
-            claim.due = now + retry;
             true
         });
-        (asks, self.claims.values().map(|claim| claim.due).min())
+        let waiting = self.claims.values().filter(|claim| !claim.sources.is_empty());
+        (asks, waiting.map(|claim| claim.due).min())
     }
 }

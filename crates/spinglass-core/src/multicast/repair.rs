@@ -5,6 +5,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
+use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
 use super::peers::{Verdict, rounds_later};
 use super::stream::Stream;
@@ -254,10 +255,18 @@ impl Multicast {
         let lacks = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
         let high = self.streams.get(&id).map_or(0, Stream::high);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
-        if entry.high > high && entry.low < entry.high && lacks(entry.high - 1) && room {
-            let due = cx.now + self.gap_wait;
-            let due = self.claims.add(id, entry.high, (from, round, cx.now), due);
-            cx.timers.set_earlier(Timer::Solicit, due);
+        if entry.high > high && room {
+            let holds = entry.low < entry.high && lacks(entry.high - 1);
+            // Whoever came after a stream fell silent need not hear its end.
+            let was_there = self.claims.contains(&id) || self.streams.contains_key(&id);
+            let source = match holds {
+                true => Some(Source::Holder(from, round, cx.now)),
+                false => was_there.then_some(Source::Bufferer),
+            };
+            if let Some(source) = source {
+                let due = self.claims.add(id, entry.high, source, cx.now, self.gap_wait);
+                cx.timers.set_earlier(Timer::Solicit, due);
+            }
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.discover(entry.low, cx.now, self.round);
@@ -281,14 +290,20 @@ impl Multicast {
     /// Asks for the newest packets of streams that others say have more.
     fn solicit_claims(&mut self, cx: &mut Cx<'_>) -> Option<Instant> {
         let known = |id: &StreamId| self.streams.get(id).map_or(0, Stream::high);
-        let (asks, next) = self.claims.due(cx.now, self.config.solicit_retry, known);
-        for ask in asks {
-            let high = self.streams.get(&ask.stream).map_or(0, Stream::high);
-            let low = high.max(ask.high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
-            let newest: Vec<u64> = (low..ask.high).rev().collect();
-            let (from, round, heard) = ask.source;
-            let round = rounds_later(round, cx.now.since(heard), self.config.round);
-            self.solicit(from, round, ask.stream, &newest, cx);
+        let life = self.config.round * self.give_up_rounds;
+        let (asks, next) = self.claims.due(cx.now, (self.config.solicit_retry, life), known);
+        for Ask { stream, high, source } in asks {
+            match source {
+                Source::Holder(from, round, heard) => {
+                    let known = self.streams.get(&stream).map_or(0, Stream::high);
+                    let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
+                    let newest: Vec<u64> = (low..high).rev().collect();
+                    let round = rounds_later(round, cx.now.since(heard), self.config.round);
+                    self.solicit(from, round, stream, &newest, cx);
+                }
+                // Each packet has keepers of its own; the newest proves that the others exist.
+                Source::Bufferer => self.solicit_bufferer(stream, high - 1, cx),
+            }
         }
         next
     }
