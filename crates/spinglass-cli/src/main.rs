@@ -93,19 +93,26 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(run_until_interrupted(&cli.command, format));
+    let code = runtime.block_on(run_until_interrupted(cli.command, format));
     // A thread may be waiting for standard input; nobody waits for it.
     runtime.shutdown_background();
     code
 }
 
-async fn run_until_interrupted(command: &Command, format: Format) -> ExitCode {
+async fn run_until_interrupted(command: Command, format: Format) -> ExitCode {
+    // A task of its own: waking what `block_on` runs takes a system call each time.
+    let mut task = tokio::spawn(async move { run(&command, format).await });
     let outcome = tokio::select! {
-        outcome = run(command, format) => outcome,
-        interrupted = interruption() => match interrupted {
-            Ok(()) => return ExitCode::from(INTERRUPTED),
-            Err(error) => Err(error),
-        },
+        outcome = &mut task => outcome.unwrap_or_else(|panic| Err(panic.into())),
+        interrupted = interruption() => {
+            // Dropping the command ends its children.
+            task.abort();
+            let _ = task.await;
+            match interrupted {
+                Ok(()) => return ExitCode::from(INTERRUPTED),
+                Err(error) => Err(error),
+            }
+        }
     };
     match outcome {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
@@ -117,7 +124,7 @@ async fn run_until_interrupted(command: &Command, format: Format) -> ExitCode {
     }
 }
 
-/// Returns when the process is asked to end. Dropping the command then ends its children.
+/// Returns when the process is asked to end.
 async fn interruption() -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

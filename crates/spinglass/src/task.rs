@@ -43,8 +43,7 @@ pub(crate) struct Task {
     send_queue_bytes: usize,
     /// When the core next wants to be called.
     due: Option<Instant>,
-    /// Wakes the task. It may be set to an earlier time than is due: then the task wakes once for
-    /// nothing, which costs less than setting it again in every turn.
+    /// Wakes the task.
     alarm: Pin<Box<Sleep>>,
     alarm_at: Option<Instant>,
     /// Whether subscribers were woken that have not had their turn yet.
@@ -157,19 +156,15 @@ impl Task {
         if due <= self.clock.monotonic() {
             return true;
         }
-        loop {
-            if self.alarm_at.is_none_or(|at| at > due) {
-                self.alarm.as_mut().reset(self.clock.deadline(due));
-                self.alarm_at = Some(due);
-            }
-            if self.alarm.as_mut().poll(cx).is_pending() {
-                return false;
-            }
-            let rang_at = self.alarm_at.take();
-            if rang_at == Some(due) {
-                return true;
-            }
+        if self.alarm_at != Some(due) {
+            self.alarm.as_mut().reset(self.clock.deadline(due));
+            self.alarm_at = Some(due);
         }
+        let rang = self.alarm.as_mut().poll(cx).is_ready();
+        if rang {
+            self.alarm_at = None;
+        }
+        rang
     }
 
     fn next_due(&self) -> Option<Instant> {

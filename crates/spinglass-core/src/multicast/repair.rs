@@ -366,10 +366,14 @@ impl Multicast {
         if wait.is_zero() {
             return;
         }
-        if let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.tail_pending) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if !stream.tail_pending {
             stream.tail_pending = true;
             self.quiet.push_back(id);
             cx.timers.set_earlier(Timer::Tail, cx.now + wait);
+        } else if self.quiet.len() == 1 {
+            // The only one there is: a steady stream need not wake its receivers for nothing.
+            cx.timers.set(Timer::Tail, cx.now + wait);
         }
     }
 
