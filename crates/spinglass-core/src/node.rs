@@ -6,16 +6,17 @@
 //! call these themselves: [`Driver`](crate::Driver) does.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
-use crate::crypto::{Crypto, Domain, Salt};
+use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Member, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
@@ -48,6 +49,8 @@ macro_rules! cx {
 
 mod transmit;
 
+/// Datagrams and packets of a batch that need no memory of their own: most batches are small.
+const FEW: usize = 4;
 /// Requests for records sent in one round at most.
 const WHO_IS_PER_ROUND: u32 = 16;
 /// Members that are told of a good-bye at once; gossip tells the rest.
@@ -80,6 +83,8 @@ pub struct Node {
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
+    /// Leaf hashes of a batch; empty between batches but for its memory.
+    hashes: Vec<Hash>,
     stats: Stats,
     /// When the first round began; all others follow from it.
     first_round: Instant,
@@ -145,6 +150,7 @@ impl Node {
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
+            hashes: Vec::new(),
             stats: Stats { signatures_made: 1, ..Stats::default() },
             first_round,
             who_is_left: WHO_IS_PER_ROUND,
@@ -164,7 +170,7 @@ impl Node {
     /// counted in [`Stats::rejected`] and changes nothing else.
     pub fn handle_datagrams(&mut self, now: Now, batch: &mut [Datagram<'_>]) {
         let now = now.monotonic;
-        let mut opened = Vec::with_capacity(batch.len());
+        let mut opened = SmallVec::<[_; FEW]>::new();
         for (index, datagram) in batch.iter_mut().enumerate() {
             self.stats.inputs += 1;
             self.stats.datagrams_received += 1;
@@ -176,7 +182,7 @@ impl Node {
             }
         }
         let batch: &[Datagram<'_>] = batch;
-        let mut candidates = Vec::new();
+        let mut candidates = SmallVec::new();
         for (index, open) in opened {
             let bytes =
                 batch.get(index).and_then(|datagram| datagram.bytes.get(open.frames.clone()));
@@ -351,7 +357,7 @@ impl Node {
         &mut self,
         opened: &Opened,
         frames: &'a [u8],
-        candidates: &mut Vec<Candidate<'a>>,
+        candidates: &mut SmallVec<[Candidate<'a>; FEW]>,
         now: Instant,
     ) -> Result<(), Reject> {
         let mut reader = Reader::new(frames);
@@ -375,7 +381,7 @@ impl Node {
         &mut self,
         frame: Frame<'a>,
         from: MemberId,
-        candidates: &mut Vec<Candidate<'a>>,
+        candidates: &mut SmallVec<[Candidate<'a>; FEW]>,
         now: Instant,
     ) -> Result<(), Reject> {
         // Answers go to the address that the member signed, not to where a datagram came from.
@@ -410,7 +416,7 @@ impl Node {
     /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
     /// proof, and at last what became deliverable.
     fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Instant) {
-        let mut wanted = Vec::with_capacity(candidates.len());
+        let mut wanted = SmallVec::<[_; FEW]>::new();
         for candidate in candidates {
             match self.multicast.wants(candidate, &mut cx!(self, now)) {
                 Ok(true) => wanted.push(candidate),
@@ -418,23 +424,31 @@ impl Node {
                 Err(reject) => self.refuse_packet(candidate, reject),
             }
         }
-        let leaves: Vec<&[u8]> = wanted.iter().map(|candidate| candidate.packet.leaf).collect();
-        let mut hashes = Vec::with_capacity(leaves.len());
+        let leaves: SmallVec<[&[u8]; FEW]> =
+            wanted.iter().map(|candidate| candidate.packet.leaf).collect();
+        let mut hashes = core::mem::take(&mut self.hashes);
+        hashes.clear();
         self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
         // One allocation holds the batch's packets: they come and go together.
         let total = wanted.iter().map(|candidate| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
-        let mut touched = BTreeSet::new();
-        for (candidate, leaf) in wanted.into_iter().zip(hashes) {
+        let mut touched = SmallVec::<[StreamId; FEW]>::new();
+        for (candidate, leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
             batch.extend_from_slice(candidate.packet.bytes);
             let bytes = batch.split().freeze();
             match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
                 Ok(()) => {
-                    touched.insert(candidate.packet.header.stream);
+                    let stream = candidate.packet.header.stream;
+                    if touched.last() != Some(&stream) {
+                        touched.push(stream);
+                    }
                 }
                 Err(reject) => self.refuse_packet(candidate, reject),
             }
         }
+        self.hashes = hashes;
+        touched.sort_unstable();
+        touched.dedup();
         for stream in touched {
             self.multicast.deliver(stream, &mut cx!(self, now));
         }

@@ -398,6 +398,9 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
     fn as_<T: TryFrom<u64>>(number: u64) -> Result<T, Malformed> {
         T::try_from(number).map_err(|_| Malformed)
     }
+    fn yes(number: u64) -> Result<bool, Malformed> {
+        if number > 1 { Err(Malformed) } else { Ok(number == 1) }
+    }
     let link = LinkConfig { datagram_bytes: as_(number()?)?, epoch: Epoch(as_(number()?)?) };
     let members = MembersConfig {
         silent_after: Duration::from_nanos(number()?),
@@ -405,7 +408,7 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
     };
     let multicast = MulticastConfig {
         round: Duration::from_nanos(number()?),
-        rounds_aligned: number()? != 0,
+        rounds_aligned: yes(number()?)?,
         digest_fanout: as_(number()?)?,
         reliability: Reliability { nines: as_(number()?)? },
         give_up_rounds_min: as_(number()?)?,
@@ -415,8 +418,8 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         buffer_bytes_max: as_(number()?)?,
         repair_bytes_per_round: as_(number()?)?,
         solicit_bytes_per_round: as_(number()?)?,
-        solicit_on_arrival: number()? != 0,
-        push_old: number()? != 0,
+        solicit_on_arrival: yes(number()?)?,
+        push_old: yes(number()?)?,
         gap_wait: Duration::from_nanos(number()?),
         solicit_retry: Duration::from_nanos(number()?),
         tail_wait: Duration::from_nanos(number()?),
