@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::error::PublishError;
-use crate::event::{Datagram, Event, Member, Reject};
+use crate::event::{Datagram, Event, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
@@ -47,6 +47,7 @@ macro_rules! cx {
     };
 }
 
+mod getters;
 mod transmit;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.
@@ -279,74 +280,6 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
-    }
-
-    // --- getters
-
-    /// The name on the wire of a topic's text.
-    pub fn topic(&mut self, name: &str) -> TopicId {
-        TopicId::from_hash(self.crypto.hash(Domain::Topic, name.as_bytes()))
-    }
-
-    /// This member's name.
-    #[must_use]
-    pub fn id(&self) -> MemberId {
-        self.own.id()
-    }
-
-    /// This member's life.
-    #[must_use]
-    pub fn incarnation(&self) -> Incarnation {
-        self.own.incarnation
-    }
-
-    /// The settings.
-    #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The gossip round that this member is in, from 1.
-    #[must_use]
-    pub const fn round(&self) -> u32 {
-        self.multicast.round()
-    }
-
-    /// Everything counted so far.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let mut stats = self.stats.clone();
-        self.multicast.fill_gauges(&mut stats);
-        stats
-    }
-
-    /// Everybody known to be there, this member included.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        self.members.iter()
-    }
-
-    /// How many that are.
-    #[must_use]
-    pub fn member_count(&self) -> usize {
-        self.members.count()
-    }
-
-    /// Bytes that were published and are not on their way yet.
-    #[must_use]
-    pub fn send_queue_bytes(&self) -> usize {
-        self.multicast.waiting()
-    }
-
-    /// This member's signed record.
-    #[must_use]
-    pub fn own_record(&self) -> Arc<MemberRecord> {
-        Arc::clone(&self.own)
-    }
-
-    /// Checks what must always hold. For tests and simulators.
-    pub fn check_invariants(&self) {
-        self.multicast.check_invariants();
-        assert!(self.members.count() <= self.config.members.members_max);
     }
 
     // --- frames

@@ -6,7 +6,7 @@
 //! | BM-2, BM-3 | a member's messages reach a receiver's life in order, each at most once |
 //! | BM-4 | between two messages that are not neighbours there is a gap, in its place, and final |
 //! | BM-6 | buffers stay within their bound |
-//! | BM-7 | digests, tails and repairs stay within their bounds per round; no packet goes to the same member twice in one round |
+//! | BM-7 | digests, tails and repairs stay within their bounds per round; no packet goes to the same member twice in one round; nothing is offered that is missing |
 //! | BM-10 | a packet that a relay damaged is not delivered |
 //! | BM-11 | no (stream, number) ever has two contents, restarts included |
 //! | link | no (key, counter) is used twice |
@@ -18,14 +18,19 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use spinglass_core::frame::Frame;
 use spinglass_core::link::SHORT_HEADER_BYTES;
+use spinglass_core::multicast::Entry;
 use spinglass_core::wire::Reader;
-use spinglass_core::{Destinations, Event, Gap, Instant, Message, Node, StreamId, Transmit};
+use spinglass_core::{
+    Destinations, Event, Gap, Instant, Message, Node, Sequence, StreamId, Transmit,
+};
 
 use crate::crypto::mix;
 use crate::world::{Observer, World};
 
 /// Bytes of the shortest message: who, which life, which one.
 pub const PAYLOAD_BYTES_MIN: usize = 20;
+/// Numbers of a digest's entry that are looked at: its newest.
+const ENTRY_LOOK_BACK: u64 = 64;
 /// Violations kept; the first tells most.
 const VIOLATIONS_MAX: usize = 16;
 
@@ -88,7 +93,7 @@ pub struct Checker {
     /// Gaps told, in all.
     pub gaps: u64,
     contents: BTreeMap<(StreamId, u64), u64>,
-    repairs: BTreeMap<usize, (Round, BTreeSet<Repaired>)>,
+    repairs: BTreeMap<usize, Served>,
     /// Whether frames are looked into: only checksums leave them readable.
     look_inside: bool,
     /// Members whose datagrams are damaged on purpose: what they send is not what they said.
@@ -98,6 +103,14 @@ pub struct Checker {
 
 /// A round of a member: of which life, and which.
 type Round = (u64, u32);
+
+/// What a member served in one round: whom what, and how many bytes of packets.
+#[derive(Debug, Default)]
+struct Served {
+    round: Round,
+    packets: BTreeSet<Repaired>,
+    bytes: usize,
+}
 
 /// A packet that was sent to somebody as a repair.
 type Repaired = (SocketAddr, StreamId, u64);
@@ -221,18 +234,39 @@ impl Checker {
                     let Destinations::Members(members) = to else { continue };
                     let (stream, number) = (packet.header.stream, packet.header.sequence.0);
                     let round = (node.incarnation().0, node.round());
-                    let (when, served) = self.repairs.entry(member).or_default();
-                    if *when != round {
-                        (*when, *served) = (round, BTreeSet::new());
+                    let served = self.repairs.entry(member).or_default();
+                    if served.round != round {
+                        *served = Served { round, ..Served::default() };
                     }
-                    if members.iter().any(|to| !served.insert((*to, stream, number))) {
+                    served.bytes += packet.bytes.len();
+                    let over = served.bytes > node.config().multicast.repair_bytes_per_round;
+                    if members.iter().any(|to| !served.packets.insert((*to, stream, number))) {
                         let what =
                             format!("packet {number} of {stream:?} repaired twice in a round");
                         self.violate("BM-7", member, at, what);
                     }
+                    if over {
+                        let what = format!("more repairs in round {round:?} than it may send");
+                        self.violate("BM-7", member, at, what);
+                    }
+                }
+                Frame::Tail(digest) if !self.tampered.contains(&member) => {
+                    for entry in &digest.entries {
+                        self.check_entry((at, member), node, entry);
+                    }
                 }
                 _ => (),
             }
+        }
+    }
+
+    /// What a digest offers, its sender has.
+    fn check_entry(&mut self, (at, member): (Instant, usize), node: &Node, entry: &Entry) {
+        let newest = entry.low.max(entry.high.saturating_sub(ENTRY_LOOK_BACK))..entry.high;
+        let told = |number: &u64| entry.missing.iter().any(|range| range.contains(number));
+        let mut offered = newest.filter(|number| !told(number));
+        if let Some(lacks) = offered.find(|it| node.is_missing(&entry.stream, Sequence(*it))) {
+            self.violate("BM-7", member, at, format!("packet {lacks} is offered and missing"));
         }
     }
 

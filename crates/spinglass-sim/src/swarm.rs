@@ -66,6 +66,7 @@ struct Knobs {
     slow: bool,
     buffer_bytes_max: usize,
     region_members: usize,
+    repair_bytes_per_round: usize,
     real_crypto: bool,
 }
 
@@ -109,6 +110,7 @@ impl Knobs {
             slow: rng.chance_ppm(300_000),
             buffer_bytes_max: if rng.chance_ppm(300_000) { 1 << 19 } else { 32 << 20 },
             region_members: if rng.chance_ppm(300_000) { 5 } else { 0 },
+            repair_bytes_per_round: if rng.chance_ppm(300_000) { 16 << 10 } else { 256 << 10 },
             real_crypto,
         }
     }
@@ -118,6 +120,7 @@ impl Knobs {
         config.link.datagram_bytes = self.datagram_bytes;
         config.multicast.dissemination = self.dissemination;
         config.multicast.buffer_bytes_max = self.buffer_bytes_max;
+        config.multicast.repair_bytes_per_round = self.repair_bytes_per_round;
         Setup {
             acquainted: false,
             real_crypto: self.real_crypto,

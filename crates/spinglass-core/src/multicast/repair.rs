@@ -28,6 +28,11 @@ const HOLES_LOOKED_AT: usize = 4096;
 impl Multicast {
     // --- asking
 
+    /// Whether a packet exists for all this member knows, and has not come.
+    pub(crate) fn is_missing(&self, stream: &StreamId, sequence: u64) -> bool {
+        self.streams.get(stream).is_some_and(|stream| stream.holes().contains_key(&sequence))
+    }
+
     /// A gap was seen: have a look at it before long.
     pub(super) fn watch_holes(&mut self, advance: u64, id: StreamId, cx: &mut Cx<'_>) {
         if self.config.solicit_on_arrival && advance > 1 && self.streams.contains_key(&id) {

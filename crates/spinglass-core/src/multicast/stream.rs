@@ -424,8 +424,13 @@ impl Stream {
         range.rev().filter_map(|sequence| self.held(sequence).map(|held| (sequence, held)))
     }
 
-    /// Checks what must always hold.
-    pub(super) fn check_invariants(&self) {
+    /// Checks what must always hold; nothing is held for more than `keep_rounds`.
+    pub(super) fn check_invariants(&self, round: u32, keep_rounds: u32) {
+        let old = |slot: &Slot| match slot {
+            Slot::Held(held) => round.saturating_sub(held.round) > keep_rounds,
+            Slot::Missing | Slot::Released | Slot::Lost => false,
+        };
+        assert!(!self.slots.iter().any(old), "a packet is held for more than {keep_rounds} rounds");
         assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());
         let missing = self.slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count();
         assert_eq!(missing, self.holes.len(), "a hole for every missing slot, and no other");

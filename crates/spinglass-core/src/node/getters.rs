@@ -1,0 +1,85 @@
+//! What a node tells of itself.
+
+use alloc::sync::Arc;
+
+use super::Node;
+use crate::config::Config;
+use crate::crypto::Domain;
+use crate::event::Member;
+use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use crate::members::MemberRecord;
+use crate::stats::Stats;
+
+impl Node {
+    /// The name on the wire of a topic's text.
+    pub fn topic(&mut self, name: &str) -> TopicId {
+        TopicId::from_hash(self.crypto.hash(Domain::Topic, name.as_bytes()))
+    }
+
+    /// This member's name.
+    #[must_use]
+    pub fn id(&self) -> MemberId {
+        self.own.id()
+    }
+
+    /// This member's life.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        self.own.incarnation
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The gossip round that this member is in, from 1.
+    #[must_use]
+    pub const fn round(&self) -> u32 {
+        self.multicast.round()
+    }
+
+    /// Everything counted so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.clone();
+        self.multicast.fill_gauges(&mut stats);
+        stats
+    }
+
+    /// Everybody known to be there, this member included.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.members.iter()
+    }
+
+    /// How many that are.
+    #[must_use]
+    pub fn member_count(&self) -> usize {
+        self.members.count()
+    }
+
+    /// Bytes that were published and are not on their way yet.
+    #[must_use]
+    pub fn send_queue_bytes(&self) -> usize {
+        self.multicast.waiting()
+    }
+
+    /// Whether a packet exists for all this member knows, and has not come. For checkers.
+    #[must_use]
+    pub fn is_missing(&self, stream: &StreamId, sequence: Sequence) -> bool {
+        self.multicast.is_missing(stream, sequence.0)
+    }
+
+    /// This member's signed record.
+    #[must_use]
+    pub fn own_record(&self) -> Arc<MemberRecord> {
+        Arc::clone(&self.own)
+    }
+
+    /// Checks what must always hold. For tests and simulators.
+    pub fn check_invariants(&self) {
+        self.multicast.check_invariants();
+        assert!(self.members.count() <= self.config.members.members_max);
+    }
+}
