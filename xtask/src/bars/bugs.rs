@@ -1,8 +1,8 @@
 //! The bar `core.bugs`: a test that can't fail is worthless.
 //!
-//! Each `--cfg spinglass_bug="NAME"` in the sources switches one deliberate protocol bug on. For each,
-//! the simulator is built with the bug, and its seeds must find it; if they don't, the tests of the
-//! core may, and the line says so.
+//! Each `--cfg spinglass_bug="NAME"` in the sources switches one deliberate protocol bug on. For
+//! each, the simulator is built with the bug, and its seeds must find it; if they don't, the tests
+//! of the core may, and the line says so.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -82,7 +82,8 @@ fn with_bug(mut command: Command, wrapper: Option<&PathBuf>) -> Command {
     command
 }
 
-/// Every bug that the sources name: the protocols' in the core, a forgetful host's in the simulator.
+/// Every bug that the sources name: the protocols' in the core, a forgetful host's in the
+/// simulator.
 fn names() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     let mut folders: Vec<_> =
