@@ -1,10 +1,10 @@
 //! What others say exists and no packet has proved yet: the newest packets of a stream, or a stream
 //! not met at all.
 //!
-//! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for, from
-//! whoever made it or keeps it for long, and the packet proves the rest. It is given the patience of
-//! a gap first: most often the packet is on its way. Those who claim the same are remembered, to be
-//! asked in turn.
+//! A claim opens no hole, since a digest is not signed by the stream's sender: it is asked for,
+//! from whoever made it or keeps it for long, and the packet proves the rest. It is given the
+//! patience of a gap first: most often the packet is on its way. Those who claim the same are
+//! remembered, to be asked in turn.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
