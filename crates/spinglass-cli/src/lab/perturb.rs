@@ -74,9 +74,9 @@ struct Report {
 }
 
 /// The bars: at least this share of the offered rate ...
-const RATE_SHARE_MIN: f64 = 0.99;
+pub(super) const RATE_SHARE_MIN: f64 = 0.99;
 /// ... and at most this coefficient of variation.
-const VARIATION_MAX: f64 = 0.05;
+pub(super) const VARIATION_MAX: f64 = 0.05;
 
 /// Runs all of it.
 ///

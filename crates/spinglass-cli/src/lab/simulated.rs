@@ -7,6 +7,7 @@ use spinglass_core::plan::{PullRepair, gossip_once, neither_few_nor_most};
 use spinglass_sim::scenario::{analysis, bimodality, flat, loss, perturb, speed, wan};
 use spinglass_sim::swarm::{SwarmReport, swarm};
 
+use super::perturb::{RATE_SHARE_MIN, VARIATION_MAX};
 use super::{Loss, Perturb};
 use crate::network::Mode;
 use crate::output::{Format, Verdict, table};
@@ -39,10 +40,6 @@ struct PerturbReport {
     runs: Vec<PerturbRun>,
 }
 
-/// The bars: at least this share of the offered rate ...
-const RATE_SHARE_MIN: f64 = 0.99;
-/// ... and at most this coefficient of variation.
-const VARIATION_MAX: f64 = 0.05;
 /// The share of the group that sleeps in the second series.
 const SLEEPING_PERCENT: usize = 25;
 

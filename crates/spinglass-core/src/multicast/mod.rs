@@ -15,7 +15,7 @@
 //!   one would cost more than all else.
 //! - A solicitation is served in the current or the previous round, since a round trip may straddle
 //!   two; later ones are refused, which keeps a slow member from costing others anything.
-//! - A stream that goes quiet is announced, twice, to a member that its newest packet names, so
+//! - A stream that goes quiet is announced, a few times, to members that its newest packet names so
 //!   that a lost last packet need not wait for a round; and a packet that came by repair is
 //!   announced to the children that would have had it from here.
 //!

@@ -257,11 +257,11 @@ impl Multicast {
             return;
         }
         let retry = self.config.solicit_retry;
-        let lacks = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
+        let has = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
         let high = self.streams.get(&id).map_or(0, Stream::high);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
         if entry.high > high && room {
-            let holds = entry.low < entry.high && lacks(entry.high - 1);
+            let holds = entry.low < entry.high && has(entry.high - 1);
             // Whoever came after a stream fell silent need not hear its end.
             let was_there = self.claims.contains(&id) || self.streams.contains_key(&id);
             let source = match holds {
@@ -281,7 +281,7 @@ impl Multicast {
         let bytes = stream.packet_bytes().max(1);
         let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
         let wanted: Vec<u64> = holes
-            .filter(|(sequence, hole)| due(hole) && lacks(**sequence))
+            .filter(|(sequence, hole)| due(hole) && has(**sequence))
             .map(|(sequence, _)| *sequence)
             .take(DIGEST_PACKETS_MAX.min(self.ledger.solicit_bytes() / bytes))
             .collect();
