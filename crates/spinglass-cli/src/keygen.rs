@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use spinglass_crypto::{GroupKeys, SigningKey};
@@ -44,14 +44,13 @@ struct Made {
 /// # Errors
 /// A file exists and `--force` was not given, or can't be written.
 pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
-    let advice = "nothing was changed; --force overwrites a file that exists";
     if let Some(path) = &options.group {
-        GroupKeys::generate().store(path, options.force).context(advice)?;
+        GroupKeys::generate().store(path, options.force)?;
     }
     let mut member = None;
     if let Some(path) = &options.identity {
         let key = SigningKey::generate();
-        key.store(path, options.force).context(advice)?;
+        key.store(path, options.force)?;
         member = Some(key.member_id().to_string());
     }
     let made = Made { group: options.group.clone(), identity: options.identity.clone(), member };

@@ -40,7 +40,8 @@ pub(crate) struct PlanOptions {
     fanout: u8,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+/// A share of all there is, below the whole.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if (0.0..1.0).contains(&share) { Ok(share) } else { Err("a share lies from 0 up to 1".into()) }
 }

@@ -31,7 +31,7 @@ const OTHERS: u32 = 0o077;
 #[non_exhaustive]
 pub enum KeyError {
     /// It can't be read or written.
-    #[error("{path}: {source}")]
+    #[error("cannot use {path}")]
     Io {
         /// The file.
         path: PathBuf,

@@ -47,13 +47,13 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 12.0, value_parser = seconds)]
     seconds: f64,
     /// The share of packets that each member drops
-    #[arg(long, default_value_t = 0.05, value_parser = share)]
+    #[arg(long, default_value_t = 0.05, value_parser = crate::plan::share)]
     loss: f64,
     /// The share of members that are stopped and continued
-    #[arg(long, default_value_t = 0.25, value_parser = share)]
+    #[arg(long, default_value_t = 0.25, value_parser = crate::plan::share)]
     sleepers: f64,
     /// The share of slots in which a sleeper is stopped
-    #[arg(long, default_value_t = 0.5, value_parser = share)]
+    #[arg(long, default_value_t = 0.5, value_parser = crate::plan::share)]
     asleep: f64,
     /// How packets are spread
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
@@ -67,12 +67,6 @@ pub(crate) struct Demo {
     /// The seed of who sleeps when
     #[arg(long, default_value_t = 1)]
     seed: u64,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|error| format!("{error}"))?;
-    let ok = (0.0..1.0).contains(&share);
-    if ok { Ok(share) } else { Err("a share lies from 0 up to 1".into()) }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

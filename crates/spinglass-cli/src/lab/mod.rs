@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::network::Mode;
 use crate::output::{Format, Verdict};
+use crate::plan::share;
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
@@ -51,7 +52,8 @@ pub(crate) struct Perturb {
     #[arg(long)]
     real: bool,
     /// Shares of the 100 ms slots in which a sleeper is stopped
-    #[arg(long, value_delimiter = ',', default_value = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9")]
+    #[arg(long, value_delimiter = ',', value_parser = share)]
+    #[arg(default_value = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9")]
     asleep: Vec<f64>,
     /// Samples of 500 ms per run
     #[arg(long, default_value_t = 80)]
@@ -84,7 +86,7 @@ pub(crate) struct Loss {
     #[arg(long)]
     real: bool,
     /// Shares of packets that every receiver drops
-    #[arg(long, value_delimiter = ',', default_value = "0.2,0.5")]
+    #[arg(long, value_delimiter = ',', default_value = "0.2,0.5", value_parser = share)]
     loss: Vec<f64>,
     /// Seconds of each run
     #[arg(long, default_value_t = 60.0)]
