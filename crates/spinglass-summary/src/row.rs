@@ -64,6 +64,20 @@ impl Row {
         self.attributes.get(at).map(|(_, value)| value)
     }
 
+    /// An attribute's value. `hint` is where the row before had it, and becomes where this one
+    /// has it: rows of one zone look alike, so it seldom moves.
+    #[inline]
+    pub(crate) fn find(&self, name: &Name, hint: &mut usize) -> Option<&Value> {
+        if let Some((own, value)) = self.attributes.get(*hint) {
+            if Arc::ptr_eq(&own.0, &name.0) || own == name {
+                return Some(value);
+            }
+        }
+        let at = self.attributes.binary_search_by(|(own, _)| own.cmp(name)).ok()?;
+        *hint = at;
+        self.attributes.get(at).map(|(_, value)| value)
+    }
+
     /// Every attribute, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Name, &Value)> {
         self.attributes.iter().map(|(name, value)| (name, value))

@@ -1,0 +1,5 @@
+//! What an evaluation costs.
+
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,154 @@
+//! Queries that go down the tree: which hosts match, what of them is told, and in which order.
+//!
+//! ```text
+//! asker            a zone's agent                       a host
+//!   | -- query --->  | may_match(child's row)? -------->  | matches(own row)?
+//!   |                |                                    | project, sort_key
+//!   | <------------- answers, in any order -------------- |
+//!   | finish: ORDER BY and LIMIT
+//! ```
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::error::{EvalError, SqlError};
+use crate::eval::Frame;
+use crate::expr::Expr;
+use crate::function::{Function, cell};
+use crate::meter::{Budget, Meter};
+use crate::order;
+use crate::prune::Knowledge;
+use crate::row::{Name, Row, RowBuilder};
+use crate::statement::{self, QueryText};
+use crate::value::{LIST_DEPTH_MAX, Value};
+
+/// What a query may cost in one row: a guess, the steps of the longest text with room to spare.
+const ROW_BUDGET: Budget = Budget { steps: 20_000, memory_bytes: 64 << 10, output_bytes: 16 << 10 };
+
+/// A query: checked, compiled, immutable, and cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Query {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    sql: String,
+    text: QueryText,
+}
+
+impl Query {
+    /// Checks and compiles a text of at most [`Function::SQL_BYTES_MAX`] bytes.
+    ///
+    /// # Errors
+    /// The text is no query: what is wrong, where, and what to do.
+    pub fn parse(sql: &str) -> Result<Self, SqlError> {
+        let text = statement::query(sql)?;
+        Ok(Self { inner: Arc::new(Inner { sql: String::from(sql), text }) })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.inner.sql
+    }
+
+    /// The columns that it reads, in `WHERE` or elsewhere.
+    pub fn inputs(&self) -> impl Iterator<Item = &Name> {
+        self.inner.text.columns.iter()
+    }
+
+    /// The columns that it tells, as they are written; none for `*`, which tells what there is.
+    pub fn outputs(&self) -> impl Iterator<Item = &Name> {
+        self.inner.text.outputs.iter().flatten().map(|output| &output.name)
+    }
+
+    /// Whether `WHERE` is true of a host's row. A row that takes too many steps does not match.
+    #[must_use]
+    pub fn matches(&self, row: &Row) -> bool {
+        let Some(filter) = &self.inner.text.filter else { return true };
+        let cells = self.cells(row);
+        let frame = Frame { columns: &cells, aggregates: &[] };
+        filter.truth(frame, &mut Meter::new(ROW_BUDGET)) == Ok(Some(true))
+    }
+
+    /// What is told of a host. A column that takes too many steps or bytes is absent.
+    #[must_use]
+    pub fn project(&self, row: &Row) -> Row {
+        let Some(outputs) = &self.inner.text.outputs else { return row.clone() };
+        let cells = self.cells(row);
+        let mut meter = Meter::new(ROW_BUDGET);
+        let mut bytes_left = (ROW_BUDGET.output_bytes as usize).saturating_sub(1);
+        let mut projected = RowBuilder::default();
+        for (index, output) in outputs.iter().enumerate() {
+            let share = meter.share(outputs.len() - index);
+            let mut left = share;
+            let value = evaluated(&output.expr, &cells, &mut left);
+            meter.settle(share, left);
+            let Ok(value) = value else { continue };
+            let needed = 1 + output.name.as_str().len() + value.encoded_bytes();
+            if value.depth() > LIST_DEPTH_MAX || needed > bytes_left {
+                continue;
+            }
+            bytes_left -= needed;
+            projected.set(output.name.clone(), value);
+        }
+        projected.build()
+    }
+
+    /// A host's place in the `ORDER BY`, as a list to send along with what is told of it.
+    #[must_use]
+    pub fn sort_key(&self, row: &Row) -> Value {
+        let cells = self.cells(row);
+        let mut meter = Meter::new(ROW_BUDGET);
+        let key = |(expr, _): &(Expr, bool)| {
+            let key = evaluated(expr, &cells, &mut meter).unwrap_or_default();
+            if key.depth() < LIST_DEPTH_MAX { key } else { Value::Null }
+        };
+        Value::list(self.inner.text.order.iter().map(key).collect::<Vec<_>>())
+    }
+
+    /// `ORDER BY` and `LIMIT`, over what hosts told and their [`sort_key`](Self::sort_key)s. Rows
+    /// of one place in the order are ordered by what they hold. Null is less than all else.
+    #[must_use]
+    pub fn finish(&self, mut answers: Vec<(Value, Row)>) -> Vec<Row> {
+        answers.sort_by(|(left, left_row), (right, right_row)| {
+            self.compare_keys(left, right).then_with(|| left_row.iter().cmp(right_row.iter()))
+        });
+        let limit = self.inner.text.limit.unwrap_or(usize::MAX);
+        answers.into_iter().map(|(_, row)| row).take(limit).collect()
+    }
+
+    /// Whether a host below a zone may match: `false` only if the zone's row, made by these
+    /// functions, proves that none does. What it can prove with is [`Function::bounds`].
+    #[must_use]
+    pub fn may_match(&self, zone_row: &Row, functions: &[&Function]) -> bool {
+        let Some(filter) = &self.inner.text.filter else { return true };
+        let columns = &self.inner.text.columns;
+        let knowledge = Knowledge::new(columns, zone_row, functions);
+        knowledge.outcomes(filter).can_be_true
+    }
+
+    fn cells<'a>(&self, row: &'a Row) -> Vec<Option<&'a Value>> {
+        self.inner.text.columns.iter().map(|name| cell(row, name, &mut 0)).collect()
+    }
+
+    fn compare_keys(&self, left: &Value, right: &Value) -> Ordering {
+        let key = |list: &Value, index: usize| {
+            list.as_list().and_then(|keys| keys.get(index)).cloned().unwrap_or_default()
+        };
+        let compare = |(index, (_, is_descending)): (usize, &(Expr, bool))| {
+            let ordering = order::by_place(&key(left, index), &key(right, index));
+            if *is_descending { ordering.reverse() } else { ordering }
+        };
+        let mut orderings = self.inner.text.order.iter().enumerate().map(compare);
+        orderings.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+    }
+}
+
+fn evaluated(expr: &Expr, cells: &[Option<&Value>], meter: &mut Meter) -> Result<Value, EvalError> {
+    let frame = Frame { columns: cells, aggregates: &[] };
+    expr.evaluate(frame, meter).map(|value| value.into_owned())
+}
