@@ -27,6 +27,8 @@ pub struct Config {
     pub members: MembersConfig,
     /// Streams, repair and buffers.
     pub multicast: MulticastConfig,
+    /// The hierarchical table.
+    pub table: TableConfig,
 }
 
 /// Settings of the link.
@@ -52,6 +54,27 @@ pub struct MembersConfig {
     pub silent_after: Duration,
     /// The most members that are remembered. When full, newcomers are ignored. Default: 65,536.
     pub members_max: usize,
+}
+
+/// Settings of the hierarchical table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableConfig {
+    /// The table's gossip round. Default: 1 s, as Astrolabe's measurements had at the lowest level;
+    /// zero: no table.
+    pub round: Duration,
+    /// Rounds after which an agent issues its row anew though nothing in it changed, and
+    /// representatives their zone's. Default: 10.
+    pub refresh_rounds: u32,
+    /// Rounds of silence after which a row is dropped. Default: 40: four refreshes.
+    pub silent_rounds: u32,
+    /// Rounds for which the version of a row that is gone is remembered, so that no partition that
+    /// heals within them brings it back. Default: 3,600, an hour.
+    pub gone_rounds: u32,
+    /// Rows and inventories sent per round, in bytes. Default: 16 KiB, some 50 rows.
+    pub bytes_per_round: usize,
+    /// Rows held per zone at most; further agents or zones are not taken in. Default: 1,024; zones
+    /// of about 64 cost least.
+    pub rows_max: usize,
 }
 
 /// How new packets are spread before repair begins.
@@ -156,6 +179,27 @@ impl Default for MembersConfig {
     }
 }
 
+impl Default for TableConfig {
+    fn default() -> Self {
+        Self {
+            round: Duration::from_secs(1),
+            refresh_rounds: 10,
+            silent_rounds: 40,
+            gone_rounds: 3600,
+            bytes_per_round: 16 << 10,
+            rows_max: 1024,
+        }
+    }
+}
+
+impl TableConfig {
+    /// No table.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { round: Duration::ZERO, ..Self::default() }
+    }
+}
+
 impl Default for MulticastConfig {
     fn default() -> Self {
         Self::lan()
@@ -229,7 +273,8 @@ impl Config {
         let multicast = &self.multicast;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
-        let rules: [(&'static str, u64, u64, u64); 15] = [
+        let table = &self.table;
+        let rules: [(&'static str, u64, u64, u64); 21] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -260,6 +305,22 @@ impl Config {
             ("multicast.send_rate", multicast.send_rate, 1, 1 << 40),
             ("multicast.send_queue_bytes", multicast.send_queue_bytes as u64, 1 << 10, 1 << 32),
             ("multicast.streams_max", multicast.streams_max as u64, 1, 1 << 20),
+            ("table.round", nanos(table.round), 0, 3_600_000 * ms),
+            ("table.refresh_rounds", table.refresh_rounds.into(), 1, 10_000),
+            (
+                "table.silent_rounds",
+                table.silent_rounds.into(),
+                u64::from(table.refresh_rounds) * 2,
+                1_000_000,
+            ),
+            (
+                "table.gone_rounds",
+                table.gone_rounds.into(),
+                table.silent_rounds.into(),
+                u32::MAX.into(),
+            ),
+            ("table.bytes_per_round", table.bytes_per_round as u64, 1 << 11, 1 << 30),
+            ("table.rows_max", table.rows_max as u64, 2, 1 << 20),
         ];
         match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),

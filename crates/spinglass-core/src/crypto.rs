@@ -47,6 +47,10 @@ pub enum Domain {
     Topic,
     /// A boot's (epoch, sender, salt, generation), giving the short name in datagram headers.
     Boot,
+    /// A row of the table, signature and all: its share of a digest.
+    Row,
+    /// A zone's or function's name, giving the line of its row.
+    Line,
 }
 
 /// Signatures, hashes and seals.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
+use spinglass_summary::{Name, Value};
 
 use crate::config::Start;
 use crate::error::PublishError;
@@ -13,6 +14,7 @@ use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
 use crate::record::{Entry, Recorder};
+use crate::table::{SetError, ZonePath};
 use crate::time::{Instant, Now};
 
 /// The outside world, as a node's outputs meet it.
@@ -102,6 +104,35 @@ impl Driver {
     pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
         self.record(&Entry::Subscribe { now, topic, start });
         self.node.subscribe(now, topic, start);
+    }
+
+    /// Sets an attribute of the own row: see [`Node::set_attribute`].
+    ///
+    /// # Errors
+    /// As [`Node::set_attribute`]; nothing changed.
+    pub fn set_attribute(&mut self, now: Now, name: Name, value: Value) -> Result<(), SetError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::SetAttribute { now, name: name.clone(), value: value.clone() });
+        }
+        self.node.set_attribute(now, name, value)
+    }
+
+    /// Installs a summary function, or with no text removes it: see [`Node::set_summary`].
+    ///
+    /// # Errors
+    /// As [`Node::set_summary`]; nothing changed.
+    pub fn set_summary(
+        &mut self,
+        now: Now,
+        zone: &ZonePath,
+        name: &str,
+        sql: Option<&str>,
+    ) -> Result<(), SetError> {
+        if self.recorder.is_some() {
+            let (zone, name, sql) = (zone.clone(), name.into(), sql.map(Into::into));
+            self.record(&Entry::SetSummary { now, zone, name, sql });
+        }
+        self.node.set_summary(now, zone, name, sql)
     }
 
     /// Says good-bye: see [`Node::leave`].

@@ -133,11 +133,13 @@ pub enum Reject {
     StaleIncarnation,
     /// This member's own datagram, come back (IP multicast does that).
     Own,
+    /// A row that has no place in the tables held here, or says that it was issued in the future.
+    Misplaced,
 }
 
 impl Reject {
     /// How many kinds there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
     /// Every kind, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Length,
@@ -151,6 +153,7 @@ impl Reject {
         Self::UnknownSender,
         Self::StaleIncarnation,
         Self::Own,
+        Self::Misplaced,
     ];
 }
 
@@ -168,6 +171,7 @@ impl fmt::Display for Reject {
             Self::UnknownSender => "unknown_sender",
             Self::StaleIncarnation => "stale_incarnation",
             Self::Own => "own",
+            Self::Misplaced => "misplaced",
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::id::MemberId;
 use crate::link::BootName;
 use crate::members::{UnverifiedRecord, WELCOME_RECORDS};
 use crate::multicast::{Digest, PacketRef, Solicit};
+use crate::table::{Inventory, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes before a frame's body.
@@ -26,6 +27,10 @@ const SOLICIT: u8 = 5;
 const RECORD: u8 = 6;
 const WHO_IS: u8 = 7;
 const JOIN: u8 = 8;
+const TABLE_DIGEST: u8 = 9;
+const INVENTORY: u8 = 10;
+const WANT: u8 = 11;
+const ROW: u8 = 12;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -51,6 +56,14 @@ pub enum Frame<'a> {
     },
     /// A request to be let in.
     Join,
+    /// A number per level of the sender's table.
+    TableDigest(TableDigest),
+    /// What the sender holds of one level.
+    Inventory(Inventory),
+    /// A request for rows.
+    Want(Want),
+    /// A row.
+    Row(UnverifiedRow<'a>),
     /// A frame of a later version.
     Unknown,
 }
@@ -88,6 +101,10 @@ impl<'a> Frame<'a> {
             WHO_IS => Self::parse_who_is(body)?,
             JOIN if body.is_empty() => Self::Join,
             JOIN => return Err(Malformed),
+            TABLE_DIGEST => Self::TableDigest(TableDigest::parse(body)?),
+            INVENTORY => Self::Inventory(Inventory::parse(body)?),
+            WANT => Self::Want(Want::parse(body)?),
+            ROW => Self::Row(UnverifiedRow::parse(body)?),
             _ => Self::Unknown,
         })
     }
@@ -123,6 +140,10 @@ impl<'a> Frame<'a> {
             Self::Record(record) => put_record(|buffer| record.encode(buffer), buffer),
             Self::WhoIs { boots, members } => put_who_is(boots, members, buffer),
             Self::Join => put_join(buffer),
+            Self::TableDigest(digest) => put_table_digest(digest, buffer),
+            Self::Inventory(inventory) => put_inventory(inventory, buffer),
+            Self::Want(want) => put_want(want, buffer),
+            Self::Row(row) => put_frame(ROW, buffer, |buffer| row.encode(buffer)),
             Self::Unknown => (),
         }
     }
@@ -174,6 +195,26 @@ pub fn put_who_is(boots: &[BootName], members: &[MemberId], buffer: &mut Vec<u8>
 /// Appends a request to be let in.
 pub fn put_join(buffer: &mut Vec<u8>) {
     put_frame(JOIN, buffer, |_| ());
+}
+
+/// Appends a table's digest.
+pub fn put_table_digest(digest: &TableDigest, buffer: &mut Vec<u8>) {
+    put_frame(TABLE_DIGEST, buffer, |buffer| digest.encode(buffer));
+}
+
+/// Appends an inventory.
+pub fn put_inventory(inventory: &Inventory, buffer: &mut Vec<u8>) {
+    put_frame(INVENTORY, buffer, |buffer| inventory.encode(buffer));
+}
+
+/// Appends a request for rows.
+pub fn put_want(want: &Want, buffer: &mut Vec<u8>) {
+    put_frame(WANT, buffer, |buffer| want.encode(buffer));
+}
+
+/// Appends a row, as its issuer signed it.
+pub fn put_row(row: &[u8], buffer: &mut Vec<u8>) {
+    put_frame(ROW, buffer, |buffer| buffer.put(row));
 }
 
 fn put_frame(kind: u8, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {

@@ -9,13 +9,13 @@
 //!  datagrams ─▶ Driver ─▶ Node ─▶ link::open ─▶ frame::parse ─▶ members.on_* / multicast.on_*
 //!  clock ─────▶ Driver ─▶ Node ─▶ whichever timers are due, in enum order
 //!  verbs ─────▶ Driver ─▶ Node
-//!  Driver ◀── poll_transmit (frames packed and sealed at the last moment), poll_event,
-//! poll_timeout
+//!  Driver ◀── poll_transmit (packed and sealed at the last moment), poll_event, poll_timeout
 //! ```
 //!
 //! The parts, each with its paper: [`multicast`] (Birman et al., Bimodal Multicast, TOCS 1999),
-//! [`link`], [`members`] (van Renesse et al., gossip-style failure detection, Middleware 1998), and
-//! [`plan`], the analysis that turns a wished-for reliability into rounds, fan-out and buffers.
+//! [`table`] (van Renesse, Birman, Vogels, Astrolabe, TOCS 2003), [`link`], [`members`] (van
+//! Renesse et al., gossip-style failure detection, Middleware 1998), and [`plan`], the analysis
+//! that turns a wished-for reliability into rounds, fan-out and buffers.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -44,6 +44,7 @@ pub mod plan;
 pub mod record;
 mod rng;
 mod stats;
+pub mod table;
 mod time;
 mod timer;
 pub mod wire;
@@ -51,7 +52,7 @@ pub mod wire;
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, Dissemination,
     LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, REGION_BYTES_MAX, Reliability,
-    Start,
+    Start, TableConfig,
 };
 pub use driver::{Driver, Host};
 pub use error::PublishError;
@@ -60,7 +61,7 @@ pub use event::{
     Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
-pub use node::{Identity, Node};
+pub use node::{Identity, NAME_BYTES_MAX, Node};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

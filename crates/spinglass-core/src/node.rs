@@ -15,7 +15,7 @@ use core::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
+use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Reject};
@@ -28,6 +28,7 @@ use crate::outbox::{Control, Outbox};
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
+use crate::table::{Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
 use crate::wire::Reader;
@@ -48,6 +49,7 @@ macro_rules! cx {
 }
 
 mod getters;
+mod table;
 mod transmit;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.
@@ -66,9 +68,15 @@ pub struct Identity {
     pub salt: Salt,
     /// Where other members reach this one.
     pub address: SocketAddr,
-    /// Its region, such as `/usa/ithaca`; may be empty.
-    pub region: String,
+    /// Its region, such as `/usa/ithaca`: the zone in whose table its row stands.
+    pub region: ZonePath,
+    /// What people call it, at most [`NAME_BYTES_MAX`] bytes; its row's `id`. Empty: the beginning
+    /// of its member's name.
+    pub name: String,
 }
+
+/// Bytes of the longest name of a member, or of a summary function.
+pub const NAME_BYTES_MAX: usize = 64;
 
 /// One member of the group.
 #[derive(Debug)]
@@ -81,6 +89,7 @@ pub struct Node {
     own: Arc<MemberRecord>,
     members: Members,
     multicast: Multicast,
+    table: Table,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -89,6 +98,8 @@ pub struct Node {
     stats: Stats,
     /// When the first round began; all others follow from it.
     first_round: Instant,
+    /// The same of the table's rounds.
+    first_table_round: Instant,
     who_is_left: u32,
     has_left: bool,
 }
@@ -97,7 +108,7 @@ impl Node {
     /// A member that will join the group through `seeds`.
     ///
     /// # Errors
-    /// The region is too long, or `crypto` has no key for the epoch.
+    /// The name is too long, or `crypto` has no key for the epoch.
     pub fn new(
         config: Checked,
         identity: Identity,
@@ -107,10 +118,10 @@ impl Node {
         now: Now,
     ) -> Result<Self, ConfigError> {
         let config = config.get().clone();
-        let limit = REGION_BYTES_MAX as u64;
-        let value = identity.region.len() as u64;
+        let limit = NAME_BYTES_MAX as u64;
+        let value = identity.name.len() as u64;
         if value > limit {
-            return Err(ConfigError { setting: "region (bytes)", value, low: 0, high: limit });
+            return Err(ConfigError { setting: "name (bytes)", value, low: 0, high: limit });
         }
         let public_key = crypto.public_key();
         let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
@@ -120,8 +131,8 @@ impl Node {
             ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
         let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
         let Identity { incarnation, address, ref region, .. } = identity;
-        let own =
-            MemberRecord::sign(&boot, incarnation, address, region.clone(), false, &mut *crypto);
+        let region = String::from(region.as_str());
+        let own = MemberRecord::sign(&boot, incarnation, address, region, false, &mut *crypto);
         let own = Arc::new(own);
         let rng = Prng::new(seed);
         let name = boot.name(epoch, &mut *crypto);
@@ -134,9 +145,15 @@ impl Node {
             now.monotonic,
             rng.fork("multicast"),
         );
+        let table = table::new_table(&config, &identity, sender, &seeds, &rng);
         let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
+        let first_table_round =
+            table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);
+        if !config.table.round.is_zero() {
+            timers.set(Timer::Table, first_table_round);
+        }
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
         Ok(Self {
@@ -148,12 +165,14 @@ impl Node {
             own,
             members,
             multicast,
+            table,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
             hashes: Vec::new(),
             stats: Stats { signatures_made: 1, ..Stats::default() },
             first_round,
+            first_table_round,
             who_is_left: WHO_IS_PER_ROUND,
             has_left: false,
         })
@@ -170,7 +189,6 @@ impl Node {
     /// Takes datagrams in, in the order they arrived. They are opened in place; what is refused is
     /// counted in [`Stats::rejected`] and changes nothing else.
     pub fn handle_datagrams(&mut self, now: Now, batch: &mut [Datagram<'_>]) {
-        let now = now.monotonic;
         let mut opened = SmallVec::<[_; FEW]>::new();
         for (index, datagram) in batch.iter_mut().enumerate() {
             self.stats.inputs += 1;
@@ -191,23 +209,24 @@ impl Node {
                 self.stats.reject(reject);
             }
         }
-        self.on_packets(&candidates, now);
+        self.on_packets(&candidates, now.monotonic);
     }
 
     /// Runs whatever is due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.stats.inputs += 1;
-        let now = now.monotonic;
+        let Now { monotonic, wall_ms } = now;
         for timer in Timer::ALL {
-            if !self.timers.take_due(timer, now) {
+            if !self.timers.take_due(timer, monotonic) {
                 continue;
             }
             match timer {
-                Timer::Round => self.on_round(now),
-                Timer::Solicit => self.multicast.on_solicit_due(&mut cx!(self, now)),
-                Timer::Tail => self.multicast.on_tail_due(&mut cx!(self, now)),
+                Timer::Round => self.on_round(monotonic),
+                Timer::Solicit => self.multicast.on_solicit_due(&mut cx!(self, monotonic)),
+                Timer::Tail => self.multicast.on_tail_due(&mut cx!(self, monotonic)),
                 // What may be published is asked for by `poll_transmit`.
                 Timer::Pace => (),
+                Timer::Table => self.on_table_round(monotonic, wall_ms),
             }
         }
     }
@@ -249,13 +268,14 @@ impl Node {
 
     /// Says good-bye. What was published before still leaves, and repairs are still answered, for
     /// as long as the host goes on driving.
-    pub fn leave(&mut self, _now: Now) {
+    pub fn leave(&mut self, now: Now) {
         self.stats.inputs += 1;
         if self.has_left {
             return;
         }
         self.has_left = true;
         self.renew_record();
+        self.leave_table(now);
         for _ in 0..GOODBYES.min(self.members.count().saturating_sub(1)) {
             if let Some(to) = self.members.choose_partner() {
                 self.outbox.control(Control::Digest { to });
@@ -291,7 +311,7 @@ impl Node {
         opened: &Opened,
         frames: &'a [u8],
         candidates: &mut SmallVec<[Candidate<'a>; FEW]>,
-        now: Instant,
+        now: Now,
     ) -> Result<(), Reject> {
         let mut reader = Reader::new(frames);
         let from = match opened.sealer {
@@ -315,7 +335,7 @@ impl Node {
         frame: Frame<'a>,
         from: MemberId,
         candidates: &mut SmallVec<[Candidate<'a>; FEW]>,
-        now: Instant,
+        now: Now,
     ) -> Result<(), Reject> {
         // Answers go to the address that the member signed, not to where a datagram came from.
         let address = self.members.address_of(from);
@@ -330,18 +350,20 @@ impl Node {
                 self.on_record(record, from)?;
             }
             (Frame::Unknown, _) => self.stats.frames_skipped += 1,
+            (Frame::Row(row), _) => return self.on_table_row(row, now),
             (_, None) => return Err(Reject::UnknownSender),
             (Frame::Digest(digest), Some(address)) => {
-                self.on_digest((from, address), &digest, now);
+                self.on_digest((from, address), &digest, now.monotonic);
             }
             (Frame::Tail(digest), Some(address)) => {
-                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now));
+                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now.monotonic));
             }
             (Frame::Solicit(solicit), Some(address)) => {
-                self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now));
+                self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
             (Frame::WhoIs { boots, members }, Some(to)) => self.on_who_is(to, &boots, &members),
             (Frame::Join, Some(address)) => self.members.on_join(address),
+            (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())
     }
@@ -521,7 +543,7 @@ impl Node {
         let Identity { incarnation, address, region, .. } = &self.identity;
         let boot = self.link.boot();
         let crypto = &mut *self.crypto;
-        let (region, left) = (region.clone(), self.has_left);
+        let (region, left) = (String::from(region.as_str()), self.has_left);
         let own = MemberRecord::sign(&boot, *incarnation, *address, region, left, crypto);
         self.stats.signatures_made += 1;
         self.own = Arc::new(own);

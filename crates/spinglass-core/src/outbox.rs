@@ -10,6 +10,7 @@ use crate::id::{MemberId, StreamId};
 use crate::link::BootName;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
+use crate::table::{Inventory, TableRow, Want};
 
 /// Control intents that may wait. When full, the oldest is dropped: gossip repeats itself.
 const CONTROL_MAX: usize = 4096;
@@ -18,7 +19,7 @@ const CONTROL_MAX: usize = 4096;
 const PACKETS_MAX: usize = 16_384;
 
 /// Something to tell one member.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Control {
     /// Ask to be let in.
     Join { to: SocketAddr },
@@ -32,6 +33,14 @@ pub(crate) enum Control {
     Records { to: SocketAddr, records: Vec<Arc<MemberRecord>> },
     /// Ask for the records of boots and members.
     WhoIs { to: SocketAddr, boots: Vec<BootName>, members: Vec<MemberId> },
+    /// Compare tables.
+    TableDigest { to: SocketAddr },
+    /// Tell what one holds of a level.
+    TableInventory { to: SocketAddr, inventory: Inventory },
+    /// Ask for rows.
+    TableWant { to: SocketAddr, want: Want },
+    /// Rows that another lacks.
+    TableRows { to: SocketAddr, rows: Vec<Arc<TableRow>> },
 }
 
 /// Where a run of packets goes; resolved when it is sent.
@@ -100,6 +109,11 @@ impl Outbox {
 
     pub(crate) fn pop_control(&mut self) -> Option<Control> {
         self.control.pop_front()
+    }
+
+    /// Puts back what is left of an intent.
+    pub(crate) fn unpop_control(&mut self, control: Control) {
+        self.control.push_front(control);
     }
 
     pub(crate) fn pop_run(&mut self) -> Option<Run> {

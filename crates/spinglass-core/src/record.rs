@@ -14,15 +14,18 @@ mod codec;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
+use spinglass_summary::{Name, Value};
 
 use crate::config::Start;
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
+use crate::table::ZonePath;
 use crate::time::Now;
 
 /// Takes entries, in order.
@@ -66,6 +69,26 @@ pub enum Entry<'a> {
         topic: TopicId,
         /// From where on.
         start: Start,
+    },
+    /// An attribute of the own row was set.
+    SetAttribute {
+        /// When.
+        now: Now,
+        /// Which.
+        name: Name,
+        /// To what.
+        value: Value,
+    },
+    /// A summary function was installed, or removed.
+    SetSummary {
+        /// When.
+        now: Now,
+        /// In which zone.
+        zone: ZonePath,
+        /// Its name.
+        name: String,
+        /// Its text; none: removed.
+        sql: Option<String>,
     },
     /// The member said good-bye.
     Leave {

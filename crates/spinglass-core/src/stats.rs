@@ -67,6 +67,26 @@ pub struct Stats {
     pub packets_lost: u64,
     /// Gaps told to the application.
     pub gaps: u64,
+    /// Table digests received.
+    pub table_digests_received: u64,
+    /// Table digests sent.
+    pub table_digests_sent: u64,
+    /// Inventories of a table's level sent: its digest differed.
+    pub table_inventories_sent: u64,
+    /// Inventories and rows not sent because the round's budget was spent.
+    pub table_over_budget: u64,
+    /// Rows not taken in because their zone's table is full.
+    pub table_full: u64,
+    /// Rows issued: own, and of zones and functions.
+    pub rows_issued: u64,
+    /// Rows sent.
+    pub rows_sent: u64,
+    /// Rows received.
+    pub rows_received: u64,
+    /// Rows received that were news.
+    pub rows_merged: u64,
+    /// Rows received that were known, or older than what is.
+    pub rows_surplus: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

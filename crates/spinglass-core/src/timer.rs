@@ -13,10 +13,13 @@ pub(crate) enum Timer {
     Tail,
     /// More may be published.
     Pace,
+    /// The table's next round.
+    Table,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 4] = [Self::Round, Self::Solicit, Self::Tail, Self::Pace];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table];
 }
 
 /// When each timer is due, if it is set.
@@ -51,12 +54,13 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace] = &mut self.due;
+        let [round, solicit, tail, pace, table] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
             Timer::Tail => tail,
             Timer::Pace => pace,
+            Timer::Table => table,
         }
     }
 }

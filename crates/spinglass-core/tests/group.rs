@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature};
+use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Destinations, Dissemination, Driver, Event, Host, Identity, Incarnation,
     Instant, MemberId, Node, Now, Prng, Start, TopicId, Transmit,
@@ -121,7 +122,8 @@ impl Group {
                 incarnation: Incarnation(7),
                 salt: Salt([u8::try_from(index).unwrap(); 16]),
                 address: address(index),
-                region: String::new(),
+                region: ZonePath::root(),
+                name: String::new(),
             };
             let (config, seeds) = (config.clone().check().unwrap(), vec![address(0)]);
             let node =

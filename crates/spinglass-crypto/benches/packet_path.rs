@@ -10,6 +10,7 @@ use std::time::{Duration, Instant as Clock};
 use bytes::Bytes;
 use spinglass_core::crypto::{Epoch, Salt};
 use spinglass_core::members::MemberList;
+use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Dissemination, Driver, Event, Host, Identity, Incarnation, Instant, Node,
     Now, Start, Transmit,
@@ -57,7 +58,8 @@ fn member(index: u8, datagram_bytes: usize) -> Driver {
         incarnation: Incarnation(1),
         salt: Salt([index; 16]),
         address: address(index.into()),
-        region: String::new(),
+        region: ZonePath::root(),
+        name: String::new(),
     };
     let config = config.check().expect("the defaults are good");
     let node =

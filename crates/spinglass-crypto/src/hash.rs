@@ -30,26 +30,30 @@ const ROOT: u8 = 8;
 const KEYED_HASH: u8 = 16;
 
 /// The keys of the domains.
-static KEYS: LazyLock<[[u8; 32]; 5]> = LazyLock::new(|| {
+static KEYS: LazyLock<[[u8; 32]; 7]> = LazyLock::new(|| {
     [
         "spinglass 2026-11 packet leaf",
         "spinglass 2026-11 burst node",
         "spinglass 2026-11 member name",
         "spinglass 2026-11 topic name",
         "spinglass 2026-11 boot name",
+        "spinglass 2026-11 table row",
+        "spinglass 2026-11 table line",
     ]
     .map(|context| blake3::derive_key(context, &[]))
 });
 static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 fn key(domain: Domain) -> &'static [u8; 32] {
-    let [leaf, node, member, topic, boot] = &*KEYS;
+    let [leaf, node, member, topic, boot, row, line] = &*KEYS;
     match domain {
         Domain::Leaf => leaf,
         Domain::Node => node,
         Domain::Member => member,
         Domain::Topic => topic,
         Domain::Boot => boot,
+        Domain::Row => row,
+        Domain::Line => line,
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) fn add(sum: &mut Stats, life: &Stats) {
     sum.messages_published += earlier.messages_published;
     sum.messages_delivered += earlier.messages_delivered;
     sum.gaps += earlier.gaps;
+    sum.rows_issued += earlier.rows_issued;
+    sum.rows_sent += earlier.rows_sent;
     for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
         *sum += earlier;
     }

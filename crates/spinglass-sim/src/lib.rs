@@ -11,9 +11,11 @@ pub mod network;
 pub mod queue;
 pub mod replay;
 pub mod scenario;
+mod setup;
 pub mod swarm;
 pub mod world;
 
 pub use check::{Checker, Violation};
 pub use network::{Burst, Network};
-pub use world::{Blind, Observer, Setup, World};
+pub use setup::Setup;
+pub use world::{Blind, Observer, World};

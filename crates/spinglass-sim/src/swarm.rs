@@ -11,7 +11,8 @@ use spinglass_core::{Config, Dissemination, Prng, Start, TopicId};
 
 use crate::check::{Checker, Violation};
 use crate::network::{Burst, Network};
-use crate::world::{Setup, World};
+use crate::setup::Setup;
+use crate::world::World;
 
 /// Virtual time of the first phase.
 const FAULTS: Duration = Duration::from_secs(8);

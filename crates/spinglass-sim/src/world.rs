@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Epoch, Salt};
 use spinglass_core::members::MemberList;
+use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{
-    Checked, Config, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node,
-    Now, Prng, PublishError, Start, Stats, TopicId, Transmit,
+    Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
+    Prng, PublishError, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -22,47 +23,13 @@ use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
 use crate::queue::Queue;
+use crate::setup::Setup;
 
 /// The length of the slots that members sleep in [seed paper, section 2].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
 /// What a sleeping member's socket holds; what comes beyond is lost, as in a kernel.
 const SOCKET_BYTES_MAX: usize = 4 << 20;
 const SLOT_NANOS: u64 = 100_000_000;
-
-/// How members are made.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// How many.
-    pub members: usize,
-    /// Their settings.
-    pub config: Config,
-    /// The seed of everything.
-    pub seed: u64,
-    /// Whether they know each other from the start; otherwise they join through member 0.
-    pub acquainted: bool,
-    /// Whether signatures and seals are the real ones.
-    pub real_crypto: bool,
-    /// Broken relays: this share of what every third member seals is damaged after it was checked.
-    pub tamper_ppm: u32,
-    /// Members per region; 0: there are no regions.
-    pub region_members: usize,
-}
-
-impl Setup {
-    /// A group of acquainted members with checksums for cryptography.
-    #[must_use]
-    pub const fn new(members: usize, config: Config, seed: u64) -> Self {
-        Self {
-            members,
-            config,
-            seed,
-            acquainted: true,
-            real_crypto: false,
-            tamper_ppm: 0,
-            region_members: 0,
-        }
-    }
-}
 
 /// Sees everything that members tell their applications, and what they send.
 pub trait Observer {
@@ -216,15 +183,13 @@ impl World {
         #[cfg(spinglass_bug = "sequence_reused")]
         let life = 1;
         let salt = mix(self.setup.seed ^ member.life, &index.to_le_bytes());
-        let region = match self.setup.region_members {
-            0 => String::new(),
-            size => format!("/region{:05}", index / size),
-        };
+        let region = self.setup.region(index);
         let identity = Identity {
             incarnation: Incarnation(1_000 + life),
             salt: Salt(u128::from(salt).to_le_bytes()),
             address: address(index),
             region,
+            name: format!("n{index:07}"),
         };
         let seed = mix(self.setup.seed, &(index as u64 ^ member.life << 32).to_le_bytes());
         let seeds = vec![address(usize::from(index == 0))];
@@ -319,6 +284,37 @@ impl World {
             self.set_timer(index, self.now);
         }
         published
+    }
+
+    /// Sets an attribute of a member's row.
+    ///
+    /// # Errors
+    /// As the core's; a crashed member's table is closed.
+    pub fn set_attribute(
+        &mut self,
+        index: usize,
+        name: &str,
+        value: Value,
+    ) -> Result<(), SetError> {
+        let (now, name) = (self.now(), Name::new(name).expect("a legal name"));
+        let driver = self.members.get_mut(index).and_then(|member| member.driver.as_mut());
+        driver.map_or(Err(SetError::Closed), |driver| driver.set_attribute(now, name, value))
+    }
+
+    /// Installs a summary function through a member, or removes it.
+    ///
+    /// # Errors
+    /// As the core's; a crashed member's table is closed.
+    pub fn set_summary(
+        &mut self,
+        index: usize,
+        zone: &ZonePath,
+        name: &str,
+        sql: Option<&str>,
+    ) -> Result<(), SetError> {
+        let now = self.now();
+        let driver = self.members.get_mut(index).and_then(|member| member.driver.as_mut());
+        driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
     }
 
     /// Says good-bye for a member.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use spinglass_core::crypto::{Crypto, Salt};
+use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Dissemination, Driver, Identity, Incarnation, MulticastConfig, Node as CoreNode,
     Reliability,
@@ -52,6 +53,7 @@ pub struct Builder {
     advertise: Option<SocketAddr>,
     seeds: Vec<SocketAddr>,
     region: String,
+    name: String,
     group_key: Option<Source<GroupKeys>>,
     signing_key: Option<Source<SigningKey>>,
     state: Option<PathBuf>,
@@ -72,6 +74,7 @@ impl Default for Builder {
             advertise: None,
             seeds: Vec::new(),
             region: String::new(),
+            name: String::new(),
             group_key: None,
             signing_key: None,
             state: None,
@@ -107,7 +110,15 @@ impl Builder {
         self
     }
 
-    /// The region, such as `/usa/ithaca`: members of one are near each other. Default: none.
+    /// What people call this member: its row's `id` in the table. Default: the first eight digits
+    /// of its member's name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The region, such as `/usa/ithaca`: members of one are near each other, and its table has
+    /// their rows. Default: `/`, one region for all.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = region.into();
         self
@@ -247,8 +258,9 @@ impl Builder {
         }
         let (crypto, log) = self.crypto(signing_key, group_keys)?;
         let salt = Salt(random());
-        let region = std::mem::take(&mut self.region);
-        let identity = Identity { incarnation, salt, address, region };
+        let region = ZonePath::parse(&self.region)?;
+        let name = std::mem::take(&mut self.name);
+        let identity = Identity { incarnation, salt, address, region, name };
         let (seed, clock) = (u64::from_le_bytes(random()), Clock::start());
         let seeds = self.seeds.iter().copied().filter(|seed| *seed != address).collect();
         let core = CoreNode::new(config, identity, crypto, seed, seeds, clock.now())?;

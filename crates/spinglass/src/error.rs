@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
+use spinglass_core::table::PathError;
 use spinglass_crypto::KeyError;
 
 /// Why a node did not start. Nothing was sent.
@@ -15,6 +16,9 @@ pub enum StartError {
     /// A setting is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The region is no zone's path.
+    #[error("{0}")]
+    Region(#[from] PathError),
     /// A key file can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),

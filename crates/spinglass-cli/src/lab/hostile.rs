@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 use spinglass_core::crypto::Salt;
+use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Driver, Event, Host, Identity, Incarnation, Instant, Node, Now, Prng, Start,
     Transmit,
@@ -173,7 +174,8 @@ fn member(index: u16, seeds: Vec<SocketAddr>, seed: u64) -> Result<Driver> {
         incarnation: Incarnation(WALL_MS / 1000),
         salt: Salt([number[0]; 16]),
         address: address(index),
-        region: String::new(),
+        region: ZonePath::root(),
+        name: String::new(),
     };
     let config = Config::lan().check()?;
     let crypto = Box::new(crypto);

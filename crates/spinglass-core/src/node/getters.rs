@@ -9,6 +9,7 @@ use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
 use crate::stats::Stats;
+use crate::table::Table;
 
 impl Node {
     /// The name on the wire of a topic's text.
@@ -71,6 +72,12 @@ impl Node {
         self.multicast.is_missing(stream, sequence.0)
     }
 
+    /// The hierarchical table, as this member holds it.
+    #[must_use]
+    pub const fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// This member's signed record.
     #[must_use]
     pub fn own_record(&self) -> Arc<MemberRecord> {
@@ -80,6 +87,7 @@ impl Node {
     /// Checks what must always hold. For tests and simulators.
     pub fn check_invariants(&self) {
         self.multicast.check_invariants();
+        self.table.check_invariants();
         assert!(self.members.count() <= self.config.members.members_max);
     }
 }

@@ -13,6 +13,7 @@ use crate::link::OVERHEAD_BYTES;
 use crate::members::{MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
 use crate::outbox::{Control, Run, Way};
+use crate::table::TableRow;
 use crate::time::Now;
 
 /// Bytes of a control datagram at most, also where packets may be larger: gossip stays small.
@@ -68,11 +69,23 @@ impl Node {
             | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
             | Control::Records { to, .. }
-            | Control::WhoIs { to, .. } => *to,
+            | Control::WhoIs { to, .. }
+            | Control::TableDigest { to }
+            | Control::TableInventory { to, .. }
+            | Control::TableWant { to, .. }
+            | Control::TableRows { to, .. } => *to,
         };
         // Whoever is told something for the first time must learn from whom. What is sent often is
         // kept small: if its receiver does not know this boot yet, the next digest tells it.
-        let long = !matches!(control, Control::Solicit { .. } | Control::Tail { .. });
+        let is_brief = matches!(
+            control,
+            Control::Solicit { .. }
+                | Control::Tail { .. }
+                | Control::TableWant { .. }
+                | Control::TableRows { .. }
+        );
+        // Whoever said good-bye is forgotten already.
+        let long = !is_brief || self.has_left;
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
@@ -85,6 +98,13 @@ impl Node {
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
             Control::Records { records, .. } => self.write_records(&records, buffer),
             Control::WhoIs { boots, members, .. } => frame::put_who_is(&boots, &members, buffer),
+            Control::TableDigest { .. } => {
+                self.stats.table_digests_sent += 1;
+                frame::put_table_digest(&self.table.digest(), buffer);
+            }
+            Control::TableInventory { inventory, .. } => frame::put_inventory(&inventory, buffer),
+            Control::TableWant { want, .. } => frame::put_want(&want, buffer),
+            Control::TableRows { to, rows } => self.write_rows(to, rows, buffer),
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))
@@ -134,6 +154,23 @@ impl Node {
             if buffer.len() + RECORD_BYTES_MAX + FRAME_HEADER_BYTES <= limit {
                 frame::put_record(|buffer| record.encode(buffer), buffer);
             }
+        }
+    }
+
+    /// Writes as many rows as fit one datagram; the rest goes back to the front of the queue.
+    fn write_rows(&mut self, to: SocketAddr, mut rows: Vec<Arc<TableRow>>, buffer: &mut Vec<u8>) {
+        let limit = self.control_bytes_max();
+        let mut written = 0;
+        for row in &rows {
+            if buffer.len() + FRAME_HEADER_BYTES + row.encoded().len() > limit {
+                break;
+            }
+            frame::put_row(row.encoded(), buffer);
+            written += 1;
+        }
+        rows.drain(..written);
+        if written > 0 && !rows.is_empty() {
+            self.outbox.unpop_control(Control::TableRows { to, rows });
         }
     }
 

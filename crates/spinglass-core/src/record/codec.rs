@@ -8,11 +8,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
+use spinglass_summary::{Name, Value};
 
 use super::{Beginnings, Entry};
 use crate::config::{
     Config, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
-    REGION_BYTES_MAX, Reliability, Start,
+    REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 use crate::crypto::{Epoch, Hash, PublicKey, Salt};
 use crate::event::{
@@ -20,7 +21,8 @@ use crate::event::{
 };
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::link::HEADER_BYTES_MAX;
-use crate::node::Identity;
+use crate::node::{Identity, NAME_BYTES_MAX};
+use crate::table::ZonePath;
 use crate::time::{Instant, Now};
 use crate::wire::{Malformed, Put, Reader};
 
@@ -89,7 +91,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The entries of cryptography's answers.
+    /// The table's entries, and those of cryptography's answers.
     fn encode_answer(&self, buffer: &mut Vec<u8>) {
         match self {
             Self::Signed(signature) => {
@@ -106,6 +108,20 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(12);
                 buffer.put(&frames.0);
                 buffer.put_varint(*bytes as u64);
+            }
+            Self::SetAttribute { now, name, value } => {
+                buffer.put_u8(15);
+                put_now(*now, buffer);
+                buffer.put_text(name.as_str());
+                value.encode(buffer);
+            }
+            Self::SetSummary { now, zone, name, sql } => {
+                buffer.put_u8(16);
+                put_now(*now, buffer);
+                buffer.put_text(zone.as_str());
+                buffer.put_text(name.get(..NAME_BYTES_MAX.min(name.len())).unwrap_or(""));
+                buffer.put_u8(u8::from(sql.is_some()));
+                buffer.put(sql.as_deref().unwrap_or("").as_bytes());
             }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
@@ -160,6 +176,15 @@ impl<'a> Entry<'a> {
             12 => Self::Sealed { frames: Hash(reader.array()?), bytes: size(reader)? },
             13 => Self::Opened(None),
             14 => Self::Opened(Some(Cow::Borrowed(reader.bytes(reader.rest().len())?))),
+            15 => {
+                Self::SetAttribute { now: now(reader)?, name: name(reader)?, value: value(reader)? }
+            }
+            16 => Self::SetSummary {
+                now: now(reader)?,
+                zone: ZonePath::read(reader)?,
+                name: String::from(reader.text(NAME_BYTES_MAX)?),
+                sql: if flag(reader)? { Some(text(reader)?) } else { None },
+            },
             _ => return Err(Malformed),
         })
     }
@@ -185,6 +210,23 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
         1 => Ok(true),
         _ => Err(Malformed),
     }
+}
+
+fn name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {
+    let text = reader.text(NAME_BYTES_MAX)?;
+    Name::new(text).filter(|name| name.as_str() == text).ok_or(Malformed)
+}
+
+fn value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
+    let mut bytes = reader.bytes(reader.rest().len())?;
+    let value = Value::decode(&mut bytes).map_err(|_| Malformed)?;
+    if bytes.is_empty() { Ok(value) } else { Err(Malformed) }
+}
+
+/// The rest, as text.
+fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+    let bytes = reader.bytes(reader.rest().len())?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
 }
 
 fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
@@ -322,7 +364,8 @@ fn put_beginnings(beginnings: &Beginnings, buffer: &mut Vec<u8>) {
     buffer.put_u64(identity.incarnation.0);
     buffer.put(&identity.salt.0);
     buffer.put_address(identity.address);
-    buffer.put_text(&identity.region);
+    buffer.put_text(identity.region.as_str());
+    buffer.put_text(&identity.name);
     buffer.put(&public_key.0);
     buffer.put_u64(*seed);
     put_now(*now, buffer);
@@ -339,7 +382,8 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
         incarnation: Incarnation(reader.u64()?),
         salt: Salt(reader.array()?),
         address: reader.address()?,
-        region: String::from(reader.text(REGION_BYTES_MAX)?),
+        region: ZonePath::read(reader)?,
+        name: String::from(reader.text(NAME_BYTES_MAX)?),
     };
     let public_key = PublicKey(reader.array()?);
     let (seed, now) = (reader.u64()?, now(reader)?);
@@ -351,12 +395,12 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 }
 
 /// Settings in a configuration.
-const NUMBERS: usize = 26;
+const NUMBERS: usize = 32;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 fn numbers(config: &Config) -> [u64; NUMBERS] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast } = config;
+    let Config { link, members, multicast, table } = config;
     let dissemination = match multicast.dissemination {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
@@ -389,6 +433,12 @@ fn numbers(config: &Config) -> [u64; NUMBERS] {
         multicast.send_burst_bytes as u64,
         multicast.send_queue_bytes as u64,
         multicast.streams_max as u64,
+        nanos(table.round),
+        table.refresh_rounds.into(),
+        table.silent_rounds.into(),
+        table.gone_rounds.into(),
+        table.bytes_per_round as u64,
+        table.rows_max as u64,
     ]
 }
 
@@ -435,7 +485,15 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         send_queue_bytes: as_(number()?)?,
         streams_max: as_(number()?)?,
     };
-    Ok(Config { link, members, multicast })
+    let table = TableConfig {
+        round: Duration::from_nanos(number()?),
+        refresh_rounds: as_(number()?)?,
+        silent_rounds: as_(number()?)?,
+        gone_rounds: as_(number()?)?,
+        bytes_per_round: as_(number()?)?,
+        rows_max: as_(number()?)?,
+    };
+    Ok(Config { link, members, multicast, table })
 }
 
 #[cfg(test)]
@@ -479,6 +537,18 @@ mod tests {
             },
             Entry::Event { event: Event::Message(message) },
             Entry::Event { event: Event::Gap(Gap { stream, from: Sequence(3), packets: 4 }) },
+            Entry::SetAttribute {
+                now,
+                name: Name::new("load").unwrap(),
+                value: Value::list([Value::Int(3), Value::text("x")]),
+            },
+            Entry::SetSummary {
+                now,
+                zone: ZonePath::parse("/usa").unwrap(),
+                name: "load".into(),
+                sql: Some("SELECT MIN(load) AS load FROM zone".into()),
+            },
+            Entry::SetSummary { now, zone: ZonePath::root(), name: "load".into(), sql: None },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
             Entry::LinkKey(Some(3)),

@@ -11,6 +11,7 @@ use spinglass_core::link::Header;
 use spinglass_core::members::UnverifiedRecord;
 use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
 use spinglass_core::record::Entry;
+use spinglass_core::table::UnverifiedRow;
 use spinglass_core::wire::{Put, Reader};
 
 pub use super::member::member;
@@ -85,6 +86,14 @@ pub fn record(bytes: &[u8]) {
     let mut again = Vec::new();
     record.encode(&mut again);
     assert_eq!(again, bytes[..bytes.len() - reader.rest().len()]);
+}
+
+/// A row of the table.
+pub fn row(bytes: &[u8]) {
+    let Ok(row) = UnverifiedRow::parse(bytes) else { return };
+    let mut again = Vec::new();
+    row.encode(&mut again);
+    assert_eq!(again, bytes);
 }
 
 /// The values that everything else consists of.

@@ -20,13 +20,14 @@ const LIVES: usize = 3000;
 type Body = fn(&[u8]);
 
 /// Every target that lives in this crate, with its body.
-const TARGETS: [(&str, Body, usize); 10] = [
+const TARGETS: [(&str, Body, usize); 11] = [
     ("header", bodies::header, MUTATIONS),
     ("frames", bodies::frames, MUTATIONS),
     ("packet", bodies::packet, MUTATIONS),
     ("digest", bodies::digest, MUTATIONS),
     ("solicit", bodies::solicit, MUTATIONS),
     ("record", bodies::record, MUTATIONS),
+    ("row", bodies::row, MUTATIONS),
     ("values", bodies::values, MUTATIONS),
     ("messages", bodies::messages, MUTATIONS),
     ("recording", bodies::recording, MUTATIONS),

@@ -10,6 +10,7 @@ use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Sa
 use spinglass_core::frame;
 use spinglass_core::link::{Boot, Link};
 use spinglass_core::members::MemberRecord;
+use spinglass_core::table::ZonePath;
 use spinglass_core::wire::Reader;
 use spinglass_core::{
     Config, Datagram, Destinations, Driver, Event, Host, Identity, Incarnation, Instant, MemberId,
@@ -124,7 +125,8 @@ impl Run {
             incarnation: Incarnation(1),
             salt: Salt([1; 16]),
             address: SocketAddr::from(([127, 0, 0, 1], 1)),
-            region: String::new(),
+            region: ZonePath::root(),
+            name: String::new(),
         };
         let config = Config::lan().check().expect("the default is good");
         let crypto = Box::new(Gullible(1));

@@ -12,11 +12,16 @@ use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
 use spinglass_core::record::{Beginnings, Entry};
+use spinglass_core::table::{
+    Inventory, InventoryLine, RowKey, TableDigest, Version, Want, ZonePath,
+};
 use spinglass_core::wire::Put;
 use spinglass_core::{
     Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Member, MemberId,
     Message, Now, Sequence, Start, StreamId, TopicId, Transmit,
 };
+
+use spinglass_summary::{Name, RowBuilder, Time, Value};
 
 use super::member::{FRAMES, Gullible, LEAVE, PUBLISH, SUBSCRIBE, peer_boot, peer_record};
 
@@ -79,6 +84,46 @@ fn a_record(address: &str, region: &str, has_left: bool) -> MemberRecord {
     )
 }
 
+/// A row of any kind, with a value of every kind.
+fn a_row(kind: u8, zone: &str, incarnation: u64) -> Vec<u8> {
+    let name = |name| Name::new(name).expect("a legal name");
+    let mut attributes = RowBuilder::default();
+    attributes.set(name("id"), Value::text("n1"));
+    attributes.set(name("contacts"), Value::list([Value::text("127.0.0.1:9")]));
+    attributes.set(name("load"), Value::float(0.5));
+    attributes.set(name("n"), Value::Int(-3));
+    attributes.set(name("since"), Value::Time(Time(1)));
+    attributes.set(name("sql"), Value::text("SELECT MIN(load) AS load FROM zone"));
+    attributes.set(name("tag"), Value::bytes(b"x"));
+    attributes.set(name("up"), Value::Bool(true));
+    bytes(|buffer| {
+        buffer.put_u8(kind);
+        buffer.put_text(zone);
+        buffer.put(&[2; 32]);
+        buffer.put_varint(incarnation);
+        buffer.put_varint(300);
+        buffer.put_u64(6);
+        buffer.put_u8(0);
+        attributes.build().encode(buffer);
+        buffer.put(&[0; 64]);
+    })
+}
+
+fn table_frames(buffer: &mut Vec<u8>) {
+    let line = |key| InventoryLine {
+        key: RowKey(key),
+        version: Version { incarnation: Incarnation(2), counter: 9 },
+        hash: 77,
+    };
+    let (from, to) = (RowKey(1), RowKey(u64::MAX));
+    let inventory = Inventory { depth: 0, from, to, lines: vec![line(5), line(6)] };
+    frame::put_table_digest(&TableDigest { levels: vec![1, 2] }, buffer);
+    frame::put_inventory(&inventory, buffer);
+    frame::put_want(&Want { depth: 0, keys: vec![RowKey(5), RowKey(9)] }, buffer);
+    frame::put_row(&a_row(0, "/", 3), buffer);
+    frame::put_row(&a_row(2, "/", 0), buffer);
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -91,6 +136,7 @@ fn all_frames() -> Vec<u8> {
         frame::put_solicit(&a_solicit(), buffer);
         frame::put_who_is(&[BootName([7; 8])], &[MemberId([9; 16])], buffer);
         frame::put_join(buffer);
+        table_frames(buffer);
         buffer.put(&[200, 2, 0, 1, 2]);
     })
 }
@@ -129,7 +175,13 @@ fn entries() -> Vec<Entry<'static>> {
     vec![
         Entry::Beginnings(Box::new(Beginnings {
             config: Config::lan(),
-            identity: Identity { incarnation, salt: Salt([1; 16]), address, region: "/a".into() },
+            identity: Identity {
+                incarnation,
+                salt: Salt([1; 16]),
+                address,
+                region: ZonePath::parse("/a").expect("a path"),
+                name: "n1".into(),
+            },
             public_key: PublicKey([2; 32]),
             seed: 7,
             seeds: vec![address, "[::1]:1".parse().expect("an address")],
@@ -137,6 +189,13 @@ fn entries() -> Vec<Entry<'static>> {
         })),
         Entry::Datagrams { now, datagrams: vec![(address, (&[7; 44][..]).into(), 900)] },
         Entry::Timeout { now },
+        Entry::SetAttribute {
+            now,
+            name: Name::new("load").expect("a legal name"),
+            value: Value::Int(7),
+        },
+        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: Some("y".into()) },
+        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None },
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::Leave { now },
@@ -204,6 +263,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("solicit", "ranges", bytes(|to| a_solicit().encode(to))),
         ("record", "v4", bytes(|to| a_record("127.0.0.1:7710", "", false).encode(to))),
         ("record", "v6", bytes(|to| a_record("[::1]:7710", long, true).encode(to))),
+        ("row", "agent", a_row(0, "/usa/ithaca", 9)),
+        ("row", "zone", a_row(1, "/usa", 0)),
+        ("row", "function", a_row(2, "/", 0)),
         ("values", "varint", bytes(|to| to.put_varint(1 << 40))),
         ("values", "address", bytes(|to| to.put_address("[::1]:7710".parse().expect("one")))),
         ("values", "text", bytes(|to| to.put_text("text"))),

@@ -15,7 +15,8 @@ use spinglass_core::{Config, Dissemination, Event, Instant, Start};
 use super::Summary;
 use crate::check::{payload, read_payload};
 use crate::network::Network;
-use crate::world::{Observer, Setup, World};
+use crate::setup::Setup;
+use crate::world::{Observer, World};
 
 /// What to run.
 #[derive(Debug, Clone, Serialize)]

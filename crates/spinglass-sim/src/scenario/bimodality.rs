@@ -13,7 +13,8 @@ use spinglass_core::{Config, Dissemination, Event, Instant, Prng, Start, TopicId
 
 use crate::check::{payload, read_payload};
 use crate::network::Network;
-use crate::world::{Observer, Setup, World};
+use crate::setup::Setup;
+use crate::world::{Observer, World};
 
 /// What to run.
 #[derive(Debug, Clone, Serialize)]

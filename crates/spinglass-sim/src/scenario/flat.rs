@@ -7,7 +7,8 @@ use spinglass_core::{Config, Dissemination, Start, Stats};
 
 use crate::check::payload;
 use crate::network::Network;
-use crate::world::{Blind, Setup, World};
+use crate::setup::Setup;
+use crate::world::{Blind, World};
 
 /// What to run.
 #[derive(Debug, Clone, Serialize)]

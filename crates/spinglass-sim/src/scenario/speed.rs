@@ -7,8 +7,9 @@ use spinglass_core::{Config, Dissemination, Start};
 
 use crate::check::payload;
 use crate::network::Network;
+use crate::setup::Setup;
 use crate::swarm::swarm;
-use crate::world::{Blind, Setup, World};
+use crate::world::{Blind, World};
 
 /// How fast the simulator is.
 #[derive(Debug, Clone, Serialize)]

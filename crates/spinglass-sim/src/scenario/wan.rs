@@ -11,7 +11,8 @@ use spinglass_core::{Config, Event, Instant, Start};
 use super::Summary;
 use crate::check::payload;
 use crate::network::Network;
-use crate::world::{Observer, Setup, World};
+use crate::setup::Setup;
+use crate::world::{Observer, World};
 
 /// What to run.
 #[derive(Debug, Clone, Serialize)]

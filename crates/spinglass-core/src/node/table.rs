@@ -1,0 +1,146 @@
+//! A node's part in the hierarchical table.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use spinglass_summary::{Name, Value};
+
+use super::{Identity, Node};
+use crate::config::Config;
+use crate::crypto::Hash;
+use crate::event::Reject;
+use crate::frame::Frame;
+use crate::id::MemberId;
+use crate::rng::Prng;
+use crate::table::{Own, RowKey, SetError, Table, TableCx, UnverifiedRow, ZonePath};
+use crate::time::{Instant, Now};
+use crate::timer::Timer;
+
+/// The bundle that the table works with, borrowed from a node field by field.
+macro_rules! table_cx {
+    ($node:ident, $wall_ms:expr) => {
+        TableCx {
+            wall_ms: $wall_ms,
+            crypto: &mut *$node.crypto,
+            outbox: &mut $node.outbox,
+            stats: &mut $node.stats,
+        }
+    };
+}
+
+impl Node {
+    /// Sets an attribute of the own row; null removes it. Everybody in the region sees it within a
+    /// few rounds, everybody else what the summary functions make of it.
+    ///
+    /// # Errors
+    /// The agent fills this attribute in itself, or the row has no room for it; nothing changed.
+    pub fn set_attribute(&mut self, _now: Now, name: Name, value: Value) -> Result<(), SetError> {
+        self.stats.inputs += 1;
+        if self.has_left {
+            return Err(SetError::Closed);
+        }
+        self.table.set(name, value)
+    }
+
+    /// Installs a summary function in a zone of the own path, from where it holds downwards;
+    /// replaces the one of this name; or, with no text, removes it.
+    ///
+    /// # Errors
+    /// The text is no function, or the zone is elsewhere; nothing changed.
+    pub fn set_summary(
+        &mut self,
+        now: Now,
+        zone: &ZonePath,
+        name: &str,
+        sql: Option<&str>,
+    ) -> Result<(), SetError> {
+        self.stats.inputs += 1;
+        if self.has_left {
+            return Err(SetError::Closed);
+        }
+        let cx = &mut table_cx!(self, now.wall_ms);
+        match sql {
+            Some(sql) => self.table.install(zone, name, sql, cx),
+            None => self.table.uninstall(zone, name, cx),
+        }
+    }
+
+    pub(super) fn leave_table(&mut self, now: Now) {
+        if self.has_table() {
+            self.table.leave(&mut table_cx!(self, now.wall_ms));
+        }
+    }
+
+    pub(super) fn on_table_round(&mut self, now: Instant, wall_ms: u64) {
+        let interval = self.config.table.round;
+        let passed = now.since(self.first_table_round).as_nanos() / interval.as_nanos().max(1);
+        let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
+        self.timers.set(Timer::Table, self.first_table_round + interval * next);
+        self.table.on_round(&mut table_cx!(self, wall_ms));
+    }
+
+    /// Takes in what another agent says of its table.
+    pub(super) fn on_table_frame(
+        &mut self,
+        frame: Frame<'_>,
+        (from, to): (MemberId, SocketAddr),
+        now: Now,
+    ) -> Result<(), Reject> {
+        if !self.has_table() {
+            self.stats.frames_skipped += 1;
+            return Ok(());
+        }
+        let region = self.members.list().find(from).map(|record| record.region.as_str());
+        let region = ZonePath::parse(region.unwrap_or("")).map_err(|_| Reject::Misplaced)?;
+        let cx = &mut table_cx!(self, now.wall_ms);
+        match frame {
+            Frame::TableDigest(digest) => self.table.on_digest(to, &region, &digest, cx),
+            Frame::Inventory(inventory) => self.table.on_inventory(to, &region, &inventory, cx),
+            Frame::Want(want) => self.table.on_want(to, &region, &want, cx),
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// Takes in a row, whoever passed it on.
+    pub(super) fn on_table_row(&mut self, row: UnverifiedRow<'_>, now: Now) -> Result<(), Reject> {
+        if !self.has_table() {
+            self.stats.frames_skipped += 1;
+            return Ok(());
+        }
+        self.table.on_row(row, &mut table_cx!(self, now.wall_ms))
+    }
+
+    const fn has_table(&self) -> bool {
+        !self.config.table.round.is_zero()
+    }
+}
+
+pub(super) fn new_table(
+    config: &Config,
+    identity: &Identity,
+    id: MemberId,
+    seeds: &[SocketAddr],
+    rng: &Prng,
+) -> Table {
+    let Identity { incarnation, address, region, name, .. } = identity;
+    // Eight digits tell the members of any region apart.
+    let short = || format!("{id}").chars().take(8).collect::<String>();
+    let own = Own {
+        key: RowKey::of_hash(Hash(id.0)),
+        incarnation: *incarnation,
+        name: if name.is_empty() { short() } else { name.clone() },
+        region: region.clone(),
+        address: *address,
+    };
+    Table::new(config.table.clone(), own, Vec::from(seeds), rng.fork("table"))
+}
+
+/// When the table's first round begins: at a random phase.
+pub(super) fn first_round(config: &Config, now: Instant, rng: &mut Prng) -> Instant {
+    let nanos = u64::try_from(config.table.round.as_nanos()).unwrap_or(u64::MAX);
+    now + Duration::from_nanos(rng.below(nanos.max(1)))
+}

@@ -1,0 +1,365 @@
+//! Rounds, and what two agents exchange in them: see [`messages`](super::messages).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::net::SocketAddr;
+
+use super::level::{Level, Line, Merged};
+use super::messages::{Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want};
+use super::publish::contacts;
+use super::row::{Kind, RowKey, TableRow, UnverifiedRow};
+use super::{Table, TableCx, ZonePath};
+use crate::event::Reject;
+use crate::outbox::Control;
+
+/// How far ahead of one's own clock a row's time of issue may lie: beyond, it is not stored. It
+/// stops nobody's row for good, since versions are counters.
+const SKEW_MAX_MS: u64 = 60_000;
+/// Rows that a table of any zone remembers as gone at most.
+const GONE_MAX: usize = 4096;
+/// Rounds between two attempts to reach a seed once others are known: what mends a partition that
+/// outlasted everybody's patience.
+const REJOIN_ROUNDS: u32 = 10;
+/// Addresses of representatives remembered after their zones fell silent.
+const REMEMBERED_MAX: usize = 64;
+/// Agents that are told of a good-bye at once.
+const GOODBYES: usize = 4;
+/// Bytes of an inventory before its lines.
+const INVENTORY_HEAD_BYTES: usize = 17;
+
+impl Table {
+    /// Begins a round.
+    pub(crate) fn on_round(&mut self, cx: &mut TableCx<'_>) {
+        self.round += 1;
+        self.bytes_left = self.config.bytes_per_round;
+        self.drop_silent();
+        self.issue_own(cx);
+        if !self.has_left {
+            self.issue_zones(cx);
+        }
+        for to in self.choose_partners() {
+            cx.outbox.control(Control::TableDigest { to });
+        }
+    }
+
+    /// Says good-bye: the own row's last version, to a few agents of the region at once; gossip
+    /// tells the rest.
+    pub(crate) fn leave(&mut self, cx: &mut TableCx<'_>) {
+        (self.has_left, self.own_changed) = (true, true);
+        self.issue_own(cx);
+        let Some(own) = self.levels.last().and_then(|level| level.find(self.own)) else { return };
+        let own = Arc::clone(&own.row);
+        for _ in 0..GOODBYES {
+            if let Some(to) = self.choose_sibling(self.levels.len() - 1) {
+                cx.outbox.control(Control::TableRows { to, rows: alloc::vec![Arc::clone(&own)] });
+            }
+        }
+    }
+
+    /// Drops rows that were not heard of for too long. A zone's may be silent the longer the
+    /// higher it stands: first the dead agents must go, then the zones that they spoke for get new
+    /// representatives, and these must still know whom to talk to.
+    fn drop_silent(&mut self) {
+        let (round, own, gone) = (self.round, self.own, self.config.gone_rounds);
+        let heights = (1..=self.levels.len() as u32).rev();
+        let mut dropped = 0;
+        for (level, height) in self.levels.iter_mut().zip(heights) {
+            let silent = self.config.silent_rounds.saturating_mul(height);
+            level.forget_gone(round);
+            let is_silent = |line: &&Line| {
+                let patience = match (line.row.kind(), line.row.is_removed()) {
+                    (Kind::Function, false) => return false,
+                    // Whoever missed the removal of a function still holds it.
+                    (Kind::Function, true) => gone,
+                    (Kind::Agent | Kind::Zone, _) => silent,
+                };
+                line.key != own && round.saturating_sub(line.heard) > patience
+            };
+            let keys: Vec<RowKey> =
+                level.lines().iter().filter(is_silent).map(|line| line.key).collect();
+            dropped += keys.len() as u64;
+            for key in keys {
+                let line = level.remove(key, round.saturating_add(gone), GONE_MAX);
+                let lost = line.filter(|line| line.row.kind() == Kind::Zone);
+                let contacts = lost.iter().flat_map(|line| contacts(line.row.attributes()));
+                self.remembered.extend(contacts);
+            }
+            self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+        }
+        self.revision += dropped;
+    }
+
+    /// Whom to compare tables with in this round: one agent of the region; one representative of a
+    /// sibling of each zone that one speaks for; and one of those who speak for a zone of the path
+    /// without standing in its table, which so is not whole.
+    fn choose_partners(&mut self) -> Vec<SocketAddr> {
+        let mut partners = Vec::new();
+        let leaf = self.levels.len() - 1;
+        for depth in (0..self.levels.len()).rev() {
+            if depth == leaf || self.speaks_for(depth + 1) {
+                partners.extend(self.choose_sibling(depth));
+            }
+        }
+        let stranger = (1..self.levels.len()).rev().find_map(|depth| self.choose_stranger(depth));
+        partners.extend(stranger);
+        // Those who speak for the path's first zone look for what is beyond it.
+        let is_rejoin =
+            self.round.is_multiple_of(REJOIN_ROUNDS) && (leaf == 0 || self.speaks_for(1));
+        if partners.is_empty() || is_rejoin {
+            let known = self.seeds.iter().chain(&self.remembered).copied();
+            let known: Vec<_> = known.filter(|address| *address != self.address).collect();
+            partners.extend(known.get(self.rng.index(known.len())));
+        }
+        partners.sort_unstable();
+        partners.dedup();
+        partners
+    }
+
+    /// Whether the agent is a representative of the zone at `depth` of its path.
+    fn speaks_for(&self, depth: usize) -> bool {
+        self.own_zone(depth).is_some_and(|row| self.rank(row.attributes()).is_some())
+    }
+
+    /// The row of the zone at `depth` of the path, in its parent's table.
+    fn own_zone(&self, depth: usize) -> Option<&Arc<TableRow>> {
+        let parent = self.levels.get(depth.checked_sub(1)?)?;
+        let zone = self.levels.get(depth)?.zone();
+        parent.children().map(|line| &line.row).find(|row| row.name() == zone.last_name())
+    }
+
+    /// Somebody who speaks for the zone at `depth` of the path and does not stand in its table:
+    /// that is how a newcomer finds its zone, and how two halves of one that formed apart merge.
+    fn choose_stranger(&mut self, depth: usize) -> Option<SocketAddr> {
+        let row = self.own_zone(depth)?;
+        let level = self.levels.get(depth)?;
+        let stands = |contact: &SocketAddr| {
+            let mut lines = level.children().flat_map(|line| contacts(line.row.attributes()));
+            *contact == self.address || lines.any(|known| known == *contact)
+        };
+        let strangers: Vec<_> =
+            contacts(row.attributes()).filter(|contact| !stands(contact)).collect();
+        strangers.get(self.rng.index(strangers.len())).copied()
+    }
+
+    /// A contact of a random row of the table at `depth`, other than one's own.
+    fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
+        let level = self.levels.get(depth)?;
+        let own_name = self.levels.get(depth + 1).map(|own| own.zone().clone());
+        let is_own = |line: &Line| match &own_name {
+            Some(zone) => line.row.name() == zone.last_name(),
+            None => line.key == self.own,
+        };
+        let others: Vec<&Line> = level.children().filter(|line| !is_own(line)).collect();
+        let row = Arc::clone(&others.get(self.rng.index(others.len()))?.row);
+        self.choose_contact(&row)
+    }
+
+    fn choose_contact(&mut self, row: &TableRow) -> Option<SocketAddr> {
+        let others: Vec<SocketAddr> =
+            contacts(row.attributes()).filter(|contact| *contact != self.address).collect();
+        others.get(self.rng.index(others.len())).copied()
+    }
+
+    /// The digest to send: one number per level.
+    pub(crate) fn digest(&self) -> TableDigest {
+        TableDigest { levels: self.levels.iter().map(Level::digest).collect() }
+    }
+
+    /// Answers a digest with an inventory of each shared level that differs, the nearest first.
+    pub(crate) fn on_digest(
+        &mut self,
+        to: SocketAddr,
+        region: &ZonePath,
+        digest: &TableDigest,
+        cx: &mut TableCx<'_>,
+    ) {
+        cx.stats.table_digests_received += 1;
+        let shared = self.shared_levels(region).min(digest.levels.len());
+        for depth in (0..shared).rev() {
+            let own = self.levels.get(depth).map(Level::digest);
+            if own != digest.levels.get(depth).copied() {
+                self.send_inventory(to, depth, cx);
+            }
+        }
+    }
+
+    /// Levels, from the root, that an agent of `region` holds too.
+    fn shared_levels(&self, region: &ZonePath) -> usize {
+        self.region.common_depth(region) + 1
+    }
+
+    /// Sends the inventory of a level, in as many pieces as the budget allows; where it doesn't
+    /// allow all, it begins at a random one.
+    fn send_inventory(&mut self, to: SocketAddr, depth: usize, cx: &mut TableCx<'_>) {
+        let Some(level) = self.levels.get(depth) else { return };
+        let mut pieces = inventories(level, depth);
+        let first = self.rng.index(pieces.len());
+        pieces.rotate_left(first);
+        for inventory in pieces {
+            let lines = inventory.lines.iter().map(InventoryLine::encoded_bytes).sum::<usize>();
+            let Some(left) = self.bytes_left.checked_sub(lines + INVENTORY_HEAD_BYTES) else {
+                cx.stats.table_over_budget += 1;
+                return;
+            };
+            self.bytes_left = left;
+            cx.stats.table_inventories_sent += 1;
+            cx.outbox.control(Control::TableInventory { to, inventory });
+        }
+    }
+
+    /// Compares another's inventory with what is held: sends what it lacks, asks for what it has.
+    pub(crate) fn on_inventory(
+        &mut self,
+        to: SocketAddr,
+        region: &ZonePath,
+        theirs: &Inventory,
+        cx: &mut TableCx<'_>,
+    ) {
+        let depth = usize::from(theirs.depth);
+        if depth >= self.shared_levels(region) {
+            return;
+        }
+        let Some(level) = self.levels.get(depth) else { return };
+        let keys: Vec<RowKey> =
+            theirs.lines.iter().filter(|line| is_newer(level, line)).map(|line| line.key).collect();
+        let between = |line: &&Line| line.key >= theirs.from && line.key <= theirs.to;
+        let mut news: Vec<&Line> = level
+            .lines()
+            .iter()
+            .filter(between)
+            .filter(|line| lacks(&theirs.lines, line))
+            .collect();
+        news.sort_by_key(|line| Reverse(line.heard));
+        let rows: Vec<_> = news.into_iter().map(|line| Arc::clone(&line.row)).collect();
+        self.send_rows(to, rows, cx);
+        if !keys.is_empty() {
+            cx.outbox.control(Control::TableWant { to, want: Want { depth: theirs.depth, keys } });
+        }
+    }
+
+    /// Answers a request for rows.
+    pub(crate) fn on_want(
+        &mut self,
+        to: SocketAddr,
+        region: &ZonePath,
+        want: &Want,
+        cx: &mut TableCx<'_>,
+    ) {
+        let depth = usize::from(want.depth);
+        if depth >= self.shared_levels(region) {
+            return;
+        }
+        let Some(level) = self.levels.get(depth) else { return };
+        let found = want.keys.iter().filter_map(|key| level.find(*key));
+        let rows = found.map(|line| Arc::clone(&line.row)).collect();
+        self.send_rows(to, rows, cx);
+    }
+
+    fn send_rows(&mut self, to: SocketAddr, rows: Vec<Arc<TableRow>>, cx: &mut TableCx<'_>) {
+        let mut sent = Vec::new();
+        for row in rows {
+            let Some(left) = self.bytes_left.checked_sub(row.encoded().len()) else {
+                cx.stats.table_over_budget += 1;
+                break;
+            };
+            self.bytes_left = left;
+            sent.push(row);
+        }
+        if !sent.is_empty() {
+            cx.stats.rows_sent += sent.len() as u64;
+            cx.outbox.control(Control::TableRows { to, rows: sent });
+        }
+    }
+
+    /// Takes in a row that another sent.
+    ///
+    /// # Errors
+    /// It is forged, or has no place in the tables held here.
+    pub(crate) fn on_row(
+        &mut self,
+        row: UnverifiedRow<'_>,
+        cx: &mut TableCx<'_>,
+    ) -> Result<(), Reject> {
+        cx.stats.rows_received += 1;
+        let Ok(depth) = self.depth_of(row.zone()) else { return Err(Reject::Misplaced) };
+        let is_leaf = depth + 1 == self.levels.len();
+        let has_place = match row.kind() {
+            Kind::Agent => is_leaf,
+            Kind::Zone => !is_leaf,
+            Kind::Function => true,
+        };
+        if !has_place || row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS) {
+            return Err(Reject::Misplaced);
+        }
+        let key = row.key(cx.crypto);
+        let level = self.levels.get(depth).ok_or(Reject::Misplaced)?;
+        if !level.wants(key, row.version(), row.bytes()) {
+            cx.stats.rows_surplus += 1;
+            return Ok(());
+        }
+        cx.stats.signatures_checked += 1;
+        let row = row.verify(key, cx.crypto).ok_or(Reject::Forged)?;
+        if key == self.own {
+            self.outlive(&row);
+            return Ok(());
+        }
+        match self.merge(&Arc::new(row)) {
+            Merged::Full => cx.stats.table_full += 1,
+            Merged::Added | Merged::Replaced => cx.stats.rows_merged += 1,
+            Merged::Old => cx.stats.rows_surplus += 1,
+        }
+        Ok(())
+    }
+
+    /// A row of one's own that one did not issue, at least not in this life: the next one issued
+    /// supersedes it.
+    fn outlive(&mut self, row: &TableRow) {
+        let theirs = row.version();
+        if theirs.incarnation == self.version.incarnation && theirs >= self.version {
+            self.version.counter = theirs.counter;
+            self.own_changed = true;
+        }
+    }
+}
+
+/// What is held of a level, in pieces that fit a datagram each: together they speak of every key
+/// there is.
+fn inventories(level: &Level, depth: usize) -> Vec<Inventory> {
+    let depth = u8::try_from(depth).unwrap_or(u8::MAX);
+    let empty = |from| Inventory { depth, from, to: RowKey(u64::MAX), lines: Vec::new() };
+    let mut pieces = Vec::new();
+    let (mut piece, mut bytes) = (empty(RowKey(0)), 0);
+    for line in level.lines() {
+        let (key, version, hash) = (line.key, line.row.version(), line.row.short_hash());
+        let told = InventoryLine { key, version, hash };
+        bytes += told.encoded_bytes();
+        if bytes > LINES_BYTES_MAX || piece.lines.len() == LINES_MAX {
+            // Keys rise, so the one before this one is no less than the last told.
+            piece.to = RowKey(key.0.saturating_sub(1));
+            pieces.push(core::mem::replace(&mut piece, empty(key)));
+            bytes = told.encoded_bytes();
+        }
+        piece.lines.push(told);
+    }
+    pieces.push(piece);
+    pieces
+}
+
+/// Whether another's line is newer than what is held.
+fn is_newer(level: &Level, theirs: &InventoryLine) -> bool {
+    match level.find(theirs.key) {
+        Some(held) => (held.row.version(), held.row.short_hash()) < (theirs.version, theirs.hash),
+        None => level.highest(theirs.key).is_none_or(|gone| gone < theirs.version),
+    }
+}
+
+/// Whether another lacks a line that is held, or has it older.
+fn lacks(theirs: &[InventoryLine], held: &Line) -> bool {
+    match theirs.binary_search_by_key(&held.key, |line| line.key) {
+        Ok(at) => theirs.get(at).is_some_and(|line| {
+            (line.version, line.hash) < (held.row.version(), held.row.short_hash())
+        }),
+        Err(_) => true,
+    }
+}

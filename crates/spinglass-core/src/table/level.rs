@@ -1,0 +1,155 @@
+//! One zone's table, as one agent holds it.
+//!
+//! Merging is a join: per line the newest row wins, so the order in which rows come doesn't matter,
+//! and two agents that hold the same rows have the same digest. What was removed is remembered by
+//! its version for as long as the settings say, so that no old row brings it back.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::path::ZonePath;
+use super::row::{Kind, RowKey, TableRow, Version};
+use crate::crypto::Hash;
+
+/// The zone's rows, by key.
+#[derive(Debug)]
+pub(crate) struct Level {
+    zone: ZonePath,
+    lines: Vec<Line>,
+    /// The sum of the rows' hashes: equal in two agents that hold the same rows.
+    digest: u64,
+    /// Versions of rows that are gone, and the round in which each may be forgotten.
+    gone: BTreeMap<RowKey, (Version, u32)>,
+}
+
+/// One line of a table.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) key: RowKey,
+    pub(crate) row: Arc<TableRow>,
+    /// The own round in which this row came: silence is counted from here.
+    pub(crate) heard: u32,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// The first row of its line.
+    Added,
+    /// It replaced an older one.
+    Replaced,
+    /// It is known, or something newer is.
+    Old,
+    /// The table is full.
+    Full,
+}
+
+impl Level {
+    pub(crate) const fn new(zone: ZonePath) -> Self {
+        Self { zone, lines: Vec::new(), digest: 0, gone: BTreeMap::new() }
+    }
+
+    pub(crate) const fn zone(&self) -> &ZonePath {
+        &self.zone
+    }
+
+    pub(crate) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Rows of agents or child zones: what is summarised.
+    pub(crate) fn children(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(|line| line.row.kind() != Kind::Function && !line.row.is_removed())
+    }
+
+    /// Rows of functions that hold from here down.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<TableRow>> {
+        let rows = self.lines.iter().map(|line| &line.row);
+        rows.filter(|row| row.kind() == Kind::Function && !row.is_removed())
+    }
+
+    pub(crate) fn find(&self, key: RowKey) -> Option<&Line> {
+        let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
+        self.lines.get(at)
+    }
+
+    /// The highest version of a line that was ever met, as far as one remembers.
+    pub(crate) fn highest(&self, key: RowKey) -> Option<Version> {
+        let held = self.find(key).map(|line| line.row.version());
+        held.max(self.gone.get(&key).map(|(version, _)| *version))
+    }
+
+    pub(crate) const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Whether a row of this line and version, of these bytes, may be news.
+    pub(crate) fn wants(&self, key: RowKey, version: Version, bytes: &[u8]) -> bool {
+        let gone = self.gone.get(&key).is_some_and(|(gone, _)| version <= *gone);
+        let is_newer = |held: &TableRow| {
+            held.version() < version || held.version() == version && held.encoded() != bytes
+        };
+        !gone && self.find(key).is_none_or(|line| is_newer(&line.row))
+    }
+
+    pub(crate) fn merge(&mut self, row: &Arc<TableRow>, round: u32, lines_max: usize) -> Merged {
+        debug_assert!(row.zone() == &self.zone);
+        let key = row.key();
+        if self.gone.get(&key).is_some_and(|(gone, _)| row.version() <= *gone) {
+            return Merged::Old;
+        }
+        let line = Line { key, row: Arc::clone(row), heard: round };
+        let merged = match self.lines.binary_search_by_key(&key, |line| line.key) {
+            Ok(at) => {
+                let Some(held) = self.lines.get_mut(at) else { return Merged::Old };
+                if !row.supersedes(&held.row) {
+                    return Merged::Old;
+                }
+                let old = core::mem::replace(held, line).row;
+                self.digest = self.digest.wrapping_sub(share(old.hash()));
+                Merged::Replaced
+            }
+            Err(_) if self.lines.len() >= lines_max => return Merged::Full,
+            Err(at) => {
+                self.lines.insert(at, line);
+                Merged::Added
+            }
+        };
+        self.digest = self.digest.wrapping_add(share(row.hash()));
+        self.gone.remove(&key);
+        merged
+    }
+
+    /// Takes a line out, and remembers its version until the round `forget`.
+    pub(crate) fn remove(&mut self, key: RowKey, forget: u32, gone_max: usize) -> Option<Line> {
+        let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
+        let line = self.lines.remove(at);
+        self.digest = self.digest.wrapping_sub(share(line.row.hash()));
+        if self.gone.len() >= gone_max {
+            // The one that would be forgotten first.
+            let first = self.gone.iter().min_by_key(|(_, (_, forget))| *forget);
+            if let Some(first) = first.map(|(key, _)| *key) {
+                self.gone.remove(&first);
+            }
+        }
+        self.gone.insert(key, (line.row.version(), forget));
+        Some(line)
+    }
+
+    pub(crate) fn forget_gone(&mut self, round: u32) {
+        self.gone.retain(|_, (_, forget)| *forget > round);
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        let pairs = self.lines.iter().zip(self.lines.iter().skip(1));
+        assert!(pairs.into_iter().all(|(a, b)| a.key < b.key), "lines out of order");
+        let sum =
+            self.lines.iter().fold(0_u64, |sum, line| sum.wrapping_add(share(line.row.hash())));
+        assert!(sum == self.digest, "a digest that does not fit its rows");
+    }
+}
+
+fn share(hash: Hash) -> u64 {
+    RowKey::of_hash(hash).0
+}

@@ -1,0 +1,328 @@
+//! Astrolabe: one table of everything, a level per zone on the agent's path (van Renesse, Birman,
+//! Vogels, TOCS 2003).
+//!
+//! An agent in `/usa/ithaca` holds three tables: its region's, with a row per agent; `/usa`'s, with
+//! a row per region; the root's, with a row per child of the root. It writes one row, its own. The
+//! row of a zone is computed from the zone's table by summary functions, and is signed and
+//! issued by the zone's representatives, which such a function elects.
+//!
+//! ```text
+//!   /              usa ......... eu .........            root's table: a row per child
+//!                  ▲ summary
+//!   /usa           ithaca ...... boston ......
+//!                  ▲ summary
+//!   /usa/ithaca    agent ... agent ... agent ...         region's table: a row per agent
+//! ```
+//!
+//! Once a round each agent compares tables with a random agent of its region, and a representative
+//! also with a random representative of a sibling zone, at that level and all above
+//! ([`messages`]). Whatever differs is exchanged, newest first, within a budget of bytes.
+//!
+//! Invariants: only verified rows are merged; a line's version never goes back; what was removed
+//! does not return in its old version; an agent holds no rows but those of zones on its path; a row
+//! is dropped for silence by its holder's own count of rounds, never by comparing clocks.
+
+mod functions;
+mod gossip;
+mod level;
+mod messages;
+mod path;
+mod publish;
+mod row;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+pub use spinglass_summary::{Function, Name, Row, SqlError, Value};
+
+use spinglass_summary::RowBuilder;
+
+pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
+pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
+pub use path::{DEPTH_MAX, PathError, ZonePath};
+pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
+
+use crate::config::TableConfig;
+use crate::crypto::Crypto;
+use crate::id::Incarnation;
+use crate::outbox::Outbox;
+use crate::rng::Prng;
+use crate::stats::Stats;
+use functions::{Summaries, name_id};
+use level::Level;
+
+/// Attributes that the agent fills in itself.
+const RESERVED: [&str; 4] = ["id", "contacts", "nmembers", "depth"];
+
+/// What the table may touch while it handles one input.
+pub(crate) struct TableCx<'a> {
+    pub(crate) wall_ms: u64,
+    pub(crate) crypto: &'a mut dyn Crypto,
+    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) stats: &'a mut Stats,
+}
+
+/// An attribute or a function that can't be set. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetError {
+    /// The agent fills this attribute in itself.
+    Reserved(Name),
+    /// The row would be too large.
+    TooLarge {
+        /// Bytes that the attributes may take.
+        limit: usize,
+        /// Bytes that they would take.
+        got: usize,
+    },
+    /// The zone is not on the agent's path.
+    NotOnPath(ZonePath),
+    /// There is no such function in this zone.
+    NoSuchFunction(String),
+    /// A function's name has 1 to 64 of `a` to `z`, digits, `-`, `_` and `.`.
+    BadName(String),
+    /// The SQL is no summary function.
+    Sql(SqlError),
+    /// The table is full, or the member has left.
+    Closed,
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reserved(name) => write!(formatter, "{name} is filled in by the agent itself"),
+            Self::TooLarge { limit, got } => write!(
+                formatter,
+                "the row would take {got} bytes of the {limit} that it has: put large values into \
+                 fewer attributes, or several functions in place of one"
+            ),
+            Self::NotOnPath(zone) => {
+                write!(formatter, "{zone} is not on this agent's path: ask an agent that is in it")
+            }
+            Self::NoSuchFunction(name) => write!(formatter, "no summary is called {name:?} here"),
+            Self::BadName(name) => write!(
+                formatter,
+                "{name:?} can't be a summary's name: use 1 to 64 of a-z, 0-9, '-', '_' and '.'"
+            ),
+            Self::Sql(error) => error.fmt(formatter),
+            Self::Closed => formatter.write_str("the table takes no more rows, or the agent left"),
+        }
+    }
+}
+
+impl core::error::Error for SetError {}
+
+/// The table as one agent holds it.
+#[derive(Debug)]
+pub struct Table {
+    config: TableConfig,
+    region: ZonePath,
+    address: SocketAddr,
+    name: String,
+    /// The line of the agent's own row.
+    own: RowKey,
+    version: Version,
+    /// What the agent says of itself, as set by its user.
+    attributes: Row,
+    /// Root first; the last is the region's.
+    levels: Vec<Level>,
+    /// What each zone of the path, root first, is waiting for before its row is issued.
+    pending: Vec<Option<u32>>,
+    summaries: Summaries,
+    /// Own rounds: those that an agent slept through make nobody look silent to it.
+    round: u32,
+    /// The round in which the own row was last issued, and whether it says what it should.
+    own_issued: u32,
+    own_changed: bool,
+    has_left: bool,
+    /// Bytes of rows and inventories that may still be sent in this round.
+    bytes_left: usize,
+    seeds: Vec<SocketAddr>,
+    /// Who spoke for zones that fell silent: tried as seeds are.
+    remembered: Vec<SocketAddr>,
+    /// Counts changes of what is held.
+    revision: u64,
+    rng: Prng,
+}
+
+/// Who the agent is, to its table.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) key: RowKey,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) name: String,
+    pub(crate) region: ZonePath,
+    pub(crate) address: SocketAddr,
+}
+
+impl Table {
+    pub(crate) fn new(config: TableConfig, own: Own, seeds: Vec<SocketAddr>, rng: Prng) -> Self {
+        let Own { key, incarnation, name, region, address } = own;
+        let depth = region.depth();
+        let levels: Vec<_> = (0..=depth).map(|depth| Level::new(region.ancestor(depth))).collect();
+        Self {
+            bytes_left: config.bytes_per_round,
+            summaries: Summaries::default(),
+            config,
+            region,
+            address,
+            name,
+            own: key,
+            version: Version { incarnation, counter: 0 },
+            attributes: Row::empty(),
+            pending: alloc::vec![None; levels.len()],
+            levels,
+            round: 0,
+            own_issued: 0,
+            own_changed: true,
+            has_left: false,
+            seeds,
+            remembered: Vec::new(),
+            revision: 0,
+            rng,
+        }
+    }
+
+    // --- what the application does
+
+    /// Sets an attribute of the own row; null removes it. Others see it within a few rounds.
+    ///
+    /// # Errors
+    /// The agent fills it in itself, or the row has no room for it.
+    pub(crate) fn set(&mut self, name: Name, value: Value) -> Result<(), SetError> {
+        if RESERVED.contains(&name.as_str()) {
+            return Err(SetError::Reserved(name));
+        }
+        let mut builder = RowBuilder::default();
+        self.attributes.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
+        builder.set(name, value);
+        let attributes = builder.build();
+        let got = self.own_attributes(&attributes).encoded_bytes();
+        if got > ATTRIBUTE_BYTES_MAX {
+            return Err(SetError::TooLarge { limit: ATTRIBUTE_BYTES_MAX, got });
+        }
+        self.own_changed |= attributes != self.attributes;
+        self.attributes = attributes;
+        Ok(())
+    }
+
+    /// Installs a summary function in a zone of the path, or replaces the one of this name.
+    ///
+    /// # Errors
+    /// The text is none, or is too long; the zone is elsewhere.
+    pub(crate) fn install(
+        &mut self,
+        zone: &ZonePath,
+        name: &str,
+        sql: &str,
+        cx: &mut TableCx<'_>,
+    ) -> Result<(), SetError> {
+        Function::parse(sql).map_err(SetError::Sql)?;
+        self.issue_function(zone, name, Some(sql), cx)
+    }
+
+    /// Removes a summary function from a zone of the path.
+    ///
+    /// # Errors
+    /// There is none of this name, or the zone is elsewhere.
+    pub(crate) fn uninstall(
+        &mut self,
+        zone: &ZonePath,
+        name: &str,
+        cx: &mut TableCx<'_>,
+    ) -> Result<(), SetError> {
+        let depth = self.depth_of(zone)?;
+        let level = self.levels.get(depth);
+        if !level.is_some_and(|level| level.functions().any(|row| row.name() == name)) {
+            return Err(SetError::NoSuchFunction(name.into()));
+        }
+        self.issue_function(zone, name, None, cx)
+    }
+
+    // --- what the application reads
+
+    /// The agent's region: the deepest zone of its path.
+    #[must_use]
+    pub const fn region(&self) -> &ZonePath {
+        &self.region
+    }
+
+    /// The rows of a zone of the path: its agents', or its child zones'. `None`: it is elsewhere.
+    #[must_use]
+    pub fn rows(&self, zone: &ZonePath) -> Option<Vec<Arc<TableRow>>> {
+        let level = self.levels.get(self.depth_of(zone).ok()?)?;
+        let mut rows: Vec<_> = level.children().map(|line| Arc::clone(&line.row)).collect();
+        rows.sort_by(|a, b| a.name().cmp(b.name()));
+        Some(rows)
+    }
+
+    /// Own rounds since a row of a zone of the path was heard.
+    #[must_use]
+    pub fn age(&self, row: &TableRow) -> Option<u32> {
+        let level = self.levels.get(self.depth_of(row.zone()).ok()?)?;
+        if row.key() == self.own {
+            return Some(0);
+        }
+        Some(self.round.saturating_sub(level.find(row.key())?.heard))
+    }
+
+    /// What the functions make of a zone of the path, from the rows held here and now.
+    #[must_use]
+    pub fn summary(&self, zone: &ZonePath) -> Option<Summary> {
+        let depth = self.depth_of(zone).ok()?;
+        Some(self.summaries.summarize(&self.levels, depth, 0))
+    }
+
+    /// The functions that hold in a zone of the path, by name.
+    #[must_use]
+    pub fn functions(&self, zone: &ZonePath) -> Option<Vec<InForce>> {
+        let depth = self.depth_of(zone).ok()?;
+        Some(self.summaries.in_force(&self.levels, depth))
+    }
+
+    /// A number that rises whenever something held changes.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The round that the table is in.
+    #[must_use]
+    pub const fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// Rows held, over all levels.
+    #[must_use]
+    pub fn row_count(&self) -> usize {
+        self.levels.iter().map(|level| level.lines().len()).sum()
+    }
+
+    /// Checks what must always hold. For tests and simulators.
+    pub fn check_invariants(&self) {
+        for level in &self.levels {
+            level.check_invariants();
+            assert!(level.lines().len() <= self.config.rows_max);
+        }
+    }
+
+    fn depth_of(&self, zone: &ZonePath) -> Result<usize, SetError> {
+        let on_path = self.region.is_within(zone);
+        if on_path { Ok(zone.depth()) } else { Err(SetError::NotOnPath(zone.clone())) }
+    }
+
+    /// The whole own row, with what the agent fills in.
+    fn own_attributes(&self, set: &Row) -> Row {
+        let mut builder = RowBuilder::default();
+        set.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
+        let reserved = |name| Name::new(name).expect("a legal name");
+        builder.set(name_id(), Value::text(&self.name));
+        let address = Value::text(&alloc::format!("{}", self.address));
+        builder.set(reserved("contacts"), Value::list([address]));
+        builder.set(reserved("nmembers"), Value::Int(1));
+        builder.set(reserved("depth"), Value::Int(0));
+        builder.build()
+    }
+}

@@ -1,0 +1,172 @@
+//! What an agent issues: its own row, the rows of the zones that it speaks for, and functions.
+//!
+//! A zone's row has one line and several issuers, the zone's representatives, so its counter is
+//! Lamport's: one more than the highest that its issuer met. They evaluate the same functions over
+//! tables that gossip makes equal; the first in rank issues at once, the others only if it doesn't,
+//! so that a representative's death or lag is a matter of rounds. When nobody refreshes the row at
+//! all, everybody in the zone evaluates, and whoever the functions elect steps in.
+
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+
+use spinglass_summary::{Name, Row, RowBuilder, Value};
+
+use super::functions::{Summary, name_id};
+use super::level::Merged;
+use super::path::ZonePath;
+use super::row::{Draft, Kind, RowKey, TableRow, Version};
+use super::{SetError, Table, TableCx};
+use crate::id::Incarnation;
+
+/// Rounds that a representative waits for each one before it in rank: about what a region's gossip
+/// takes to bring it the other's row.
+const STAGGER_ROUNDS: u32 = 3;
+/// Refresh periods after which a zone's row counts as nobody's.
+const STALE_REFRESHES: u32 = 2;
+/// The longest name of a function, in bytes.
+const FUNCTION_NAME_BYTES_MAX: usize = 64;
+
+impl Table {
+    /// Issues the own row if it has changed or is due for refreshing.
+    pub(super) fn issue_own(&mut self, cx: &mut TableCx<'_>) {
+        let due = self.round.saturating_sub(self.own_issued) >= self.config.refresh_rounds;
+        if !self.own_changed && !due {
+            return;
+        }
+        (self.own_changed, self.own_issued) = (false, self.round);
+        self.version.counter += 1;
+        let draft = Draft {
+            kind: Kind::Agent,
+            zone: self.region.clone(),
+            version: self.version,
+            issued_ms: cx.wall_ms,
+            is_removed: self.has_left,
+            attributes: self.own_attributes(&self.attributes),
+        };
+        self.issue(draft, cx);
+    }
+
+    /// Issues what the functions make of the own zones, from the region upwards.
+    pub(super) fn issue_zones(&mut self, cx: &mut TableCx<'_>) {
+        for depth in (1..self.levels.len()).rev() {
+            self.issue_zone(depth, cx);
+        }
+    }
+
+    fn issue_zone(&mut self, depth: usize, cx: &mut TableCx<'_>) {
+        let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
+        let key = RowKey::of_name(Kind::Zone, &parent, zone.last_name(), cx.crypto);
+        let held = self.levels.get(depth - 1).and_then(|level| level.find(key)).cloned();
+        let refresh = self.config.refresh_rounds;
+        let age = held.as_ref().map_or(u32::MAX, |line| self.round.saturating_sub(line.heard));
+        let stale = refresh.saturating_mul(STALE_REFRESHES);
+        let is_orphan = age >= stale;
+        let held_rank = held.as_ref().and_then(|line| self.rank(line.row.attributes()));
+        if held_rank.is_none() && !is_orphan {
+            self.set_pending(depth, None);
+            return;
+        }
+        // Whoever fell silent can't be elected in an orphan's stead.
+        let since = if is_orphan { self.round.saturating_sub(stale) } else { 0 };
+        let Summary { attributes, .. } = self.summaries.summarize(&self.levels, depth, since);
+        // One that no longer is a representative by its own reckoning still hands over.
+        let Some(rank) = self.rank(&attributes).or(held_rank) else { return };
+        let rank = u32::try_from(rank).unwrap_or(u32::MAX);
+        let is_due = age >= refresh.saturating_add(rank.saturating_mul(STAGGER_ROUNDS));
+        let differs = held.as_ref().is_none_or(|line| *line.row.attributes() != attributes);
+        if !differs && !is_due {
+            self.set_pending(depth, None);
+            return;
+        }
+        let since = self.pending.get(depth).copied().flatten().unwrap_or(self.round);
+        self.set_pending(depth, Some(since));
+        let waited = self.round.saturating_sub(since);
+        if is_due || held.is_none() || waited >= rank.saturating_mul(STAGGER_ROUNDS) {
+            self.set_pending(depth, None);
+            let (kind, name) = (Kind::Zone, zone.last_name());
+            self.issue_shared(kind, &parent, name, attributes, false, cx);
+        }
+    }
+
+    fn set_pending(&mut self, depth: usize, round: Option<u32>) {
+        if let Some(pending) = self.pending.get_mut(depth) {
+            *pending = round;
+        }
+    }
+
+    /// The own place among a zone's contacts.
+    pub(super) fn rank(&self, zone: &Row) -> Option<usize> {
+        contacts(zone).position(|contact| contact == self.address)
+    }
+
+    pub(super) fn issue_function(
+        &mut self,
+        zone: &ZonePath,
+        name: &str,
+        sql: Option<&str>,
+        cx: &mut TableCx<'_>,
+    ) -> Result<(), SetError> {
+        self.depth_of(zone)?;
+        let legal =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        let fits = (1..=FUNCTION_NAME_BYTES_MAX).contains(&name.len());
+        if !fits || !name.bytes().all(legal) {
+            return Err(SetError::BadName(name.into()));
+        }
+        let mut builder = RowBuilder::default();
+        builder.set(name_id(), Value::text(name));
+        if let Some(sql) = sql {
+            builder.set(Name::new("sql").expect("a legal name"), Value::text(sql));
+        }
+        let attributes = builder.build();
+        let (limit, got) = (super::ATTRIBUTE_BYTES_MAX, attributes.encoded_bytes());
+        if got > limit {
+            return Err(SetError::TooLarge { limit, got });
+        }
+        let issued = self.issue_shared(Kind::Function, zone, name, attributes, sql.is_none(), cx);
+        if issued { Ok(()) } else { Err(SetError::Closed) }
+    }
+
+    /// Issues a row of a line that others issue too.
+    fn issue_shared(
+        &mut self,
+        kind: Kind,
+        zone: &ZonePath,
+        name: &str,
+        attributes: Row,
+        is_removed: bool,
+        cx: &mut TableCx<'_>,
+    ) -> bool {
+        let key = RowKey::of_name(kind, zone, name, cx.crypto);
+        let level = self.levels.get(zone.depth());
+        let highest = level.and_then(|level| level.highest(key)).unwrap_or_default();
+        let counter = highest.counter.saturating_add(1);
+        let version = Version { incarnation: Incarnation(0), counter };
+        let zone = zone.clone();
+        let issued_ms = cx.wall_ms;
+        self.issue(Draft { kind, zone, version, issued_ms, is_removed, attributes }, cx)
+    }
+
+    fn issue(&mut self, draft: Draft, cx: &mut TableCx<'_>) -> bool {
+        cx.stats.signatures_made += 1;
+        cx.stats.rows_issued += 1;
+        let row = draft.sign(cx.crypto).map(Arc::new);
+        row.is_some_and(|row| !matches!(self.merge(&row), Merged::Old | Merged::Full))
+    }
+
+    /// Takes a verified row in.
+    pub(super) fn merge(&mut self, row: &Arc<TableRow>) -> Merged {
+        let Some(level) = self.levels.get_mut(row.zone().depth()) else { return Merged::Old };
+        let merged = level.merge(row, self.round, self.config.rows_max);
+        if matches!(merged, Merged::Added | Merged::Replaced) {
+            self.revision += 1;
+        }
+        merged
+    }
+}
+
+/// Where a zone's or an agent's row says that it is reached.
+pub(super) fn contacts(row: &Row) -> impl Iterator<Item = SocketAddr> {
+    let list = row.get("contacts").and_then(Value::as_list).unwrap_or(&[]);
+    list.iter().filter_map(Value::as_text).filter_map(|text| text.parse().ok())
+}

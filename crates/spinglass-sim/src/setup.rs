@@ -1,0 +1,65 @@
+//! What a simulated group is made of.
+
+use spinglass_core::table::ZonePath;
+use spinglass_core::{Config, TableConfig};
+
+/// How members are made.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many.
+    pub members: usize,
+    /// Their settings.
+    pub config: Config,
+    /// The seed of everything.
+    pub seed: u64,
+    /// Whether they know each other from the start; otherwise they join through member 0.
+    pub acquainted: bool,
+    /// Whether signatures and seals are the real ones.
+    pub real_crypto: bool,
+    /// Broken relays: this share of what every third member seals is damaged after it was checked.
+    pub tamper_ppm: u32,
+    /// Members per region; 0: there are no regions.
+    pub region_members: usize,
+    /// Child zones per zone above the regions; 0: all regions stand side by side.
+    pub zone_children: usize,
+}
+
+impl Setup {
+    /// A group of acquainted members with checksums for cryptography and without a table: give it
+    /// one by `config.table`.
+    #[must_use]
+    pub fn new(members: usize, mut config: Config, seed: u64) -> Self {
+        config.table = TableConfig::off();
+        Self {
+            members,
+            config,
+            seed,
+            acquainted: true,
+            real_crypto: false,
+            tamper_ppm: 0,
+            region_members: 0,
+            zone_children: 0,
+        }
+    }
+}
+
+impl Setup {
+    /// The region of a member.
+    #[must_use]
+    pub fn region(&self, index: usize) -> ZonePath {
+        let Some(mut region) = index.checked_div(self.region_members) else {
+            return ZonePath::root();
+        };
+        let mut regions = self.members.div_ceil(self.region_members);
+        let mut path = String::new();
+        if self.zone_children < 2 {
+            path = format!("/region{region:05}");
+        }
+        while self.zone_children >= 2 && regions > 1 {
+            path = format!("/z{:03}{path}", region % self.zone_children);
+            region /= self.zone_children;
+            regions = regions.div_ceil(self.zone_children);
+        }
+        ZonePath::parse(&path).expect("names of small letters and digits")
+    }
+}
