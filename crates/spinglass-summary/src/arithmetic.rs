@@ -81,7 +81,7 @@ fn numbers(operator: Operator, left: Number, right: Number) -> Value {
             Operator::Subtract => left.checked_sub(right),
             Operator::Multiply => left.checked_mul(right),
             Operator::Divide => left.checked_div(right),
-            _ => left.checked_rem(right).or((right == -1).then_some(0)),
+            _ => left.checked_rem(right).or_else(|| (right == -1).then_some(0)),
         };
         if let Some(int) = exact {
             return Value::Int(int);

@@ -259,7 +259,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_come_back(values in proptest::collection::btree_map("[a-z_&.]{1,8}", any_value(), 0..8)) {
+        fn rows_come_back(
+            values in proptest::collection::btree_map("[a-z_&.]{1,8}", any_value(), 0..8),
+        ) {
             let row: Row = values
                 .into_iter()
                 .map(|(name, value)| (Name::new(&name).unwrap(), value))

@@ -188,10 +188,10 @@ impl Function {
             cells.clear();
             cells.extend(columns.iter().zip(&mut hints).map(|(name, hint)| cell(row, name, hint)));
             let frame = Frame { columns: &cells, aggregates: &[] };
-            if let Some(filter) = filter {
-                if filter.truth(frame, meter)? != Some(true) {
-                    continue;
-                }
+            if let Some(filter) = filter
+                && filter.truth(frame, meter)? != Some(true)
+            {
+                continue;
             }
             let mut index = 0;
             if let Some(group) = group {

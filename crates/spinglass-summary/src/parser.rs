@@ -441,11 +441,11 @@ impl<'a> Parser<'a> {
     fn operand(&mut self) -> Result<Node, SqlError> {
         let at = self.at();
         if self.take_symbol("-") {
-            if let Some(TokenKind::Int(int)) = self.ahead(0).map(|token| token.kind.clone()) {
-                if int == i64::MIN.unsigned_abs() {
-                    self.next += 1;
-                    return self.literal(at, Value::Int(i64::MIN));
-                }
+            if let Some(TokenKind::Int(int)) = self.ahead(0).map(|token| token.kind.clone())
+                && int == i64::MIN.unsigned_abs()
+            {
+                self.next += 1;
+                return self.literal(at, Value::Int(i64::MIN));
             }
             let operand = self.nested(Self::operand)?;
             self.check_kinds(&operand, Kinds::NUMBER, "-")?;

@@ -68,10 +68,10 @@ impl Row {
     /// has it: rows of one zone look alike, so it seldom moves.
     #[inline]
     pub(crate) fn find(&self, name: &Name, hint: &mut usize) -> Option<&Value> {
-        if let Some((own, value)) = self.attributes.get(*hint) {
-            if Arc::ptr_eq(&own.0, &name.0) || own == name {
-                return Some(value);
-            }
+        if let Some((own, value)) = self.attributes.get(*hint)
+            && (Arc::ptr_eq(&own.0, &name.0) || own == name)
+        {
+            return Some(value);
         }
         let at = self.attributes.binary_search_by(|(own, _)| own.cmp(name)).ok()?;
         *hint = at;

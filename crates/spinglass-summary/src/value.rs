@@ -31,7 +31,7 @@ pub enum Value {
     /// Bytes.
     Bytes(Arc<[u8]>),
     /// A list, nested at most [`LIST_DEPTH_MAX`] deep.
-    List(Arc<[Value]>),
+    List(Arc<[Self]>),
 }
 
 /// A number with one NaN, above all others, and one zero.

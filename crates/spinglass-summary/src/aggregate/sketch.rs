@@ -137,16 +137,16 @@ pub(super) fn bloom(
             filter.iter_mut().take(1).for_each(|tag| *tag = BLOOM_TAG);
             filter
         });
-        if let Value::Bytes(bytes) = &*value {
-            if is_bloom(bytes) {
-                meter.step(bits / 64)?;
-                let is_same = bytes.len() == filter.len();
-                for (index, own) in filter.iter_mut().enumerate().skip(1) {
-                    let other = if is_same { bytes.get(index).copied() } else { None };
-                    *own |= other.unwrap_or(u8::MAX);
-                }
-                return Ok(());
+        if let Value::Bytes(bytes) = &*value
+            && is_bloom(bytes)
+        {
+            meter.step(bits / 64)?;
+            let is_same = bytes.len() == filter.len();
+            for (index, own) in filter.iter_mut().enumerate().skip(1) {
+                let other = if is_same { bytes.get(index).copied() } else { None };
+                *own |= other.unwrap_or(u8::MAX);
             }
+            return Ok(());
         }
         for item in spliced(&value) {
             for bit in bloom_bits(hash(item, &mut buffer), bits as u64) {

@@ -39,10 +39,10 @@ impl Sum {
 
     /// Adds a product, of which that of floats is rounded and that of ints only if it is large.
     pub(super) fn add_product(&mut self, left: Number, right: Number) {
-        if let (Number::Int(left), Number::Int(right)) = (left, right) {
-            if let Some(product) = left.checked_mul(right) {
-                return self.add(Number::Int(product));
-            }
+        if let (Number::Int(left), Number::Int(right)) = (left, right)
+            && let Some(product) = left.checked_mul(right)
+        {
+            return self.add(Number::Int(product));
         }
         let product = left.to_float() * right.to_float();
         if !product.is_nan() {
