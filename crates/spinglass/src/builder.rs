@@ -272,9 +272,9 @@ impl Builder {
         let inbox = Inbox::default();
         let shared = Arc::new(Shared { inbox, limits: self.limits, last: OnceLock::new() });
         let outside = Outside::new(own, multicast);
-        let (task, member_count) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
+        let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         tokio::spawn(task.run());
-        Ok(Node::new(shared, member_count, known))
+        Ok(Node::new(shared, pulse, known))
     }
 
     // --- steps of a start

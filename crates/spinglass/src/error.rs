@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
-use spinglass_core::table::PathError;
+use spinglass_core::table::{PathError, SetError};
 use spinglass_crypto::KeyError;
 
 /// Why a node did not start. Nothing was sent.
@@ -109,6 +109,24 @@ pub enum TryPublishError {
     /// It will never be taken.
     #[error(transparent)]
     Refused(#[from] PublishError),
+}
+
+/// Why the table did not do what it was asked. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// An attribute's name is none.
+    #[error("{0:?} can't be an attribute's name: use 1 to 64 of a-z, 0-9, '_', '.' and '&'")]
+    BadName(String),
+    /// It can't be set.
+    #[error(transparent)]
+    Set(#[from] SetError),
+    /// The zone is not on this agent's path.
+    #[error("this agent holds no such zone: only those of its own path, and their child zones")]
+    Elsewhere,
+    /// The node was closed or dropped.
+    #[error("this member has left the group")]
+    Closed,
 }
 
 /// The node was closed or dropped.

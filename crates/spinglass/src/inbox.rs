@@ -9,12 +9,14 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use crate::stats::Stats;
 use crate::subscription::SharedQueue;
+use crate::table::Look;
 
 /// Bytes of messages between the application and the task. When full, publishing waits; one message
 /// always fits. A mebibyte is a few milliseconds' worth at the default pace.
@@ -35,6 +37,17 @@ pub(crate) enum Command {
     Stats(oneshot::Sender<Stats>),
     /// Tell who is there.
     Members(oneshot::Sender<Vec<Member>>),
+    /// Let somebody look at the core.
+    Look(Look),
+    /// Set an attribute of the own row.
+    SetAttribute { name: Name, value: Value, answer: oneshot::Sender<Result<(), SetError>> },
+    /// Install a summary function, or, with no text, remove it.
+    SetSummary {
+        zone: ZonePath,
+        name: String,
+        sql: Option<String>,
+        answer: oneshot::Sender<Result<(), SetError>>,
+    },
     /// Say good-bye in good order; tell how many bytes were left unsent.
     Close { within: Duration, done: oneshot::Sender<usize> },
     /// Stop at once: the handle is gone.

@@ -47,14 +47,18 @@ mod record;
 mod socket;
 mod stats;
 mod subscription;
+mod table;
 mod task;
 
 pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
-pub use error::{Closed, PublishError, StartError, TryPublishError, Unsent};
+pub use error::{Closed, PublishError, StartError, TableError, TryPublishError, Unsent};
 pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
+pub use spinglass_core::table::{
+    Name, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
+};
 pub use spinglass_core::{
     Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,
     MemberId, Message, Reliability, Sequence, Start, StreamId, TopicId,
@@ -62,3 +66,4 @@ pub use spinglass_core::{
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
+pub use table::{SummaryFunction, Table, Zone, ZoneRow};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use spinglass_core::{Incarnation, Member, MemberId};
+use spinglass_core::{Incarnation, Member, MemberId, Node as CoreNode};
 use tokio::sync::{oneshot, watch};
 
 use crate::builder::Builder;
@@ -13,6 +13,7 @@ use crate::group::Group;
 use crate::inbox::{Command, Inbox};
 use crate::stats::Stats;
 use crate::subscription::Limits;
+use crate::table::Table;
 
 /// How long [`Node::close`] lets what is queued leave.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -24,6 +25,21 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// The counters as the task left them.
     pub(crate) last: OnceLock<Stats>,
+}
+
+/// What others may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pulse {
+    /// How many members are known.
+    pub(crate) members: usize,
+    /// The table's revision.
+    pub(crate) table: u64,
+}
+
+impl Pulse {
+    pub(crate) fn of(node: &CoreNode) -> Self {
+        Self { members: node.member_count(), table: node.table().revision() }
+    }
 }
 
 /// What is known of a member before its task begins.
@@ -42,7 +58,7 @@ pub(crate) struct Known {
 #[derive(Debug)]
 pub struct Node {
     shared: Arc<Shared>,
-    member_count: watch::Receiver<usize>,
+    pulse: watch::Receiver<Pulse>,
     known: Known,
 }
 
@@ -54,16 +70,22 @@ impl Node {
 
     pub(crate) const fn new(
         shared: Arc<Shared>,
-        member_count: watch::Receiver<usize>,
+        pulse: watch::Receiver<Pulse>,
         known: Known,
     ) -> Self {
-        Self { shared, member_count, known }
+        Self { shared, pulse, known }
     }
 
     /// A topic to publish and subscribe to.
     #[must_use]
     pub fn group(&self, topic: &str) -> Group {
         Group::new(Arc::clone(&self.shared), topic)
+    }
+
+    /// The hierarchical table: this agent's row, its region's, and a summary of every zone above.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table::new(Arc::clone(&self.shared), self.pulse.clone())
     }
 
     /// This member's name.
@@ -102,7 +124,7 @@ impl Node {
     /// How many that are, as of the task's last turn.
     #[must_use]
     pub fn member_count(&self) -> usize {
-        *self.member_count.borrow()
+        self.pulse.borrow().members
     }
 
     /// Waits until at least `count` members are known, this one included.
@@ -110,8 +132,8 @@ impl Node {
     /// # Errors
     /// The node is gone.
     pub async fn wait_for_members(&self, count: usize) -> Result<(), Closed> {
-        let mut known = self.member_count.clone();
-        known.wait_for(|known| *known >= count).await.map(|_| ()).map_err(|_| Closed)
+        let mut pulse = self.pulse.clone();
+        pulse.wait_for(|pulse| pulse.members >= count).await.map(|_| ()).map_err(|_| Closed)
     }
 
     /// Everything counted so far.

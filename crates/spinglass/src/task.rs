@@ -20,9 +20,10 @@ use crate::clock::Clock;
 use crate::faults::Dropper;
 use crate::host::Outside;
 use crate::inbox::{Command, Room};
-use crate::node::Shared;
+use crate::node::{Pulse, Shared};
 use crate::socket::BatchedSocket;
 use crate::stats::{SocketError, Stats};
+use crate::table::Look;
 
 /// Rounds that a member which has published stays on when it is closed, so that it can repair what
 /// was lost of its last messages.
@@ -37,7 +38,7 @@ pub(crate) struct Task {
     outside: Outside,
     clock: Clock,
     shared: Arc<Shared>,
-    member_count: watch::Sender<usize>,
+    pulse: watch::Sender<Pulse>,
     dropper: Option<Dropper>,
     round: Duration,
     send_queue_bytes: usize,
@@ -88,17 +89,17 @@ impl Task {
         clock: Clock,
         shared: Arc<Shared>,
         dropper: Option<Dropper>,
-    ) -> (Self, watch::Receiver<usize>) {
+    ) -> (Self, watch::Receiver<Pulse>) {
         let config = &driver.node().config().multicast;
         let (round, send_queue_bytes) = (config.round, config.send_queue_bytes);
-        let (member_count, watched) = watch::channel(driver.node().member_count());
+        let (pulse, watched) = watch::channel(Pulse::of(driver.node()));
         let due = driver.node().poll_timeout();
         let task = Self {
             driver,
             outside,
             clock,
             shared,
-            member_count,
+            pulse,
             dropper,
             round,
             send_queue_bytes,
@@ -261,6 +262,14 @@ impl Task {
             Command::Members(answer) => {
                 drop(answer.send(self.driver.node().members().collect()));
             }
+            Command::Look(Look(look)) => look(self.driver.node()),
+            Command::SetAttribute { name, value, answer } => {
+                drop(answer.send(self.driver.set_attribute(now, name, value)));
+            }
+            Command::SetSummary { zone, name, sql, answer } => {
+                let set = self.driver.set_summary(now, &zone, &name, sql.as_deref());
+                drop(answer.send(set));
+            }
             Command::Close { within, done } => {
                 let deadline = now.monotonic + within;
                 self.closing = Some(Closing { deadline, linger_until: None, done });
@@ -281,8 +290,8 @@ impl Task {
 
     /// Tells those who wait for something that came about in this turn.
     fn tell_progress(&mut self, now: Now) -> Turn {
-        let count = self.driver.node().member_count();
-        self.member_count.send_if_modified(|known| std::mem::replace(known, count) != count);
+        let pulse = Pulse::of(self.driver.node());
+        self.pulse.send_if_modified(|known| std::mem::replace(known, pulse) != pulse);
         if self.flushes.is_empty() && self.closing.is_none() {
             return Turn::Again;
         }

@@ -1,0 +1,178 @@
+//! The handle to the hierarchical table.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spinglass_core::Node as CoreNode;
+use spinglass_core::table::{Name, SetError, Summary, TableRow, Value, ZonePath};
+use tokio::sync::{oneshot, watch};
+
+use crate::error::{Closed, TableError};
+use crate::inbox::Command;
+use crate::node::{Pulse, Shared};
+
+/// One live table of every machine: this agent's row, its region's rows, and a summary of every
+/// zone above (Astrolabe).
+///
+/// Everything that is read here is in this agent's own memory: reading costs no message and is as
+/// fresh as gossip made it.
+#[derive(Debug, Clone)]
+pub struct Table {
+    shared: Arc<Shared>,
+    pulse: watch::Receiver<Pulse>,
+}
+
+/// A zone as this agent sees it.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    /// Its path.
+    pub path: ZonePath,
+    /// Its agents, if it is the region, or its child zones; by name.
+    pub rows: Vec<ZoneRow>,
+    /// What the summary functions make of them.
+    pub summary: Summary,
+}
+
+/// A row of a zone's table.
+#[derive(Debug, Clone)]
+pub struct ZoneRow {
+    /// The signed row.
+    pub row: Arc<TableRow>,
+    /// How long ago this agent last heard news of it, in whole rounds of the table.
+    pub age: Duration,
+}
+
+/// A summary function that holds in a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryFunction {
+    /// Its name.
+    pub name: String,
+    /// The zone from which downwards it holds; `None`: it is built in.
+    pub since: Option<ZonePath>,
+    /// Its text.
+    pub sql: String,
+    /// Steps that a row costs it, of the 250,000 that an evaluation may take.
+    pub steps_per_row: u32,
+}
+
+/// A look at the core, by the task that owns it.
+pub(crate) struct Look(pub(crate) Box<dyn FnOnce(&CoreNode) + Send>);
+
+impl fmt::Debug for Look {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Look")
+    }
+}
+
+impl Table {
+    pub(crate) const fn new(shared: Arc<Shared>, pulse: watch::Receiver<Pulse>) -> Self {
+        Self { shared, pulse }
+    }
+
+    /// Sets an attribute of this agent's row; null removes it. The region sees it within a few
+    /// rounds, everybody else what the summary functions make of it.
+    ///
+    /// # Errors
+    /// The name is none or is filled in by the agent itself, the row has no room, or the node is
+    /// gone; nothing changed.
+    pub async fn set(&self, name: &str, value: impl Into<Value>) -> Result<(), TableError> {
+        let name = Name::new(name).ok_or_else(|| TableError::BadName(name.into()))?;
+        let value = value.into();
+        self.change(|answer| Command::SetAttribute { name, value, answer }).await
+    }
+
+    /// Installs a summary function in a zone of this agent's path, or replaces the one of this
+    /// name. It holds from there downwards, in every zone, and is heard of by gossip.
+    ///
+    /// # Errors
+    /// The text is no function (and says where and why), the zone is not on this agent's path, or
+    /// the node is gone; nothing changed.
+    pub async fn install(&self, zone: &ZonePath, name: &str, sql: &str) -> Result<(), TableError> {
+        let (zone, name, sql) = (zone.clone(), name.into(), Some(sql.into()));
+        self.change(|answer| Command::SetSummary { zone, name, sql, answer }).await
+    }
+
+    /// Removes a summary function from the zone where it was installed.
+    ///
+    /// # Errors
+    /// It was not installed there, or the node is gone; nothing changed.
+    pub async fn remove(&self, zone: &ZonePath, name: &str) -> Result<(), TableError> {
+        let (zone, name) = (zone.clone(), name.into());
+        self.change(|answer| Command::SetSummary { zone, name, sql: None, answer }).await
+    }
+
+    /// A zone of this agent's path, root included, as it stands here and now.
+    ///
+    /// # Errors
+    /// The zone is elsewhere, or the node is gone.
+    pub async fn zone(&self, path: &ZonePath) -> Result<Zone, TableError> {
+        let path = path.clone();
+        self.look(move |node| {
+            let table = node.table();
+            let round = node.config().table.round;
+            let with_age = |row: Arc<TableRow>| {
+                let age = round.saturating_mul(table.age(&row).unwrap_or(0));
+                ZoneRow { row, age }
+            };
+            let rows = table.rows(&path)?.into_iter().map(with_age).collect();
+            Some(Zone { rows, summary: table.summary(&path)?, path })
+        })
+        .await
+    }
+
+    /// The summary functions that hold in a zone of this agent's path, by name.
+    ///
+    /// # Errors
+    /// The zone is elsewhere, or the node is gone.
+    pub async fn functions(&self, zone: &ZonePath) -> Result<Vec<SummaryFunction>, TableError> {
+        let zone = zone.clone();
+        self.look(move |node| {
+            let functions = node.table().functions(&zone)?.into_iter();
+            let told = functions.map(|function| SummaryFunction {
+                name: function.name,
+                since: function.since,
+                sql: function.function.sql().into(),
+                steps_per_row: function.function.steps_per_row(),
+            });
+            Some(told.collect())
+        })
+        .await
+    }
+
+    /// This agent's region.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn region(&self) -> Result<ZonePath, TableError> {
+        self.look(|node| Some(node.table().region().clone())).await
+    }
+
+    /// Waits until something in the table changes, after the last call on this handle.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn changed(&mut self) -> Result<(), Closed> {
+        let seen = self.pulse.borrow_and_update().table;
+        self.pulse.wait_for(|pulse| pulse.table != seen).await.map(|_| ()).map_err(|_| Closed)
+    }
+
+    async fn change(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), SetError>>) -> Command,
+    ) -> Result<(), TableError> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.inbox.command(command(answer)).map_err(|_| TableError::Closed)?;
+        Ok(outcome.await.map_err(|_| TableError::Closed)??)
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&CoreNode) -> Option<T> + Send + 'static,
+    ) -> Result<T, TableError> {
+        let (answer, seen) = oneshot::channel();
+        let look = Look(Box::new(|node| drop(answer.send(look(node)))));
+        self.shared.inbox.command(Command::Look(look)).map_err(|_| TableError::Closed)?;
+        seen.await.map_err(|_| TableError::Closed)?.ok_or(TableError::Elsewhere)
+    }
+}
