@@ -33,8 +33,11 @@ pub(crate) struct Join {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// The region, such as /usa/ithaca: members of one are near each other
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "/", value_name = "PATH")]
     region: String,
+    /// What people call this member in the table [default: the beginning of its id]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    name: String,
     /// Use IP multicast by the interface with this address
     #[arg(long, value_name = "ADDRESS")]
     interface: Option<Ipv4Addr>,
@@ -88,8 +91,11 @@ impl Join {
     }
 
     async fn start_on(&self, bind: SocketAddr, seeds: &[SocketAddr]) -> Result<Node, StartError> {
-        let mut builder =
-            Node::builder().bind(bind).seeds(seeds.iter().copied()).region(self.region.as_str());
+        let mut builder = Node::builder()
+            .bind(bind)
+            .seeds(seeds.iter().copied())
+            .region(self.region.as_str())
+            .name(self.name.as_str());
         if self.wan {
             builder = builder.wan();
         }

@@ -1,9 +1,10 @@
-//! The command `spinglass`: the demo, a pipe into and out of a group, keys, plans, benchmarks and
-//! experiments.
+//! The command `spinglass`: the demo, an agent and its table, a pipe into and out of a group, keys,
+//! plans, benchmarks and experiments.
 //!
 //! Exit codes: 0 all is well; 1 it failed, or what it checks does not hold; 2 wrong usage; 130
 //! interrupted.
 
+mod agent;
 mod bench;
 mod clock;
 mod demo;
@@ -37,6 +38,7 @@ Start here:
   spinglass demo                         32 processes, a real file, loss and sleepers: 20 seconds
   spinglass recv logs                    in one terminal, and in another:
   tail -f log | spinglass send logs
+  spinglass join --region /usa/ithaca    an agent; `spinglass table` shows what it knows
 
 Every command explains itself with --help and speaks JSON with --json.")]
 struct Cli {
@@ -55,6 +57,17 @@ enum Command {
     Send(pipe::Send),
     /// Print a topic's messages
     Recv(pipe::Recv),
+    /// Run an agent: take part in the table of all machines until Ctrl-C or `spinglass leave`
+    Join(agent::Agent),
+    /// Show the table of all machines as this machine's agent holds it, and set what it says
+    Table(agent::TableCommand),
+    /// Install, list, remove and explain the functions that summarise zones
+    #[command(subcommand)]
+    Summary(agent::SummaryCommand),
+    /// List the members that this machine's agent knows
+    Members(agent::Ask),
+    /// Ask this machine's agent to say good-bye and stop
+    Leave(agent::Ask),
     /// Make a group key or an identity key
     Keygen(keygen::Keygen),
     /// Say what a reliability costs
@@ -142,6 +155,11 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Demo(options) => demo::run(options, format).await,
         Command::Send(options) => pipe::send(options, format).await,
         Command::Recv(options) => pipe::recv(options, format).await,
+        Command::Join(options) => agent::join(options, format).await,
+        Command::Table(command) => agent::table(command, format).await,
+        Command::Summary(command) => agent::summary(command, format).await,
+        Command::Members(options) => agent::members(options, format).await,
+        Command::Leave(options) => agent::leave(options, format).await,
         Command::Replay(options) => replay::run(options, format),
         Command::Keygen(options) => keygen::run(options, format),
         Command::Plan(options) => plan::run(options, format),

@@ -119,4 +119,16 @@ fn who_leaves_is_gone_within_rounds() {
     for agent in 0..44 {
         assert_eq!(count(&world, agent), 44, "agent {agent}");
     }
+    // A whole zone, its region's last agents included: nobody is left to take it out.
+    for agent in 30..44 {
+        world.leave(agent, &mut Blind);
+        rounds(&mut world, 1);
+        world.crash(agent);
+    }
+    rounds(&mut world, 20);
+    for agent in 0..30 {
+        assert_eq!(count(&world, agent), 30, "agent {agent}");
+        let zones = world.node(agent).unwrap().table().rows(&ZonePath::root()).unwrap();
+        assert_eq!(zones.len(), 2, "agent {agent}");
+    }
 }

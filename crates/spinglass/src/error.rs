@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
-use spinglass_core::table::{PathError, SetError};
+use spinglass_core::table::{PathError, SetError, ZonePath};
 use spinglass_crypto::KeyError;
 
 /// Why a node did not start. Nothing was sent.
@@ -17,7 +17,7 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The region is no zone's path.
-    #[error("{0}")]
+    #[error(transparent)]
     Region(#[from] PathError),
     /// A key file can't be used.
     #[error(transparent)]
@@ -122,8 +122,8 @@ pub enum TableError {
     #[error(transparent)]
     Set(#[from] SetError),
     /// The zone is not on this agent's path.
-    #[error("this agent holds no such zone: only those of its own path, and their child zones")]
-    Elsewhere,
+    #[error("{0} is not on this agent's path, whose zones alone it holds: ask an agent in {0}")]
+    Elsewhere(ZonePath),
     /// The node was closed or dropped.
     #[error("this member has left the group")]
     Closed,

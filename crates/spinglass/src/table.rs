@@ -107,8 +107,9 @@ impl Table {
     /// # Errors
     /// The zone is elsewhere, or the node is gone.
     pub async fn zone(&self, path: &ZonePath) -> Result<Zone, TableError> {
-        let path = path.clone();
-        self.look(move |node| {
+        let asked = path.clone();
+        let zone = self.look(move |node| {
+            let path = asked;
             let table = node.table();
             let round = node.config().table.round;
             let with_age = |row: Arc<TableRow>| {
@@ -117,8 +118,8 @@ impl Table {
             };
             let rows = table.rows(&path)?.into_iter().map(with_age).collect();
             Some(Zone { rows, summary: table.summary(&path)?, path })
-        })
-        .await
+        });
+        zone.await?.ok_or_else(|| TableError::Elsewhere(path.clone()))
     }
 
     /// The summary functions that hold in a zone of this agent's path, by name.
@@ -126,9 +127,9 @@ impl Table {
     /// # Errors
     /// The zone is elsewhere, or the node is gone.
     pub async fn functions(&self, zone: &ZonePath) -> Result<Vec<SummaryFunction>, TableError> {
-        let zone = zone.clone();
-        self.look(move |node| {
-            let functions = node.table().functions(&zone)?.into_iter();
+        let asked = zone.clone();
+        let functions = self.look(move |node| {
+            let functions = node.table().functions(&asked)?.into_iter();
             let told = functions.map(|function| SummaryFunction {
                 name: function.name,
                 since: function.since,
@@ -136,8 +137,8 @@ impl Table {
                 steps_per_row: function.function.steps_per_row(),
             });
             Some(told.collect())
-        })
-        .await
+        });
+        functions.await?.ok_or_else(|| TableError::Elsewhere(zone.clone()))
     }
 
     /// This agent's region.
@@ -145,7 +146,7 @@ impl Table {
     /// # Errors
     /// The node is gone.
     pub async fn region(&self) -> Result<ZonePath, TableError> {
-        self.look(|node| Some(node.table().region().clone())).await
+        self.look(|node| node.table().region().clone()).await
     }
 
     /// Waits until something in the table changes, after the last call on this handle.
@@ -168,11 +169,11 @@ impl Table {
 
     async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&CoreNode) -> Option<T> + Send + 'static,
+        look: impl FnOnce(&CoreNode) -> T + Send + 'static,
     ) -> Result<T, TableError> {
         let (answer, seen) = oneshot::channel();
         let look = Look(Box::new(|node| drop(answer.send(look(node)))));
         self.shared.inbox.command(Command::Look(look)).map_err(|_| TableError::Closed)?;
-        seen.await.map_err(|_| TableError::Closed)?.ok_or(TableError::Elsewhere)
+        seen.await.map_err(|_| TableError::Closed)
     }
 }

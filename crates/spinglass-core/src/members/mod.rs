@@ -176,6 +176,13 @@ impl Members {
         events: &mut VecDeque<Event>,
     ) -> Learned {
         let id = record.id();
+        let said_before = self.departed.get(&id).is_some_and(|departed| {
+            departed.incarnation == record.incarnation && departed.reason == DownReason::Left
+        });
+        if said_before && record.has_left() {
+            // A good-bye is said in several datagrams; what else they carry is heard, too.
+            return Learned::Known;
+        }
         let over = self.departed.get(&id).is_some_and(|departed| {
             departed.incarnation > record.incarnation
                 || departed.incarnation == record.incarnation

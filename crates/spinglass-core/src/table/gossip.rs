@@ -1,5 +1,6 @@
 //! Rounds, and what two agents exchange in them: see [`messages`](super::messages).
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -43,16 +44,26 @@ impl Table {
         }
     }
 
-    /// Says good-bye: the own row's last version, to a few agents of the region at once; gossip
-    /// tells the rest.
+    /// Says good-bye: the own row's last version, and new rows of the zones that one spoke for, to
+    /// those who speak for them now and to a few others at once; gossip tells the rest.
     pub(crate) fn leave(&mut self, cx: &mut TableCx<'_>) {
         (self.has_left, self.own_changed) = (true, true);
         self.issue_own(cx);
-        let Some(own) = self.levels.last().and_then(|level| level.find(self.own)) else { return };
-        let own = Arc::clone(&own.row);
-        for _ in 0..GOODBYES {
-            if let Some(to) = self.choose_sibling(self.levels.len() - 1) {
-                cx.outbox.control(Control::TableRows { to, rows: alloc::vec![Arc::clone(&own)] });
+        let own = self.levels.last().and_then(|level| level.find(self.own));
+        let mut rows: Vec<_> = own.map(|line| Arc::clone(&line.row)).into_iter().collect();
+        for depth in (1..self.levels.len()).rev() {
+            rows.extend(self.hand_over(depth, cx));
+        }
+        for depth in 0..self.levels.len() {
+            let held: Vec<_> =
+                rows.iter().filter(|row| row.zone().depth() <= depth).cloned().collect();
+            let mut heirs = BTreeSet::new();
+            heirs.extend((0..GOODBYES).filter_map(|_| self.choose_sibling(depth)));
+            // Whoever speaks for the zone at this depth stands in its table.
+            let heir = held.iter().filter(|row| row.zone().depth() + 1 == depth);
+            heirs.extend(heir.flat_map(|row| contacts(row.attributes())));
+            for to in heirs {
+                cx.outbox.control(Control::TableRows { to, rows: held.clone() });
             }
         }
     }
@@ -117,7 +128,7 @@ impl Table {
     }
 
     /// Whether the agent is a representative of the zone at `depth` of its path.
-    fn speaks_for(&self, depth: usize) -> bool {
+    pub(super) fn speaks_for(&self, depth: usize) -> bool {
         self.own_zone(depth).is_some_and(|row| self.rank(row.attributes()).is_some())
     }
 

@@ -36,7 +36,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-pub use spinglass_summary::{Function, Name, Row, SqlError, Value};
+pub use spinglass_summary::{Budget, Function, Name, Row, SqlError, Value};
 
 use spinglass_summary::RowBuilder;
 

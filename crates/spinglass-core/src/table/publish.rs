@@ -56,7 +56,8 @@ impl Table {
     fn issue_zone(&mut self, depth: usize, cx: &mut TableCx<'_>) {
         let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
         let key = RowKey::of_name(Kind::Zone, &parent, zone.last_name(), cx.crypto);
-        let held = self.levels.get(depth - 1).and_then(|level| level.find(key)).cloned();
+        let held = self.levels.get(depth - 1).and_then(|level| level.find(key));
+        let held = held.filter(|line| !line.row.is_removed()).cloned();
         let refresh = self.config.refresh_rounds;
         let age = held.as_ref().map_or(u32::MAX, |line| self.round.saturating_sub(line.heard));
         let stale = refresh.saturating_mul(STALE_REFRESHES);
@@ -86,6 +87,24 @@ impl Table {
             let (kind, name) = (Kind::Zone, zone.last_name());
             self.issue_shared(kind, &parent, name, attributes, false, cx);
         }
+    }
+
+    /// Issues the row of the zone at `depth` of the path without oneself in it, if one spoke for
+    /// it; its last one, if nobody is left there.
+    pub(super) fn hand_over(
+        &mut self,
+        depth: usize,
+        cx: &mut TableCx<'_>,
+    ) -> Option<Arc<TableRow>> {
+        let is_empty = self.levels.get(depth)?.children().next().is_none();
+        if !is_empty && !self.speaks_for(depth) {
+            return None;
+        }
+        let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
+        let attributes = self.summaries.summarize(&self.levels, depth, 0).attributes;
+        self.issue_shared(Kind::Zone, &parent, zone.last_name(), attributes, is_empty, cx);
+        let key = RowKey::of_name(Kind::Zone, &parent, zone.last_name(), cx.crypto);
+        Some(Arc::clone(&self.levels.get(depth - 1)?.find(key)?.row))
     }
 
     fn set_pending(&mut self, depth: usize, round: Option<u32>) {

@@ -1,0 +1,111 @@
+//! What is said on an agent's socket: one request, one answer, each a line of JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// What a command asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub(super) enum Request {
+    /// The zones of the agent's path, root first; or one of them.
+    Zones { zone: Option<String> },
+    /// Set an attribute of the agent's row. The value is SQL: `3`, `'text'`, `[1, 2]`.
+    Set { name: String, value: Wire },
+    /// The functions that hold in a zone, by default the agent's region.
+    Summaries { zone: Option<String> },
+    /// Install a function.
+    Install { zone: String, name: String, sql: String },
+    /// Remove one.
+    Remove { zone: String, name: String },
+    /// What a function costs, and what it yields on a zone's rows as they are.
+    Explain { zone: String, sql: String },
+    /// Everybody the agent knows.
+    Members,
+    /// Say good-bye and stop.
+    Leave,
+}
+
+/// A value as the bytes that a row holds, in hex: nothing is lost on the way.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Wire(pub(super) String);
+
+/// What the agent answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    Done,
+    Zones(Vec<ZoneTold>),
+    Summaries(Vec<SummaryTold>),
+    Explained(Explained),
+    Members(Vec<MemberTold>),
+    /// It can't be done, and why.
+    Error(String),
+}
+
+/// What an agent says when it has started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Started {
+    pub(super) id: String,
+    pub(super) address: String,
+    pub(super) region: String,
+    pub(super) socket: String,
+}
+
+/// A zone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ZoneTold {
+    pub(super) path: String,
+    /// Its agents or child zones, by name.
+    pub(super) rows: Vec<RowTold>,
+    pub(super) summary: Map<String, Json>,
+    /// What has no value in the summary, and why.
+    pub(super) errors: Vec<String>,
+}
+
+/// A row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct RowTold {
+    pub(super) name: String,
+    /// Whether it is the agent itself, or the child zone that it is in.
+    pub(super) own: bool,
+    /// Seconds since news of it came.
+    pub(super) age: f64,
+    pub(super) attributes: Map<String, Json>,
+}
+
+/// A function that holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SummaryTold {
+    pub(super) name: String,
+    /// The zone from which downwards it holds; none: it is built in.
+    pub(super) zone: Option<String>,
+    pub(super) sql: String,
+    pub(super) steps_per_row: u32,
+}
+
+/// What a function is and does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Explained {
+    pub(super) zone: String,
+    pub(super) sql: String,
+    pub(super) inputs: Vec<String>,
+    pub(super) outputs: Vec<String>,
+    pub(super) steps_per_row: u32,
+    pub(super) rows: usize,
+    /// Steps that the rows took, of those allowed.
+    pub(super) steps: u32,
+    pub(super) steps_max: u32,
+    /// Bytes of the zone's row that the outputs take, of those that all functions share.
+    pub(super) bytes: usize,
+    pub(super) bytes_max: usize,
+    pub(super) yields: Map<String, Json>,
+    pub(super) errors: Vec<String>,
+}
+
+/// A member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct MemberTold {
+    pub(super) id: String,
+    pub(super) address: String,
+    pub(super) region: String,
+}

@@ -1,0 +1,151 @@
+//! `spinglass table`: the table as an agent of this machine holds it.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::Value as Json;
+
+use super::At;
+use super::control::unexpected;
+use super::protocol::{Answer, Request, Wire, ZoneTold};
+use super::tree::tree;
+use super::values::{parse, shown};
+use crate::output::{Format, Verdict};
+
+/// How often `watch` looks: a tenth of a screen's patience, and a local call.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Moves the cursor to the top left and clears what is below.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+/// Options of `table`.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  spinglass table                       the whole tree: this agent's path, and what lies beside it
+  spinglass table show /usa             one zone, its rows and their summary
+  spinglass table watch                 the tree, live
+  spinglass table set load 0.5          an attribute of this agent's row
+  spinglass table get load --zone /     one value, for scripts"
+)]
+pub(crate) struct TableCommand {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show the tree, or one zone
+    Show {
+        /// The zone, such as /usa [default: the whole tree]
+        zone: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show the tree, and again whenever it changes, until Ctrl-C
+    Watch {
+        #[command(flatten)]
+        at: At,
+    },
+    /// Set an attribute of the agent's own row; null removes it
+    Set {
+        /// Its name: a-z, 0-9, '_', '.' and '&'
+        name: String,
+        /// null, true, false, a number, a JSON list, or else text
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Print one attribute, of the agent's own row or of a zone
+    Get {
+        /// Its name
+        name: String,
+        /// The zone whose summary has it
+        #[arg(long)]
+        zone: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Runs `table`.
+///
+/// # Errors
+/// There is no agent, or it refuses.
+pub(crate) async fn table(command: &TableCommand, format: Format) -> Result<Verdict> {
+    match &command.action {
+        None => show(&command.at, None, format).await?,
+        Some(Action::Show { zone, at }) => show(at, zone.as_deref(), format).await?,
+        Some(Action::Watch { at }) => watch(at, format).await?,
+        Some(Action::Set { name, value, at }) => {
+            let value = Wire::of(&parse(value)?);
+            at.ask(&Request::Set { name: name.clone(), value }).await?;
+            format.print(&Answer::Done, |_| String::new())?;
+        }
+        Some(Action::Get { name, zone, at }) => {
+            let value = get(at, name, zone.as_deref()).await?;
+            format.print(&value, |value| shown(value) + "\n")?;
+        }
+    }
+    Ok(Verdict::Good)
+}
+
+async fn zones(at: &At, zone: Option<&str>) -> Result<Vec<ZoneTold>> {
+    match at.ask(&Request::Zones { zone: zone.map(Into::into) }).await? {
+        Answer::Zones(zones) => Ok(zones),
+        _ => Err(unexpected()),
+    }
+}
+
+async fn show(at: &At, zone: Option<&str>, format: Format) -> Result<()> {
+    format.print(&zones(at, zone).await?, |zones| tree_of(zones, zone))
+}
+
+fn tree_of(zones: &[ZoneTold], zone: Option<&str>) -> String {
+    let text = tree(zones);
+    match (zone, zones.first()) {
+        // The first line names the zone that was asked for.
+        (Some(_), Some(zone)) if zone.path != "/" => text.replacen('/', &zone.path, 1),
+        _ => text,
+    }
+}
+
+async fn watch(at: &At, format: Format) -> Result<()> {
+    let mut last = String::new();
+    loop {
+        let zones = zones(at, None).await?;
+        let text = match format {
+            Format::Text => tree(&zones),
+            Format::Json => serde_json::to_string(&zones)? + "\n",
+        };
+        if text != last {
+            let mut out = io::stdout().lock();
+            let clear = format == Format::Text && out.is_terminal();
+            write!(out, "{}{text}", if clear { CLEAR } else { "" })?;
+            out.flush()?;
+            last = text;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn get(at: &At, name: &str, zone: Option<&str>) -> Result<Json> {
+    let zones = zones(at, zone).await?;
+    let found = match (zone, zones.last()) {
+        (Some(_), Some(zone)) => zone.summary.get(name),
+        (None, Some(region)) => {
+            region.rows.iter().find(|row| row.own).and_then(|row| row.attributes.get(name))
+        }
+        (_, None) => None,
+    };
+    match found {
+        Some(value) => Ok(value.clone()),
+        None => bail!("there is no attribute {name} in {}", zone.unwrap_or("this agent's row")),
+    }
+}

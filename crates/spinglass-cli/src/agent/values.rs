@@ -1,0 +1,130 @@
+//! Values as people write and read them, and as JSON.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value as Json};
+use spinglass::{Row, Value};
+
+use super::protocol::Wire;
+
+/// Reads `NAME=VALUE`.
+pub(super) fn assignment(text: &str) -> Result<(String, Value)> {
+    let (name, value) = text.split_once('=').context("write NAME=VALUE")?;
+    Ok((name.into(), parse(value)?))
+}
+
+/// A value as it is typed: `null`, `true`, a number, a JSON list of values; all else is text.
+pub(super) fn parse(text: &str) -> Result<Value> {
+    if text.starts_with('[') {
+        let json = serde_json::from_str(text).context("a list is written as in JSON")?;
+        return of_json(&json);
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(Value::Int(number));
+    }
+    let is_number =
+        text.chars().next().is_some_and(|first| first.is_ascii_digit() || "+-.".contains(first));
+    match text.parse::<f64>() {
+        Ok(number) if is_number => return Ok(Value::float(number)),
+        _ => (),
+    }
+    Ok(match text.to_ascii_lowercase().as_str() {
+        "null" => Value::Null,
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => Value::text(text),
+    })
+}
+
+fn of_json(json: &Json) -> Result<Value> {
+    Ok(match json {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => Value::Int(number),
+            (None, Some(number)) => Value::float(number),
+            (None, None) => bail!("{number} is too large"),
+        },
+        Json::String(text) => Value::text(text),
+        Json::Array(items) => Value::list(items.iter().map(of_json).collect::<Result<Vec<_>>>()?),
+        Json::Object(_) => bail!("a value is null, true, false, a number, text or a list of these"),
+    })
+}
+
+/// A value for programs. Times are ISO 8601, bytes hexadecimal, numbers that JSON lacks text.
+pub(super) fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(truth) => Json::Bool(*truth),
+        Value::Int(number) => Json::from(*number),
+        Value::Float(number) => {
+            let number = number.get();
+            serde_json::Number::from_f64(number)
+                .map_or_else(|| Json::String(number.to_string()), Json::Number)
+        }
+        Value::Text(text) => Json::from(&**text),
+        Value::List(items) => Json::Array(items.iter().map(to_json).collect()),
+        Value::Time(_) | Value::Bytes(_) => Json::String(value.to_string()),
+    }
+}
+
+pub(super) fn row_to_json(row: &Row) -> Map<String, Json> {
+    row.iter().map(|(name, value)| (name.as_str().to_owned(), to_json(value))).collect()
+}
+
+/// A value for people: text without quotes, lists by spaces.
+pub(super) fn shown(json: &Json) -> String {
+    match json {
+        Json::Null => "-".into(),
+        Json::String(text) => text.clone(),
+        Json::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+impl Wire {
+    pub(super) fn of(value: &Value) -> Self {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub(super) fn value(&self) -> Result<Value> {
+        let (pairs, rest) = self.0.as_bytes().as_chunks::<2>();
+        ensure!(rest.is_empty(), "a value in hex has two digits a byte");
+        let byte = |pair: &[u8; 2]| -> Result<u8> {
+            Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?)
+        };
+        let bytes = pairs.iter().map(byte).collect::<Result<Vec<u8>>>()?;
+        let mut rest = bytes.as_slice();
+        let value = Value::decode(&mut rest).ok().context("these bytes are no value")?;
+        ensure!(rest.is_empty(), "these bytes are more than a value");
+        Ok(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_they_are_meant() -> Result<()> {
+        assert_eq!(parse("3")?, Value::Int(3));
+        assert_eq!(parse("-0.5")?, Value::float(-0.5));
+        assert_eq!(parse("TRUE")?, Value::Bool(true));
+        assert_eq!(parse("null")?, Value::Null);
+        assert_eq!(parse("nan")?, Value::text("nan"));
+        assert_eq!(parse("ithaca, NY")?, Value::text("ithaca, NY"));
+        assert_eq!(parse(r#"[1, "a"]"#)?, Value::list([Value::Int(1), Value::text("a")]));
+        assert!(parse("[1, ").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn values_cross_the_socket_whole() -> Result<()> {
+        for value in [Value::Null, Value::float(f64::NAN), Value::bytes(&[0, 255])] {
+            assert_eq!(Wire::of(&value).value()?, value);
+        }
+        assert!(Wire("0".into()).value().is_err() && Wire("zz".into()).value().is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Agents as processes on this machine, and the commands that speak with them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// An agent, ended with the test.
+struct Agent {
+    process: Child,
+    socket: PathBuf,
+    address: String,
+}
+
+impl Agent {
+    fn start(name: &str, region: &str, seeds: &str) -> Self {
+        let file = format!("spinglass-{}-{name}.sock", std::process::id());
+        let socket = std::env::temp_dir().join(file);
+        let mut process = Command::new(env!("CARGO_BIN_EXE_spinglass"))
+            .args(["join", "--json", "--bind", "127.0.0.1:0", "--seeds", seeds])
+            .args(["--name", name, "--region", region, "--set", "load=5", "--socket"])
+            .arg(&socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program that cargo built runs");
+        let mut line = String::new();
+        let out: ChildStdout = process.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("it says where it is");
+        let started: Value = serde_json::from_str(&line).expect("JSON");
+        let address = started["address"].as_str().expect("an address").to_owned();
+        Self { process, socket, address }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spinglass"));
+        command.args(arguments).arg("--socket").arg(&self.socket);
+        command.output().expect("the program that cargo built runs")
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Waits until a zone's summary says so.
+    fn wait_for(&self, zone: &str, name: &str, value: &str) {
+        let get = ["table", "get", name, "--zone", zone];
+        let reached = (0..600).any(|_| {
+            let reached = self.text(&get) == value;
+            if !reached {
+                sleep(Duration::from_millis(100));
+            }
+            reached
+        });
+        let table = self.text(&["table"]);
+        assert!(reached, "{name} of {zone} is not {value} after a minute:\n{table}");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have left already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+#[test]
+fn agents_in_three_regions_are_one_table() {
+    let first = Agent::start("web1", "/usa/ithaca", "127.0.0.1:1");
+    let seed = first.address.as_str();
+    let second = Agent::start("web2", "/usa/ithaca", seed);
+    let third = Agent::start("db1", "/usa/boston", seed);
+    let fourth = Agent::start("fr1", "/eu/paris", seed);
+    for agent in [&first, &second, &third, &fourth] {
+        agent.wait_for("/", "nmembers", "4");
+    }
+
+    let sql = "SELECT MIN(load) AS load FROM zone";
+    assert!(third.ask(&["summary", "install", "load", sql]).status.success());
+    first.wait_for("/", "load", "5");
+    assert!(fourth.ask(&["table", "set", "load", "-0.5"]).status.success());
+    for agent in [&first, &second, &third, &fourth] {
+        agent.wait_for("/", "load", "-0.5");
+    }
+    assert_eq!(second.text(&["table", "get", "load", "--zone", "/usa"]), "5");
+    let tree = first.text(&["table"]);
+    assert!(tree.contains("├─ eu") && tree.contains("└─ usa") && tree.contains("web1 *"), "{tree}");
+    let explained = first.text(&["summary", "explain", "load"]);
+    assert!(explained.contains("yields   load 5"), "{explained}");
+    assert!(first.text(&["summary", "list"]).contains(sql));
+
+    assert!(first.ask(&["summary", "remove", "load"]).status.success());
+    assert!(fourth.ask(&["leave"]).status.success());
+    first.wait_for("/", "nmembers", "3");
+    let tree = first.text(&["table"]);
+    assert!(!tree.contains("eu") && !first.text(&["summary", "list"]).contains(sql), "{tree}");
+}
+
+#[test]
+fn what_an_agent_refuses_it_explains() {
+    let agent = Agent::start("alone", "/usa", "127.0.0.1:1");
+    let refused = |arguments: &[&str], why: &str| {
+        let output = agent.ask(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(why), "{arguments:?}: {error}");
+    };
+    refused(&["table", "set", "id", "x"], "is filled in by the agent itself");
+    refused(&["table", "set", "a b", "x"], "can't be an attribute's name");
+    refused(&["table", "set", "a", &"x".repeat(800)], "bytes of the 707");
+    refused(&["table", "show", "/eu"], "/eu is not on this agent's path");
+    refused(&["table", "get", "nothing"], "no attribute nothing");
+    refused(&["summary", "install", "x", "SELECT MAX(load FROM zone"], "line 1, column 17");
+    refused(&["summary", "install", "x", "DROP TABLE zone"], "line 1, column 1");
+    refused(&["summary", "remove", "x"], "no summary is called");
+    refused(&["join"], "an agent listens at");
+}

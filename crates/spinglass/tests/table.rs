@@ -1,0 +1,68 @@
+//! The table on real sockets, by the library: that the wiring holds.
+
+use std::time::Duration;
+
+use spinglass::{Config, Node, TableError, Value, ZonePath};
+
+/// A test that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn agent(name: &str, region: &str, seed: Option<&Node>) -> Node {
+    let mut config = Config::lan();
+    config.table.round = Duration::from_millis(100);
+    let builder = Node::builder().config(config).name(name).region(region);
+    builder.seeds(seed.map(Node::local_addr)).start().await.expect("it starts")
+}
+
+/// Waits until an agent believes so of the root.
+async fn root_says(node: &Node, name: &str, value: Value) {
+    let mut table = node.table();
+    let reached = async {
+        loop {
+            let root = table.zone(&ZonePath::root()).await.expect("it runs");
+            if root.summary.attributes.get(name) == Some(&value) {
+                return;
+            }
+            table.changed().await.expect("it runs");
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("it should not take this long");
+}
+
+#[tokio::test]
+async fn what_one_sets_all_see_summarised() {
+    let first = agent("a", "/usa/ithaca", None).await;
+    let second = agent("b", "/usa/boston", Some(&first)).await;
+    let third = agent("c", "/eu", Some(&first)).await;
+    let sql = "SELECT MAX(load) AS load FROM zone";
+    second.table().install(&ZonePath::root(), "load", sql).await.unwrap();
+    for (node, load) in [(&first, 0.5), (&second, 0.25), (&third, 7.0)] {
+        node.table().set("load", load).await.unwrap();
+    }
+    for node in [&first, &second, &third] {
+        root_says(node, "load", Value::float(7.0)).await;
+        root_says(node, "nmembers", Value::Int(3)).await;
+    }
+    third.close().await.unwrap();
+    for node in [&first, &second] {
+        root_says(node, "load", Value::float(0.5)).await;
+    }
+    let usa = first.table().zone(&ZonePath::parse("/usa").unwrap()).await.unwrap();
+    let names: Vec<_> = usa.rows.iter().map(|row| row.row.name().to_owned()).collect();
+    assert_eq!(names, ["boston", "ithaca"]);
+    let functions = first.table().functions(&ZonePath::root()).await.unwrap();
+    assert_eq!(functions.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["core", "load"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused() {
+    let node = agent("a", "/usa", None).await;
+    let table = node.table();
+    let elsewhere = ZonePath::parse("/eu").unwrap();
+    assert!(matches!(table.zone(&elsewhere).await, Err(TableError::Elsewhere(_))));
+    assert!(matches!(table.set("A B", 1).await, Err(TableError::BadName(_))));
+    assert!(matches!(table.set("id", "me").await, Err(TableError::Set(_))));
+    assert!(matches!(table.install(&elsewhere, "x", "SELECT").await, Err(TableError::Set(_))));
+    node.close().await.unwrap();
+    assert!(matches!(table.set("load", 1).await, Err(TableError::Closed)));
+}
