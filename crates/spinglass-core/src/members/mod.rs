@@ -48,6 +48,9 @@ const NEWS_COPIES: u32 = 3;
 const NEWS_QUEUE_MAX: usize = 1024;
 /// Lives remembered after they ended. When full, the one that ended first is forgotten.
 const DEPARTED_MAX: usize = 4096;
+/// Rounds for which the lives that a restart ended may still be heard: their last packets are under
+/// repair, and a life may have been so short that its first ones are, too. Default rounds: 5 s.
+pub(crate) const PAST_LIFE_ROUNDS: u32 = 50;
 /// Rounds by which a member may seem ahead of one's own clock: those that news may take.
 const HEARTBEAT_SLACK: u32 = 50;
 /// Heartbeat checks per round, so that dropping the silent costs the same in every group.
@@ -76,6 +79,8 @@ pub struct Members {
     news: VecDeque<(Arc<MemberRecord>, u32)>,
     departed: BTreeMap<MemberId, Departed>,
     departed_order: VecDeque<MemberId>,
+    /// Members that began a new life of late: since when, and the latest life known before.
+    restarted: BTreeMap<MemberId, (u32, Incarnation)>,
     welcomes: VecDeque<Welcome>,
     seeds: Vec<SocketAddr>,
     silence_cursor: usize,
@@ -141,6 +146,7 @@ impl Members {
             news: VecDeque::new(),
             departed: BTreeMap::new(),
             departed_order: VecDeque::new(),
+            restarted: BTreeMap::new(),
             welcomes: VecDeque::new(),
             seeds,
             silence_cursor: 0,
@@ -225,6 +231,12 @@ impl Members {
         }
         self.replace(record, boot, round);
         if record.incarnation != known.incarnation {
+            self.restarted.retain(|_, (since, _)| round.saturating_sub(*since) <= PAST_LIFE_ROUNDS);
+            if self.restarted.len() < DEPARTED_MAX {
+                // Of several restarts in a row the first says which lives were never heard of.
+                let first = (round, known.incarnation);
+                self.restarted.entry(known.id()).or_insert(first).0 = round;
+            }
             let (id, incarnation) = (known.id(), known.incarnation);
             let reason = DownReason::Restarted;
             events.push_back(Event::MemberDown { id, incarnation, reason });

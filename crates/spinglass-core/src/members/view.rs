@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
 
-use super::{MemberList, Members};
+use super::{MemberList, Members, PAST_LIFE_ROUNDS};
 use crate::crypto::PublicKey;
-use crate::event::{DESTINATIONS_MAX, Member};
+use crate::event::{DESTINATIONS_MAX, Member, Reject};
 use crate::id::{Incarnation, MemberId, StreamId};
 use crate::link::{Boot, BootName};
 
@@ -42,6 +42,31 @@ impl Members {
         let present = self.list.find(id).map(|record| (record.public_key, record.incarnation));
         let departed = || self.departed.get(&id).map(|gone| (gone.public_key, gone.incarnation));
         present.or_else(departed)
+    }
+
+    /// The key of a member of whose life packets are taken in: its latest known one, or one that
+    /// a restart has ended just now.
+    ///
+    /// # Errors
+    /// The member or this life of it is unknown, or the life is over.
+    pub fn key_in_life(
+        &self,
+        id: MemberId,
+        incarnation: Incarnation,
+        round: u32,
+    ) -> Result<PublicKey, Reject> {
+        let (key, latest) = self.key_of(id).ok_or(Reject::UnknownSender)?;
+        if incarnation > latest {
+            return Err(Reject::UnknownSender);
+        }
+        let is_recent = |(since, before): &(u32, Incarnation)| {
+            incarnation >= *before && round.saturating_sub(*since) <= PAST_LIFE_ROUNDS
+        };
+        if incarnation == latest || self.restarted.get(&id).is_some_and(is_recent) {
+            Ok(key)
+        } else {
+            Err(Reject::StaleIncarnation)
+        }
     }
 
     /// Where a member receives.

@@ -289,13 +289,8 @@ impl Multicast {
             }
             return Ok(false);
         }
-        let Some((_, incarnation)) = cx.members.key_of(header.stream.sender) else {
-            return Err(Reject::UnknownSender);
-        };
-        if incarnation != header.stream.incarnation {
-            let stale = incarnation > header.stream.incarnation;
-            return Err(if stale { Reject::StaleIncarnation } else { Reject::UnknownSender });
-        }
+        let StreamId { sender, incarnation, .. } = header.stream;
+        cx.members.key_in_life(sender, incarnation, self.round)?;
         Ok(self.streams.len() < self.config.streams_max)
     }
 
@@ -523,10 +518,11 @@ impl Multicast {
         if !self.round.is_multiple_of(PLAN_ROUNDS) {
             return;
         }
-        let (members, own) = (&cx.members, self.own);
+        let (members, own, round) = (&cx.members, self.own, self.round);
         self.streams.retain(|id, stream| {
-            let over = members.key_of(id.sender).is_none_or(|(_, life)| life > id.incarnation);
-            id.sender == own || !over || stream.low() < stream.high()
+            // While packets of a life are taken in, what was delivered of it must be remembered.
+            let goes_on = members.key_in_life(id.sender, id.incarnation, round).is_ok();
+            id.sender == own || goes_on || !stream.is_empty()
         });
     }
 
@@ -571,7 +567,9 @@ impl Multicast {
         streams.for_each(|stream| stream.check_invariants(self.round, keep));
         let streams = self.streams.values();
         let held: usize = streams.map(|stream| stream.held_falling(0..u64::MAX).count()).sum();
-        assert!(held <= self.buffered.packets, "every packet held is on the account");
+        let dropped: usize = self.streams.values().map(|stream| stream.dropped().packets).sum();
+        let account = self.buffered.packets;
+        assert!(held + dropped == account, "{held} and {dropped} packets held, {account} counted");
         assert!(self.streams.len() <= self.config.streams_max + self.senders.len());
     }
 }

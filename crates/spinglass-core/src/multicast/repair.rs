@@ -252,8 +252,8 @@ impl Multicast {
         if id.sender == self.own {
             return;
         }
-        let key = cx.members.key_of(id.sender);
-        if key.is_none_or(|(_, life)| life != id.incarnation) && !self.streams.contains_key(&id) {
+        let key = cx.members.key_in_life(id.sender, id.incarnation, self.round);
+        if key.is_err() && !self.streams.contains_key(&id) {
             return;
         }
         let retry = self.config.solicit_retry;

@@ -170,6 +170,16 @@ impl Stream {
         self.idle
     }
 
+    /// Whether nothing of it is held or missing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.dropped.packets == 0
+    }
+
+    /// What a jump dropped and nobody has taken off the account yet.
+    pub(super) const fn dropped(&self) -> Released {
+        self.dropped
+    }
+
     /// The first number that was neither delivered nor given up.
     pub(super) const fn next(&self) -> u64 {
         self.next
