@@ -64,7 +64,8 @@ pub(crate) fn call<'a>(
     }
 }
 
-/// `LEAST` and `GREATEST`: null if any value is null or of another kind.
+/// `LEAST` and `GREATEST`: null if any value is null or of another kind. Of an int and a float
+/// that are equal, `LEAST` takes the last and `GREATEST` the first, as SQLite does.
 fn extreme<'a>(
     scalar: Scalar,
     arguments: &'a [Expr],
@@ -81,7 +82,7 @@ fn extreme<'a>(
         let Some(ordering) = compare(&value, held, meter)? else {
             return Ok(Cow::Owned(Value::Null));
         };
-        if if scalar == Scalar::Least { ordering.is_lt() } else { ordering.is_gt() } {
+        if if scalar == Scalar::Least { ordering.is_le() } else { ordering.is_gt() } {
             best = Some(value);
         }
     }
@@ -212,6 +213,8 @@ fn text(
             meter.allocate(text.len())?;
             return Ok(Value::text(&text.to_ascii_uppercase()));
         }
+        // As SQLite has it: where nothing is to be replaced, it is nothing what by.
+        (Scalar::Replace, Some(Value::Text(old)), _) if old.is_empty() => &**text,
         (Scalar::Replace, Some(Value::Text(old)), Some(Value::Text(new))) => {
             return replace(text, old, new, meter);
         }
@@ -222,12 +225,10 @@ fn text(
         }
         (Scalar::Substr, Some(start), length) => {
             let Some(start) = Number::of(start) else { return Ok(Value::Null) };
-            let length = match length {
-                None => i64::MAX / 4,
-                Some(length) => match Number::of(length) {
-                    Some(length) => length.to_int(),
-                    None => return Ok(Value::Null),
-                },
+            let length = match length.map(Number::of) {
+                None => None,
+                Some(Some(length)) => Some(length.to_int()),
+                Some(None) => return Ok(Value::Null),
             };
             substr(text, start.to_int(), length)
         }
@@ -239,10 +240,6 @@ fn text(
 
 /// Makes room for the text before it makes the text.
 fn replace(text: &str, old: &str, new: &str, meter: &mut Meter) -> Result<Value, EvalError> {
-    if old.is_empty() {
-        meter.allocate(text.len())?;
-        return Ok(Value::text(text));
-    }
     let found = text.matches(old).count();
     meter.step(found)?;
     let kept = text.len().saturating_sub(found.saturating_mul(old.len()));
@@ -258,12 +255,13 @@ fn replace(text: &str, old: &str, new: &str, meter: &mut Meter) -> Result<Value,
 }
 
 /// SQLite's `substr`: characters from 1, or from the end if below 0; a length below 0 takes the
-/// characters before.
-fn substr(text: &str, start: i64, length: i64) -> &str {
-    let bound = i64::MAX / 4;
-    let (mut start, mut length) = (start.clamp(-bound, bound), length.clamp(-bound, bound));
+/// characters before, and without a length it is all to the end.
+fn substr(text: &str, start: i64, length: Option<i64>) -> &str {
+    // Farther than any sum of two ints, so that nothing overflows and none means the end.
+    const END: i128 = 1 << 65;
+    let (mut start, mut length) = (i128::from(start), length.map_or(END, i128::from));
     if start < 0 {
-        start += i64::try_from(text.chars().count()).unwrap_or(bound);
+        start += text.chars().count() as i128;
         if start < 0 {
             length = if length < 0 { 0 } else { length + start };
             start = 0;
@@ -274,15 +272,11 @@ fn substr(text: &str, start: i64, length: i64) -> &str {
         length -= 1;
     }
     if length < 0 {
-        if length < -start {
-            length = start;
-        } else {
-            length = -length;
-        }
+        length = start.min(-length);
         start -= length;
     }
-    let byte = |text: &str, characters: i64| {
-        let characters = usize::try_from(characters).unwrap_or(0);
+    let byte = |text: &str, characters: i128| {
+        let characters = usize::try_from(characters).unwrap_or(usize::MAX);
         text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at)
     };
     let rest = text.get(byte(text, start)..).unwrap_or_default();
@@ -295,14 +289,16 @@ mod tests {
 
     #[test]
     fn parts_of_texts_are_sqlites() {
-        assert_eq!(substr("abcdef", 2, 3), "bcd");
-        assert_eq!(substr("abcdef", -2, 5), "ef");
-        assert_eq!(substr("abcdef", 0, 3), "ab");
-        assert_eq!(substr("abcdef", 4, -2), "bc");
-        assert_eq!(substr("abcdef", -10, 6), "ab");
-        assert_eq!(substr("äöü", 2, 1), "ö");
-        assert_eq!(substr("abc", i64::MIN, i64::MIN), "");
-        assert_eq!(substr("abc", i64::MAX, i64::MAX), "");
+        assert_eq!(substr("abcdef", 2, Some(3)), "bcd");
+        assert_eq!(substr("abcdef", -2, Some(5)), "ef");
+        assert_eq!(substr("abcdef", 0, Some(3)), "ab");
+        assert_eq!(substr("abcdef", 4, Some(-2)), "bc");
+        assert_eq!(substr("abcdef", -10, Some(6)), "ab");
+        assert_eq!(substr("abcdef", i64::MIN, None), "abcdef");
+        assert_eq!(substr("äöü", 2, Some(1)), "ö");
+        assert_eq!(substr("abc", i64::MIN, Some(i64::MIN)), "");
+        assert_eq!(substr("abc", i64::MAX, Some(3 - i64::MAX)), "c");
+        assert_eq!(substr("abc", i64::MAX, Some(i64::MAX)), "");
     }
 
     #[test]

@@ -4,6 +4,9 @@ use core::cmp::Ordering;
 
 use crate::value::Value;
 
+/// The least float that is above all ints; its negative is the least int.
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 /// The order of all values, for `MIN`, `MAX` and sorting: by kind as [`Value`] has it, except
 /// that ints and floats are one kind and compare as numbers, exactly. An int comes before the
 /// float of the same number.
@@ -51,7 +54,6 @@ pub(crate) fn sql(left: &Value, right: &Value) -> Option<Ordering> {
 
 /// Compares without rounding: 2^53 + 1 is above 2^53 as a float. NaN is above all.
 fn int_with_float(int: i64, float: f64) -> Ordering {
-    const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     if float.is_nan() || float >= TWO_TO_63 {
         return Ordering::Less;
     }
@@ -68,8 +70,8 @@ pub(crate) fn canonical(value: &Value) -> Value {
     match value {
         Value::Float(float) => {
             let number = float.get();
-            let is_whole = libm::trunc(number) == number && number.abs() < 9.2e18;
-            if is_whole { Value::Int(number as i64) } else { value.clone() }
+            let is_int = libm::trunc(number) == number && (-TWO_TO_63..TWO_TO_63).contains(&number);
+            if is_int { Value::Int(number as i64) } else { value.clone() }
         }
         _ => value.clone(),
     }
@@ -105,6 +107,8 @@ mod tests {
     #[test]
     fn whole_floats_are_ints() {
         assert_eq!(canonical(&Value::float(3.0)), Value::Int(3));
+        assert_eq!(canonical(&Value::float(-TWO_TO_63)), Value::Int(i64::MIN));
+        assert_eq!(canonical(&Value::float(TWO_TO_63)), Value::float(TWO_TO_63));
         assert_eq!(canonical(&Value::float(3.5)), Value::float(3.5));
         assert_eq!(canonical(&Value::float(f64::INFINITY)), Value::float(f64::INFINITY));
     }
