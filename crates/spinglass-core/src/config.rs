@@ -283,7 +283,7 @@ impl Config {
             ),
             ("members.members_max", self.members.members_max as u64, 2, 1 << 20),
             ("members.silent_after", nanos(self.members.silent_after), 100 * ms, 86_400_000 * ms),
-            ("multicast.round", nanos(multicast.round), ms, 60_000 * ms),
+            ("multicast.round", nanos(multicast.round), ms, 3_600_000 * ms),
             ("multicast.digest_fanout", multicast.digest_fanout.into(), 1, 16),
             ("multicast.reliability", multicast.reliability.nines.into(), 1, 15),
             (

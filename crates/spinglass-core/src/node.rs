@@ -145,7 +145,7 @@ impl Node {
             now.monotonic,
             rng.fork("multicast"),
         );
-        let table = table::new_table(&config, &identity, sender, &seeds, &rng);
+        let table = table::new_table(&config, &identity, sender, &seeds, &rng, &mut *crypto);
         let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
             table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));

@@ -11,6 +11,7 @@ pub mod network;
 pub mod queue;
 pub mod replay;
 pub mod scenario;
+mod settle;
 mod setup;
 pub mod swarm;
 pub mod world;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Epoch, Salt};
 use spinglass_core::members::MemberList;
-use spinglass_core::table::{Name, SetError, Value, ZonePath};
+use spinglass_core::table::{Name, SetError, TableRow, Value, ZonePath};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
     Prng, PublishError, Start, Stats, TopicId, Transmit,
@@ -207,6 +207,12 @@ impl World {
         Now { monotonic: Instant::from_nanos(self.now), wall_ms: self.now / 1_000_000 }
     }
 
+    /// How the members were made.
+    #[must_use]
+    pub const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     /// How many members there are, crashed ones included.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -315,6 +321,22 @@ impl World {
         let now = self.now();
         let driver = self.members.get_mut(index).and_then(|member| member.driver.as_mut());
         driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
+    }
+
+    /// Gives a member rows of the table that need no checking.
+    pub(crate) fn adopt_rows(&mut self, index: usize, rows: &[Arc<TableRow>]) {
+        let now = self.now();
+        if let Some(driver) = self.driver(index) {
+            driver.node_mut().adopt_rows(now, rows);
+        }
+    }
+
+    /// Lets a member issue the rows of its zones.
+    pub(crate) fn issue_zones(&mut self, index: usize) {
+        let now = self.now();
+        if let Some(driver) = self.driver(index) {
+            driver.node_mut().issue_zones(now);
+        }
     }
 
     /// Says good-bye for a member.

@@ -3,6 +3,7 @@
 mod hostile;
 mod loss;
 mod perturb;
+mod rounds;
 mod simulated;
 
 use anyhow::Result;
@@ -27,6 +28,8 @@ pub(crate) enum Lab {
     Wan(simulated::Wan),
     /// Does a member's cost stay the same as the group grows?
     Flat(simulated::Flat),
+    /// How soon does every agent hear an update of the hierarchical table?
+    Rounds(rounds::Rounds),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -128,6 +131,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Bimodality(options) => simulated::bimodality(options, format),
         Lab::Wan(options) => simulated::wan(options, format),
         Lab::Flat(options) => simulated::flat(options, format),
+        Lab::Rounds(options) => rounds::rounds(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),

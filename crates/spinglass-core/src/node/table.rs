@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -10,12 +11,12 @@ use spinglass_summary::{Name, Value};
 
 use super::{Identity, Node};
 use crate::config::Config;
-use crate::crypto::Hash;
+use crate::crypto::{Crypto, Hash};
 use crate::event::Reject;
 use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
-use crate::table::{Own, RowKey, SetError, Table, TableCx, UnverifiedRow, ZonePath};
+use crate::table::{Own, RowKey, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
 
@@ -66,6 +67,17 @@ impl Node {
             Some(sql) => self.table.install(zone, name, sql, cx),
             None => self.table.uninstall(zone, name, cx),
         }
+    }
+
+    /// Takes over rows of the table that need no checking, such as a simulator's; issues the own
+    /// one.
+    pub fn adopt_rows(&mut self, now: Now, rows: &[Arc<TableRow>]) {
+        self.table.adopt(rows, &mut table_cx!(self, now.wall_ms));
+    }
+
+    /// Issues the rows of the zones that this agent speaks for now, not at its next round.
+    pub fn issue_zones(&mut self, now: Now) {
+        self.table.issue_zones(&mut table_cx!(self, now.wall_ms));
     }
 
     pub(super) fn leave_table(&mut self, now: Now) {
@@ -125,6 +137,7 @@ pub(super) fn new_table(
     id: MemberId,
     seeds: &[SocketAddr],
     rng: &Prng,
+    crypto: &mut dyn Crypto,
 ) -> Table {
     let Identity { incarnation, address, region, name, .. } = identity;
     // Eight digits tell the members of any region apart.
@@ -136,7 +149,7 @@ pub(super) fn new_table(
         region: region.clone(),
         address: *address,
     };
-    Table::new(config.table.clone(), own, Vec::from(seeds), rng.fork("table"))
+    Table::new(config.table.clone(), own, Vec::from(seeds), rng.fork("table"), crypto)
 }
 
 /// When the table's first round begins: at a random phase.

@@ -8,7 +8,6 @@ use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
 use super::messages::{Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want};
-use super::publish::contacts;
 use super::row::{Kind, RowKey, TableRow, UnverifiedRow};
 use super::{Table, TableCx, ZonePath};
 use crate::event::Reject;
@@ -61,7 +60,7 @@ impl Table {
             heirs.extend((0..GOODBYES).filter_map(|_| self.choose_sibling(depth)));
             // Whoever speaks for the zone at this depth stands in its table.
             let heir = held.iter().filter(|row| row.zone().depth() + 1 == depth);
-            heirs.extend(heir.flat_map(|row| contacts(row.attributes())));
+            heirs.extend(heir.flat_map(|row| row.contacts()));
             for to in heirs {
                 cx.outbox.control(Control::TableRows { to, rows: held.clone() });
             }
@@ -93,8 +92,7 @@ impl Table {
             for key in keys {
                 let line = level.remove(key, round.saturating_add(gone), GONE_MAX);
                 let lost = line.filter(|line| line.row.kind() == Kind::Zone);
-                let contacts = lost.iter().flat_map(|line| contacts(line.row.attributes()));
-                self.remembered.extend(contacts);
+                self.remembered.extend(lost.iter().flat_map(|line| line.row.contacts()));
             }
             self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
         }
@@ -112,7 +110,7 @@ impl Table {
                 partners.extend(self.choose_sibling(depth));
             }
         }
-        let stranger = (1..self.levels.len()).rev().find_map(|depth| self.choose_stranger(depth));
+        let stranger = (1..=leaf).rev().find_map(|depth| self.choose_stranger(depth));
         partners.extend(stranger);
         // Those who speak for the path's first zone look for what is beyond it.
         let is_rejoin =
@@ -129,47 +127,40 @@ impl Table {
 
     /// Whether the agent is a representative of the zone at `depth` of its path.
     pub(super) fn speaks_for(&self, depth: usize) -> bool {
-        self.own_zone(depth).is_some_and(|row| self.rank(row.attributes()).is_some())
+        self.own_zone(depth).is_some_and(|line| self.rank(line.row.contacts()).is_some())
     }
 
-    /// The row of the zone at `depth` of the path, in its parent's table.
-    fn own_zone(&self, depth: usize) -> Option<&Arc<TableRow>> {
-        let parent = self.levels.get(depth.checked_sub(1)?)?;
-        let zone = self.levels.get(depth)?.zone();
-        parent.children().map(|line| &line.row).find(|row| row.name() == zone.last_name())
+    /// The line of the zone at `depth` of the path, in its parent's table.
+    pub(super) fn own_zone(&self, depth: usize) -> Option<&Line> {
+        let line = self.levels.get(depth.checked_sub(1)?)?.find(*self.zone_keys.get(depth)?)?;
+        Some(line).filter(|line| !line.row.is_removed())
     }
 
     /// Somebody who speaks for the zone at `depth` of the path and does not stand in its table:
     /// that is how a newcomer finds its zone, and how two halves of one that formed apart merge.
     fn choose_stranger(&mut self, depth: usize) -> Option<SocketAddr> {
-        let row = self.own_zone(depth)?;
+        let speakers = self.own_zone(depth)?.row.contacts();
         let level = self.levels.get(depth)?;
-        let stands = |contact: &SocketAddr| {
-            let mut lines = level.children().flat_map(|line| contacts(line.row.attributes()));
-            *contact == self.address || lines.any(|known| known == *contact)
+        let stands = |speaker: &SocketAddr| {
+            *speaker == self.address
+                || level.children().any(|line| line.row.contacts().contains(speaker))
         };
         let strangers: Vec<_> =
-            contacts(row.attributes()).filter(|contact| !stands(contact)).collect();
+            speakers.iter().filter(|speaker| !stands(speaker)).copied().collect();
         strangers.get(self.rng.index(strangers.len())).copied()
     }
 
     /// A contact of a random row of the table at `depth`, other than one's own.
     fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
         let level = self.levels.get(depth)?;
-        let own_name = self.levels.get(depth + 1).map(|own| own.zone().clone());
-        let is_own = |line: &Line| match &own_name {
-            Some(zone) => line.row.name() == zone.last_name(),
-            None => line.key == self.own,
-        };
-        let others: Vec<&Line> = level.children().filter(|line| !is_own(line)).collect();
-        let row = Arc::clone(&others.get(self.rng.index(others.len()))?.row);
-        self.choose_contact(&row)
-    }
-
-    fn choose_contact(&mut self, row: &TableRow) -> Option<SocketAddr> {
-        let others: Vec<SocketAddr> =
-            contacts(row.attributes()).filter(|contact| *contact != self.address).collect();
-        others.get(self.rng.index(others.len())).copied()
+        let own =
+            if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
+        let others: Vec<&Line> = level.children().filter(|line| line.key != own).collect();
+        let at = self.rng.index(others.len());
+        let row = Arc::clone(&others.get(at)?.row);
+        let is_other = |contact: &&SocketAddr| **contact != self.address;
+        let contacts: Vec<_> = row.contacts().iter().filter(is_other).collect();
+        contacts.get(self.rng.index(contacts.len())).map(|contact| **contact)
     }
 
     /// The digest to send: one number per level.

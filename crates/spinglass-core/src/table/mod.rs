@@ -16,7 +16,8 @@
 //!
 //! Once a round each agent compares tables with a random agent of its region, and a representative
 //! also with a random representative of a sibling zone, at that level and all above
-//! ([`messages`]). Whatever differs is exchanged, newest first, within a budget of bytes.
+//! ([`TableDigest`], [`Inventory`], [`Want`]). Whatever differs is exchanged, newest first, within a
+//! budget of bytes.
 //!
 //! Invariants: only verified rows are merged; a line's version never goes back; what was removed
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row
@@ -128,14 +129,17 @@ pub struct Table {
     attributes: Row,
     /// Root first; the last is the region's.
     levels: Vec<Level>,
+    /// The line of each zone of the path in its parent's table; the root has none.
+    zone_keys: Vec<RowKey>,
     /// What each zone of the path, root first, is waiting for before its row is issued.
     pending: Vec<Option<u32>>,
     summaries: Summaries,
     /// Own rounds: those that an agent slept through make nobody look silent to it.
     round: u32,
-    /// The round in which the own row was last issued, and whether it says what it should.
-    own_issued: u32,
+    /// Whether the own row does not yet say what it should.
     own_changed: bool,
+    /// When within the refresh period it is issued anew, so that not all are at once.
+    refresh_phase: u32,
     has_left: bool,
     /// Bytes of rows and inventories that may still be sent in this round.
     bytes_left: usize,
@@ -158,10 +162,23 @@ pub(crate) struct Own {
 }
 
 impl Table {
-    pub(crate) fn new(config: TableConfig, own: Own, seeds: Vec<SocketAddr>, rng: Prng) -> Self {
+    pub(crate) fn new(
+        config: TableConfig,
+        own: Own,
+        seeds: Vec<SocketAddr>,
+        mut rng: Prng,
+        crypto: &mut dyn Crypto,
+    ) -> Self {
         let Own { key, incarnation, name, region, address } = own;
+        let refresh_phase = rng.below(config.refresh_rounds.into()) as u32;
         let depth = region.depth();
         let levels: Vec<_> = (0..=depth).map(|depth| Level::new(region.ancestor(depth))).collect();
+        let mut zone_key = |depth: usize| {
+            let zone = region.ancestor(depth);
+            let parent = region.ancestor(depth.saturating_sub(1));
+            RowKey::of_name(Kind::Zone, &parent, zone.last_name(), crypto)
+        };
+        let zone_keys = (0..=depth).map(&mut zone_key).collect();
         Self {
             bytes_left: config.bytes_per_round,
             summaries: Summaries::default(),
@@ -174,9 +191,10 @@ impl Table {
             attributes: Row::empty(),
             pending: alloc::vec![None; levels.len()],
             levels,
+            zone_keys,
             round: 0,
-            own_issued: 0,
             own_changed: true,
+            refresh_phase,
             has_left: false,
             seeds,
             remembered: Vec::new(),
@@ -241,6 +259,14 @@ impl Table {
         self.issue_function(zone, name, None, cx)
     }
 
+    /// Takes over rows that need no checking, such as a simulator's.
+    pub(crate) fn adopt(&mut self, rows: &[Arc<TableRow>], cx: &mut TableCx<'_>) {
+        self.issue_own(cx);
+        for row in rows {
+            self.merge(row);
+        }
+    }
+
     // --- what the application reads
 
     /// The agent's region: the deepest zone of its path.
@@ -256,6 +282,24 @@ impl Table {
         let mut rows: Vec<_> = level.children().map(|line| Arc::clone(&line.row)).collect();
         rows.sort_by(|a, b| a.name().cmp(b.name()));
         Some(rows)
+    }
+
+    /// The agent's own row, once it has been issued.
+    #[must_use]
+    pub fn own_row(&self) -> Option<&Arc<TableRow>> {
+        self.levels.last()?.find(self.own).map(|line| &line.row)
+    }
+
+    /// Every row held: agents', zones' and functions', removed ones included.
+    pub fn held(&self) -> impl Iterator<Item = &Arc<TableRow>> {
+        self.levels.iter().flat_map(Level::lines).map(|line| &line.row)
+    }
+
+    /// The row called `name` in a zone of the path.
+    #[must_use]
+    pub fn row(&self, zone: &ZonePath, name: &str) -> Option<&Arc<TableRow>> {
+        let level = self.levels.get(self.depth_of(zone).ok()?)?;
+        level.children().map(|line| &line.row).find(|row| row.name() == name)
     }
 
     /// Own rounds since a row of a zone of the path was heard.
@@ -297,7 +341,13 @@ impl Table {
     /// Rows held, over all levels.
     #[must_use]
     pub fn row_count(&self) -> usize {
-        self.levels.iter().map(|level| level.lines().len()).sum()
+        self.held().count()
+    }
+
+    /// Bytes of those rows, signatures and all.
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.held().map(|row| row.encoded().len()).sum()
     }
 
     /// Checks what must always hold. For tests and simulators.

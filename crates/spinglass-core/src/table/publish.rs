@@ -2,11 +2,14 @@
 //!
 //! A zone's row has one line and several issuers, the zone's representatives, so its counter is
 //! Lamport's: one more than the highest that its issuer met. They evaluate the same functions over
-//! tables that gossip makes equal; the first in rank issues at once, the others only if it doesn't,
-//! so that a representative's death or lag is a matter of rounds. When nobody refreshes the row at
-//! all, everybody in the zone evaluates, and whoever the functions elect steps in.
+//! tables that gossip makes equal. When the row has been quiet, whoever hears news first issues it;
+//! while it changes, the first in rank does, and the others only if it doesn't, so that
+//! representatives whose tables differ for some rounds don't undo each other's rows, and one's death
+//! or lag is a matter of rounds. When nobody refreshes the row at all, everybody in the zone
+//! evaluates, and whoever the functions elect steps in.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use spinglass_summary::{Name, Row, RowBuilder, Value};
@@ -14,12 +17,12 @@ use spinglass_summary::{Name, Row, RowBuilder, Value};
 use super::functions::{Summary, name_id};
 use super::level::Merged;
 use super::path::ZonePath;
-use super::row::{Draft, Kind, RowKey, TableRow, Version};
+use super::row::{Draft, Kind, RowKey, TableRow, Version, contacts};
 use super::{SetError, Table, TableCx};
 use crate::id::Incarnation;
 
-/// Rounds that a representative waits for each one before it in rank: about what a region's gossip
-/// takes to bring it the other's row.
+/// Rounds that a representative waits for each one before it in rank, and after which a row counts
+/// as quiet: about what a region's gossip takes to bring it the other's row.
 const STAGGER_ROUNDS: u32 = 3;
 /// Refresh periods after which a zone's row counts as nobody's.
 const STALE_REFRESHES: u32 = 2;
@@ -29,11 +32,12 @@ const FUNCTION_NAME_BYTES_MAX: usize = 64;
 impl Table {
     /// Issues the own row if it has changed or is due for refreshing.
     pub(super) fn issue_own(&mut self, cx: &mut TableCx<'_>) {
-        let due = self.round.saturating_sub(self.own_issued) >= self.config.refresh_rounds;
-        if !self.own_changed && !due {
+        let refresh = self.config.refresh_rounds;
+        let is_due = self.round.saturating_add(self.refresh_phase).is_multiple_of(refresh);
+        if !self.own_changed && !is_due {
             return;
         }
-        (self.own_changed, self.own_issued) = (false, self.round);
+        self.own_changed = false;
         self.version.counter += 1;
         let draft = Draft {
             kind: Kind::Agent,
@@ -47,7 +51,7 @@ impl Table {
     }
 
     /// Issues what the functions make of the own zones, from the region upwards.
-    pub(super) fn issue_zones(&mut self, cx: &mut TableCx<'_>) {
+    pub(crate) fn issue_zones(&mut self, cx: &mut TableCx<'_>) {
         for depth in (1..self.levels.len()).rev() {
             self.issue_zone(depth, cx);
         }
@@ -55,14 +59,12 @@ impl Table {
 
     fn issue_zone(&mut self, depth: usize, cx: &mut TableCx<'_>) {
         let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
-        let key = RowKey::of_name(Kind::Zone, &parent, zone.last_name(), cx.crypto);
-        let held = self.levels.get(depth - 1).and_then(|level| level.find(key));
-        let held = held.filter(|line| !line.row.is_removed()).cloned();
+        let held = self.own_zone(depth).cloned();
         let refresh = self.config.refresh_rounds;
         let age = held.as_ref().map_or(u32::MAX, |line| self.round.saturating_sub(line.heard));
         let stale = refresh.saturating_mul(STALE_REFRESHES);
         let is_orphan = age >= stale;
-        let held_rank = held.as_ref().and_then(|line| self.rank(line.row.attributes()));
+        let held_rank = held.as_ref().and_then(|line| self.rank(line.row.contacts()));
         if held_rank.is_none() && !is_orphan {
             self.set_pending(depth, None);
             return;
@@ -71,7 +73,8 @@ impl Table {
         let since = if is_orphan { self.round.saturating_sub(stale) } else { 0 };
         let Summary { attributes, .. } = self.summaries.summarize(&self.levels, depth, since);
         // One that no longer is a representative by its own reckoning still hands over.
-        let Some(rank) = self.rank(&attributes).or(held_rank) else { return };
+        let elected: Vec<SocketAddr> = contacts(&attributes).collect();
+        let Some(rank) = self.rank(&elected).or(held_rank) else { return };
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
         let is_due = age >= refresh.saturating_add(rank.saturating_mul(STAGGER_ROUNDS));
         let differs = held.as_ref().is_none_or(|line| *line.row.attributes() != attributes);
@@ -82,7 +85,10 @@ impl Table {
         let since = self.pending.get(depth).copied().flatten().unwrap_or(self.round);
         self.set_pending(depth, Some(since));
         let waited = self.round.saturating_sub(since);
-        if is_due || held.is_none() || waited >= rank.saturating_mul(STAGGER_ROUNDS) {
+        // After some quiet whoever hears news first tells it: waiting for the first in rank to hear
+        // it too would cost rounds at every level.
+        let is_quiet = age >= STAGGER_ROUNDS;
+        if is_quiet || waited >= rank.saturating_mul(STAGGER_ROUNDS) {
             self.set_pending(depth, None);
             let (kind, name) = (Kind::Zone, zone.last_name());
             self.issue_shared(kind, &parent, name, attributes, false, cx);
@@ -103,7 +109,7 @@ impl Table {
         let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
         let attributes = self.summaries.summarize(&self.levels, depth, 0).attributes;
         self.issue_shared(Kind::Zone, &parent, zone.last_name(), attributes, is_empty, cx);
-        let key = RowKey::of_name(Kind::Zone, &parent, zone.last_name(), cx.crypto);
+        let key = *self.zone_keys.get(depth)?;
         Some(Arc::clone(&self.levels.get(depth - 1)?.find(key)?.row))
     }
 
@@ -114,8 +120,8 @@ impl Table {
     }
 
     /// The own place among a zone's contacts.
-    pub(super) fn rank(&self, zone: &Row) -> Option<usize> {
-        contacts(zone).position(|contact| contact == self.address)
+    pub(super) fn rank(&self, contacts: &[SocketAddr]) -> Option<usize> {
+        contacts.iter().position(|contact| *contact == self.address)
     }
 
     pub(super) fn issue_function(
@@ -182,10 +188,4 @@ impl Table {
         }
         merged
     }
-}
-
-/// Where a zone's or an agent's row says that it is reached.
-pub(super) fn contacts(row: &Row) -> impl Iterator<Item = SocketAddr> {
-    let list = row.get("contacts").and_then(Value::as_list).unwrap_or(&[]);
-    list.iter().filter_map(Value::as_text).filter_map(|text| text.parse().ok())
 }

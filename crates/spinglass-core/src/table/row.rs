@@ -9,8 +9,10 @@
 //! zone's table it is; its version, which of two rows of one line is newer. Versions are counters:
 //! no machine's clock is compared with another's.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use spinglass_summary::{Function, Row, Value};
 
@@ -76,6 +78,8 @@ pub struct TableRow {
     /// Of all its bytes: tells rows of one version apart, and is their share of a level's digest.
     hash: Hash,
     encoded: Arc<[u8]>,
+    /// Where the agent, or those who speak for the zone, are reached: read once, asked for always.
+    contacts: Box<[SocketAddr]>,
     function: Option<Function>,
 }
 
@@ -142,7 +146,8 @@ impl TableRow {
             Kind::Function => sql.and_then(|sql| Function::parse(sql).ok()),
             Kind::Agent | Kind::Zone => None,
         };
-        Self { draft, issuer, key, hash, encoded: Arc::from(encoded), function }
+        let contacts = contacts(&draft.attributes).collect();
+        Self { draft, issuer, key, hash, encoded: Arc::from(encoded), contacts, function }
     }
 
     /// What it describes.
@@ -198,6 +203,12 @@ impl TableRow {
     #[must_use]
     pub fn name(&self) -> &str {
         name_of(self.attributes())
+    }
+
+    /// Where the agent, or those who speak for the zone, are reached.
+    #[must_use]
+    pub const fn contacts(&self) -> &[SocketAddr] {
+        &self.contacts
     }
 
     /// The function, if this is one that this build understands.
@@ -331,6 +342,12 @@ impl RowKey {
         text.put(name.as_bytes());
         Self::of_hash(crypto.hash(Domain::Line, &text))
     }
+}
+
+/// Where a zone's or an agent's row says that it is reached.
+pub(super) fn contacts(attributes: &Row) -> impl Iterator<Item = SocketAddr> {
+    let list = attributes.get("contacts").and_then(Value::as_list).unwrap_or(&[]);
+    list.iter().filter_map(Value::as_text).filter_map(|text| text.parse().ok())
 }
 
 fn name_of(attributes: &Row) -> &str {

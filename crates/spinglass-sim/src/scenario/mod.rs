@@ -8,6 +8,7 @@ pub mod bimodality;
 pub mod flat;
 pub mod loss;
 pub mod perturb;
+pub mod rounds;
 pub mod speed;
 pub mod wan;
 

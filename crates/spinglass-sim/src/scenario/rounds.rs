@@ -1,0 +1,218 @@
+//! Rounds until every agent has heard an update, in trees of every shape: figures 6 to 9 of the
+//! Astrolabe paper (TOCS 2003), with the real core.
+//!
+//! Every agent gossips once per round of one second, at a phase of its own: with a random agent of
+//! its region, and on behalf of each zone that it speaks for, with a random representative of a
+//! random sibling. One agent sets an attribute; an agent has heard of it when it holds the row, in
+//! a table of its own path, that tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use spinglass_core::table::{TableRow, Value, ZonePath};
+use spinglass_core::{Config, Prng, TableConfig};
+
+use crate::network::Network;
+use crate::setup::Setup;
+use crate::world::{Blind, World};
+
+/// What to run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Parameters {
+    /// Children of every zone.
+    pub branching: usize,
+    /// Levels of zones: there are `branching` to the power of this many agents.
+    pub levels: u32,
+    /// Representatives of each zone.
+    pub representatives: usize,
+    /// The probability that a datagram is lost.
+    pub loss: f64,
+    /// The share of agents that crash, some time before the update.
+    pub crash: f64,
+    /// Updates, each by a random agent.
+    pub updates: usize,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// What was run.
+    pub parameters: Parameters,
+    /// Agents.
+    pub agents: usize,
+    /// Rounds until the last agent had heard, averaged over the updates.
+    pub last_rounds: f64,
+    /// Rounds until an agent had heard, averaged over agents and updates.
+    pub mean_rounds: f64,
+    /// Agents alive that had not heard after [`ROUNDS_MAX`], over all updates.
+    pub never: usize,
+    /// Rows that an agent holds.
+    pub rows: f64,
+    /// Bytes of those rows.
+    pub row_bytes: f64,
+    /// Bytes that an agent sends per round, while nothing but the update happens.
+    pub bytes_per_round: f64,
+    /// Datagrams that an agent sends per round.
+    pub datagrams_per_round: f64,
+    /// The most datagrams that any agent sends per round.
+    pub datagrams_per_round_most: f64,
+}
+
+/// Rounds after which an update counts as never heard.
+pub const ROUNDS_MAX: u32 = 120;
+/// Rounds that pass between a crash and the update: the dead have been dropped and replaced.
+const RECOVERY_ROUNDS: u64 = 200;
+/// Rounds before the first update: traffic is even by then.
+const WARM_UP_ROUNDS: u64 = 12;
+/// How often the agents are looked at in a round.
+const LOOKS_PER_ROUND: u32 = 4;
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Runs it.
+///
+/// # Panics
+/// If the parameters make no sense: a scenario's own mistake.
+pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
+    let Parameters { loss, crash, updates, seed, .. } = *parameters;
+    let mut world = fabric(parameters);
+    let agents = world.len();
+    world.run(ROUND * WARM_UP_ROUNDS as u32, &mut Blind);
+    let mut rng = Prng::new(seed).fork("rounds");
+    if crash > 0.0 {
+        let dead = (0..agents).filter(|_| rng.below(1_000_000) < (crash * 1e6) as u64);
+        dead.collect::<Vec<_>>().into_iter().for_each(|agent| world.crash(agent));
+        world.run(ROUND * RECOVERY_ROUNDS as u32, &mut Blind);
+    }
+    world.network.loss_ppm = (loss * 1e6) as u32;
+    let (mut last, mut sum, mut heard, mut never) = (0, 0, 0, 0);
+    let before = totals(&world);
+    let mut rounds = 0;
+    for update in 0..updates {
+        let source = (0..).map(|_| rng.index(agents)).find(|agent| world.node(*agent).is_some());
+        let wave = spread(&mut world, source.unwrap_or(0), update as i64 + 1);
+        last += wave.last;
+        sum += wave.sum;
+        heard += wave.heard;
+        never += wave.never;
+        rounds += wave.last.div_ceil(LOOKS_PER_ROUND.into());
+        progress((update + 1) as f64 / updates as f64);
+    }
+    let after = totals(&world);
+    let look = 1.0 / f64::from(LOOKS_PER_ROUND);
+    let per_round = |total: u64| total as f64 / agents as f64 / rounds.max(1) as f64;
+    let most = after.2.iter().zip(&before.2).map(|(after, before)| after - before).max();
+    let (rows, row_bytes) = held(&world);
+    Report {
+        agents,
+        last_rounds: last as f64 * look / updates as f64,
+        mean_rounds: sum as f64 * look / heard.max(1) as f64,
+        never,
+        rows,
+        row_bytes,
+        bytes_per_round: per_round(after.0 - before.0),
+        datagrams_per_round: per_round(after.1 - before.1),
+        datagrams_per_round_most: most.unwrap_or(0) as f64 / rounds.max(1) as f64,
+        parameters: parameters.clone(),
+    }
+}
+
+/// A whole system of which every agent holds what it would after a long quiet time.
+///
+/// # Panics
+/// As [`run`].
+#[must_use]
+pub fn fabric(parameters: &Parameters) -> World {
+    let Parameters { branching, levels, representatives, seed, .. } = *parameters;
+    let mut config = Config::lan();
+    // Multicast rests: nobody publishes.
+    config.multicast.round = Duration::from_secs(3600);
+    let mut setup = Setup::new(branching.pow(levels), config, seed);
+    setup.config.table = TableConfig { round: ROUND, ..TableConfig::default() };
+    (setup.region_members, setup.zone_children) = (branching, branching);
+    let mut world = World::new(setup, Network::default());
+    world.settle(&functions(representatives));
+    world
+}
+
+/// The built-in function with another number of representatives, and the update's own.
+fn functions(representatives: usize) -> [(&'static str, String); 2] {
+    let core = format!(
+        "SELECT SUM(nmembers) AS nmembers, FIRST({representatives}, contacts) AS contacts, \
+         MAX(depth) + 1 AS depth FROM zone"
+    );
+    [("core", core), ("update", "SELECT MAX(news) AS news FROM zone".into())]
+}
+
+/// How an update spread, in looks.
+struct Wave {
+    last: u64,
+    sum: u64,
+    heard: u64,
+    never: usize,
+}
+
+fn spread(world: &mut World, source: usize, news: i64) -> Wave {
+    world.set_attribute(source, "news", Value::Int(news)).expect("it lives, and there is room");
+    let path = world.setup().region(source);
+    let name = world.node(source).and_then(|node| {
+        let rows = node.table().rows(node.table().region())?;
+        rows.iter().find(|row| row.issuer() == &node.own_record().public_key).map(name_of)
+    });
+    let name = name.expect("an agent holds its own row");
+    let mut waiting: Vec<usize> =
+        (0..world.len()).filter(|agent| world.node(*agent).is_some()).collect();
+    let mut wave = Wave { last: 0, sum: 0, heard: 0, never: 0 };
+    for look in 1..=u64::from(ROUNDS_MAX * LOOKS_PER_ROUND) {
+        world.run(ROUND / LOOKS_PER_ROUND, &mut Blind);
+        let before = waiting.len();
+        waiting.retain(|agent| !has_heard(world, *agent, &path, &name, news));
+        let now = (before - waiting.len()) as u64;
+        if now > 0 {
+            (wave.last, wave.sum, wave.heard) = (look, wave.sum + look * now, wave.heard + now);
+        }
+        if waiting.is_empty() {
+            break;
+        }
+    }
+    wave.never = waiting.len();
+    wave
+}
+
+fn name_of(row: &Arc<TableRow>) -> String {
+    row.name().to_owned()
+}
+
+/// Whether an agent holds the row that tells of the news, at the deepest level that it shares with
+/// the one who has them.
+fn has_heard(world: &World, agent: usize, path: &ZonePath, name: &str, news: i64) -> bool {
+    let Some(node) = world.node(agent) else { return true };
+    let table = node.table();
+    let shared = table.region().common_depth(path);
+    let zone = path.ancestor(shared);
+    let child = path.ancestor(shared + 1);
+    let row = if shared == path.depth() { name } else { child.last_name() };
+    let told = table.row(&zone, row).and_then(|row| row.attributes().get("news")?.as_int());
+    told.is_some_and(|told| told >= news)
+}
+
+/// Bytes, datagrams, and each agent's datagrams.
+fn totals(world: &World) -> (u64, u64, Vec<u64>) {
+    let stats: Vec<_> = (0..world.len()).map(|agent| world.stats(agent)).collect();
+    let bytes = stats.iter().map(|stats| stats.bytes_sent).sum();
+    let each: Vec<u64> = stats.iter().map(|stats| stats.datagrams_sent).collect();
+    (bytes, each.iter().sum(), each)
+}
+
+/// Rows that an agent holds, and their bytes, averaged over a sample.
+fn held(world: &World) -> (f64, f64) {
+    let step = (world.len() / 100).max(1);
+    let sample = (0..world.len()).step_by(step).filter_map(|agent| world.node(agent));
+    let tables: Vec<_> = sample.map(|node| node.table()).collect();
+    let rows: usize = tables.iter().map(|table| table.row_count()).sum();
+    let bytes: usize = tables.iter().map(|table| table.row_bytes()).sum();
+    let count = tables.len().max(1) as f64;
+    (rows as f64 / count, bytes as f64 / count)
+}
