@@ -8,6 +8,7 @@ pub mod check;
 pub mod crypto;
 mod host;
 pub mod network;
+mod pool;
 pub mod queue;
 pub mod replay;
 pub mod scenario;

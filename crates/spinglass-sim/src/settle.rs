@@ -52,11 +52,21 @@ impl World {
         for (zone, agent) in firsts {
             let rows = tables.get(&zone).cloned().unwrap_or_default();
             self.adopt_rows(agent, &rows);
-            self.issue_zones(agent);
+            let now = self.now();
+            if let Some(driver) = self.driver(agent) {
+                driver.node_mut().issue_zones(now);
+            }
             let parent = zone.ancestor(depth - 1);
             let table = self.node(agent).map(|node| node.table());
             let row = table.and_then(|table| table.row(&parent, zone.last_name()).cloned());
             tables.entry(parent).or_default().extend(row);
+        }
+    }
+
+    fn adopt_rows(&mut self, agent: usize, rows: &[Arc<TableRow>]) {
+        let now = self.now();
+        if let Some(driver) = self.driver(agent) {
+            driver.node_mut().adopt_rows(now, rows);
         }
     }
 }

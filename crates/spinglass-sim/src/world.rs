@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Epoch, Salt};
 use spinglass_core::members::MemberList;
-use spinglass_core::table::{Name, SetError, TableRow, Value, ZonePath};
+use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
     Prng, PublishError, Start, Stats, TopicId, Transmit,
@@ -22,6 +22,7 @@ use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
+use crate::pool::SharedRows;
 use crate::queue::Queue;
 use crate::setup::Setup;
 
@@ -91,6 +92,7 @@ pub struct World {
     now: u64,
     rng: Prng,
     oracle: Oracle,
+    rows: SharedRows,
     captured: Captured,
     trace: u64,
     handled: u64,
@@ -127,6 +129,7 @@ impl World {
             now: 0,
             rng: rng.fork("world"),
             oracle,
+            rows: SharedRows::default(),
             captured: Captured::default(),
             trace: setup.seed,
             handled: 0,
@@ -194,7 +197,9 @@ impl World {
         let seed = mix(self.setup.seed, &(index as u64 ^ member.life << 32).to_le_bytes());
         let seeds = vec![address(usize::from(index == 0))];
         let node = Node::new(self.config.clone(), identity, crypto, seed, seeds, now);
-        member.driver = Some(Driver::new(node.expect("a scenario's settings are good")));
+        let mut node = node.expect("a scenario's settings are good");
+        node.share_rows(Box::new(self.rows.clone()));
+        member.driver = Some(Driver::new(node));
         (member.timer, member.busy_until) = (u64::MAX, 0);
         self.drain(index, &mut Blind);
     }
@@ -323,22 +328,6 @@ impl World {
         driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
     }
 
-    /// Gives a member rows of the table that need no checking.
-    pub(crate) fn adopt_rows(&mut self, index: usize, rows: &[Arc<TableRow>]) {
-        let now = self.now();
-        if let Some(driver) = self.driver(index) {
-            driver.node_mut().adopt_rows(now, rows);
-        }
-    }
-
-    /// Lets a member issue the rows of its zones.
-    pub(crate) fn issue_zones(&mut self, index: usize) {
-        let now = self.now();
-        if let Some(driver) = self.driver(index) {
-            driver.node_mut().issue_zones(now);
-        }
-    }
-
     /// Says good-bye for a member.
     pub fn leave(&mut self, index: usize, observer: &mut impl Observer) {
         let now = self.now();
@@ -412,7 +401,7 @@ impl World {
 
     // --- what happens
 
-    fn driver(&mut self, index: usize) -> Option<&mut Driver> {
+    pub(crate) fn driver(&mut self, index: usize) -> Option<&mut Driver> {
         self.members.get_mut(index)?.driver.as_mut()
     }
 

@@ -1,5 +1,6 @@
 //! A node's part in the hierarchical table.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,7 +17,9 @@ use crate::event::Reject;
 use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
-use crate::table::{Own, RowKey, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath};
+use crate::table::{
+    Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath,
+};
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
 
@@ -67,6 +70,11 @@ impl Node {
             Some(sql) => self.table.install(zone, name, sql, cx),
             None => self.table.uninstall(zone, name, cx),
         }
+    }
+
+    /// Lets agents of one process share the memory of rows that they verified.
+    pub fn share_rows(&mut self, pool: Box<dyn RowPool>) {
+        self.table.share(pool);
     }
 
     /// Takes over rows of the table that need no checking, such as a simulator's; issues the own

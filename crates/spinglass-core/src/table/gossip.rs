@@ -300,18 +300,32 @@ impl Table {
             cx.stats.rows_surplus += 1;
             return Ok(());
         }
-        cx.stats.signatures_checked += 1;
-        let row = row.verify(key, cx.crypto).ok_or(Reject::Forged)?;
+        let row = self.verified(row, key, cx)?;
         if key == self.own {
             self.outlive(&row);
             return Ok(());
         }
-        match self.merge(&Arc::new(row)) {
+        match self.merge(&row) {
             Merged::Full => cx.stats.table_full += 1,
             Merged::Added | Merged::Replaced => cx.stats.rows_merged += 1,
             Merged::Old => cx.stats.rows_surplus += 1,
         }
         Ok(())
+    }
+
+    fn verified(
+        &mut self,
+        row: UnverifiedRow<'_>,
+        key: RowKey,
+        cx: &mut TableCx<'_>,
+    ) -> Result<Arc<TableRow>, Reject> {
+        if let Some(shared) = self.pool.as_mut().and_then(|pool| pool.find(row.bytes())) {
+            return Ok(shared);
+        }
+        cx.stats.signatures_checked += 1;
+        let row = Arc::new(row.verify(key, cx.crypto).ok_or(Reject::Forged)?);
+        self.pool.iter_mut().for_each(|pool| pool.add(&row));
+        Ok(row)
     }
 
     /// A row of one's own that one did not issue, at least not in this life: the next one issued

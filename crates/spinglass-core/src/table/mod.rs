@@ -31,6 +31,7 @@ mod path;
 mod publish;
 mod row;
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -115,6 +116,21 @@ impl fmt::Display for SetError {
 
 impl core::error::Error for SetError {}
 
+/// Verified rows that several agents of one process share: a simulator holds a million agents, and
+/// a row of each is in a hundred tables.
+pub trait RowPool: Send {
+    /// The row that has these bytes, if some agent holds it.
+    fn find(&mut self, encoded: &[u8]) -> Option<Arc<TableRow>>;
+    /// Lets others share a row.
+    fn add(&mut self, row: &Arc<TableRow>);
+}
+
+impl fmt::Debug for dyn RowPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RowPool")
+    }
+}
+
 /// The table as one agent holds it.
 #[derive(Debug)]
 pub struct Table {
@@ -148,6 +164,7 @@ pub struct Table {
     remembered: Vec<SocketAddr>,
     /// Counts changes of what is held.
     revision: u64,
+    pool: Option<Box<dyn RowPool>>,
     rng: Prng,
 }
 
@@ -199,6 +216,7 @@ impl Table {
             seeds,
             remembered: Vec::new(),
             revision: 0,
+            pool: None,
             rng,
         }
     }
@@ -265,6 +283,10 @@ impl Table {
         for row in rows {
             self.merge(row);
         }
+    }
+
+    pub(crate) fn share(&mut self, pool: Box<dyn RowPool>) {
+        self.pool = Some(pool);
     }
 
     // --- what the application reads

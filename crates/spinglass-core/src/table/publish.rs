@@ -175,8 +175,9 @@ impl Table {
     fn issue(&mut self, draft: Draft, cx: &mut TableCx<'_>) -> bool {
         cx.stats.signatures_made += 1;
         cx.stats.rows_issued += 1;
-        let row = draft.sign(cx.crypto).map(Arc::new);
-        row.is_some_and(|row| !matches!(self.merge(&row), Merged::Old | Merged::Full))
+        let Some(row) = draft.sign(cx.crypto).map(Arc::new) else { return false };
+        self.pool.iter_mut().for_each(|pool| pool.add(&row));
+        !matches!(self.merge(&row), Merged::Old | Merged::Full)
     }
 
     /// Takes a verified row in.

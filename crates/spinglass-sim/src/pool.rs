@@ -1,0 +1,40 @@
+//! One copy of each row of the table, however many agents hold it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use spinglass_core::table::{RowPool, TableRow};
+
+use crate::crypto::mix;
+
+/// A world's rows. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedRows(Arc<Mutex<Rows>>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    /// By a hash of their bytes; rows that nobody holds any more are swept out in time.
+    rows: BTreeMap<u64, Weak<TableRow>>,
+    /// How many there may be before the next sweep.
+    sweep_at: usize,
+}
+
+/// Rows before the first sweep.
+const SWEEP_MIN: usize = 4096;
+
+impl RowPool for SharedRows {
+    fn find(&mut self, encoded: &[u8]) -> Option<Arc<TableRow>> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = rows.rows.get(&mix(0, encoded))?.upgrade()?;
+        Some(row).filter(|row| row.encoded() == encoded)
+    }
+
+    fn add(&mut self, row: &Arc<TableRow>) {
+        let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rows.rows.len() >= rows.sweep_at.max(SWEEP_MIN) {
+            rows.rows.retain(|_, row| row.strong_count() > 0);
+            rows.sweep_at = rows.rows.len() * 2;
+        }
+        rows.rows.insert(mix(0, row.encoded()), Arc::downgrade(row));
+    }
+}
