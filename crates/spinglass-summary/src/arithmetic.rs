@@ -47,6 +47,7 @@ pub(crate) const fn float(number: f64) -> Value {
 }
 
 /// Whether a value is true: numbers are unless zero, and other kinds are neither true nor false.
+#[inline]
 pub(crate) fn truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),

@@ -6,6 +6,7 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::apply;
 use crate::arithmetic::{calculate, cast, negate, to_text, told, truth};
@@ -34,95 +35,142 @@ fn known<'a>(truth: Option<bool>) -> Evaluated<'a> {
     made(truth.map_or(Value::Null, Value::Bool))
 }
 
+/// What a column without a value reads as.
+static NULL: Value = Value::Null;
+
 impl Expr {
     /// The value in a frame.
     #[inline]
     pub(crate) fn evaluate<'a>(&'a self, frame: Frame<'a>, meter: &mut Meter) -> Evaluated<'a> {
-        match self {
-            Self::Column(slot) => {
-                meter.step(1)?;
-                let value = frame.columns.get(*slot).copied().flatten();
-                Ok(value.map_or(Cow::Owned(Value::Null), Cow::Borrowed))
-            }
-            Self::Literal(value) => {
+        match self.leaf(frame) {
+            Some(value) => {
                 meter.step(1)?;
                 Ok(Cow::Borrowed(value))
             }
-            _ => self.evaluate_node(frame, meter),
+            None => self.evaluate_node(frame, meter),
+        }
+    }
+
+    /// Hands the value in a frame to `take`. Most operands are columns and literals, and those
+    /// are not moved about.
+    #[inline]
+    pub(crate) fn with<T>(
+        &self,
+        frame: Frame<'_>,
+        meter: &mut Meter,
+        take: impl FnOnce(&Value, &mut Meter) -> Result<T, EvalError>,
+    ) -> Result<T, EvalError> {
+        match self.leaf(frame) {
+            Some(value) => {
+                meter.step(1)?;
+                take(value, meter)
+            }
+            None => {
+                let value = self.evaluate_node(frame, meter)?;
+                take(&value, meter)
+            }
+        }
+    }
+
+    /// The value of what need not be evaluated.
+    #[inline]
+    fn leaf<'a>(&'a self, frame: Frame<'a>) -> Option<&'a Value> {
+        match self {
+            Self::Column(slot) => {
+                Some(frame.columns.get(*slot).copied().flatten().unwrap_or(&NULL))
+            }
+            Self::Aggregate(index) => Some(frame.aggregates.get(*index).unwrap_or(&NULL)),
+            Self::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn evaluate_node<'a>(&'a self, frame: Frame<'a>, meter: &mut Meter) -> Evaluated<'a> {
+        match self {
+            Self::Column(_) | Self::Aggregate(_) | Self::Literal(_) => self.evaluate(frame, meter),
+            Self::Not(_)
+            | Self::And(_)
+            | Self::Or(_)
+            | Self::Is { .. }
+            | Self::In { .. }
+            | Self::Between { .. }
+            | Self::Like { .. } => known(self.truth(frame, meter)?),
+            _ => {
+                meter.step(1)?;
+                self.compute(frame, meter)
+            }
+        }
+    }
+
+    /// The value of what has operands and is not only true or false.
+    fn compute<'a>(&'a self, frame: Frame<'a>, meter: &mut Meter) -> Evaluated<'a> {
+        match self {
+            Self::Negate(operand) => operand.with(frame, meter, |value, _| made(negate(value))),
+            Self::Chain(first, rest) => made(chain(first, rest, frame, meter)?),
+            Self::Case { operand, arms, otherwise } => {
+                case(operand.as_deref(), arms, otherwise.as_deref(), frame, meter)
+            }
+            Self::Call(scalar, arguments) => apply::call(*scalar, arguments, frame, meter),
+            Self::Cast(operand, to) => operand.with(frame, meter, |value, meter| {
+                meter.read(value)?;
+                if *to != Cast::Text {
+                    return made(cast(value, *to));
+                }
+                let Some(text) = told(value) else { return made(Value::Null) };
+                meter.allocate(text.len())?;
+                made(Value::text(&text))
+            }),
+            Self::Extract(part, operand) => operand.with(frame, meter, |value, _| match value {
+                Value::Time(time) => made(time.part(*part)),
+                _ => made(Value::Null),
+            }),
+            Self::List(items) => list(items, frame, meter),
+            _ => made(Value::Null),
         }
     }
 
     /// Whether it is true; `None` if that is unknown.
-    #[inline]
     pub(crate) fn truth(
         &self,
         frame: Frame<'_>,
         meter: &mut Meter,
     ) -> Result<Option<bool>, EvalError> {
-        Ok(truth(&*self.evaluate(frame, meter)?))
-    }
-
-    fn evaluate_node<'a>(&'a self, frame: Frame<'a>, meter: &mut Meter) -> Evaluated<'a> {
-        meter.step(1)?;
-        match self {
-            Self::Literal(value) => Ok(Cow::Borrowed(value)),
-            Self::Column(_) => self.evaluate(frame, meter),
-            Self::Aggregate(index) => {
-                let value = frame.aggregates.get(*index);
-                Ok(value.map_or(Cow::Owned(Value::Null), Cow::Borrowed))
+        let (truth, is_negated) = match self {
+            Self::Not(operand) => {
+                meter.step(1)?;
+                (operand.truth(frame, meter)?, true)
             }
-            Self::Negate(operand) => made(negate(&*operand.evaluate(frame, meter)?)),
-            Self::Not(operand) => known(operand.truth(frame, meter)?.map(|truth| !truth)),
-            Self::And(parts) => known(until(parts, false, frame, meter)?),
-            Self::Or(parts) => known(until(parts, true, frame, meter)?),
-            Self::Chain(first, rest) => chain(first, rest, frame, meter),
+            Self::And(parts) => (until(parts, false, frame, meter)?, false),
+            Self::Or(parts) => (until(parts, true, frame, meter)?, false),
+            Self::Chain(left, rest) => match &**rest {
+                [(Operator::Compare(comparison), right)] => {
+                    meter.step(1)?;
+                    let ordering = compare_two(left, right, frame, meter)?;
+                    (ordering.map(|ordering| comparison.holds(ordering)), false)
+                }
+                _ => (self.with(frame, meter, |value, _| Ok(truth(value)))?, false),
+            },
             Self::Is { operand, what, negated } => {
-                let value = operand.evaluate(frame, meter)?;
-                let is = match what {
-                    Is::Null => *value == Value::Null,
-                    Is::True => truth(&value) == Some(true),
-                    Is::False => truth(&value) == Some(false),
-                };
-                made(Value::Bool(is != *negated))
+                meter.step(1)?;
+                let is = operand.with(frame, meter, |value, _| {
+                    Ok(match what {
+                        Is::Null => *value == Value::Null,
+                        Is::True => truth(value) == Some(true),
+                        Is::False => truth(value) == Some(false),
+                    })
+                })?;
+                (Some(is), *negated)
             }
             Self::In { operand, items, negated } => {
-                let found = is_in(operand, items, frame, meter)?;
-                known(found.map(|found| found != *negated))
+                (is_in(operand, items, frame, meter)?, *negated)
             }
-            Self::Between { parts, negated } => {
-                let between = is_between(parts, frame, meter)?;
-                known(between.map(|between| between != *negated))
-            }
+            Self::Between { parts, negated } => (is_between(parts, frame, meter)?, *negated),
             Self::Like { parts, escape, negated } => {
-                let [text, pattern] = &**parts;
-                let (text, pattern) =
-                    (text.evaluate(frame, meter)?, pattern.evaluate(frame, meter)?);
-                let (Value::Text(text), Value::Text(pattern)) = (&*text, &*pattern) else {
-                    return made(Value::Null);
-                };
-                let is_like = like::matches(text, pattern, *escape, meter)?;
-                made(Value::Bool(is_like != *negated))
+                (is_like(parts, *escape, frame, meter)?, *negated)
             }
-            Self::Case { operand, arms, otherwise } => {
-                case(operand.as_deref(), arms, otherwise.as_deref(), frame, meter)
-            }
-            Self::Call(scalar, arguments) => apply::call(*scalar, arguments, frame, meter),
-            Self::Cast(operand, to) => {
-                let value = operand.evaluate(frame, meter)?;
-                meter.read(&value)?;
-                if *to != Cast::Text {
-                    return made(cast(&value, *to));
-                }
-                let Some(text) = told(&value) else { return made(Value::Null) };
-                meter.allocate(text.len())?;
-                made(Value::text(&text))
-            }
-            Self::Extract(part, operand) => match &*operand.evaluate(frame, meter)? {
-                Value::Time(time) => made(time.part(*part)),
-                _ => made(Value::Null),
-            },
-            Self::List(items) => list(items, frame, meter),
-        }
+            _ => (self.with(frame, meter, |value, _| Ok(truth(value)))?, false),
+        };
+        Ok(truth.map(|truth| truth != is_negated))
     }
 }
 
@@ -133,6 +181,7 @@ fn until(
     frame: Frame<'_>,
     meter: &mut Meter,
 ) -> Result<Option<bool>, EvalError> {
+    meter.step(1)?;
     let mut result = Some(!decides);
     for part in parts {
         match part.truth(frame, meter)? {
@@ -144,26 +193,40 @@ fn until(
     Ok(result)
 }
 
-fn chain<'a>(
-    first: &'a Expr,
-    rest: &'a [(Operator, Expr)],
-    frame: Frame<'a>,
+/// Operators of one precedence, from left to right.
+fn chain(
+    first: &Expr,
+    rest: &[(Operator, Expr)],
+    frame: Frame<'_>,
     meter: &mut Meter,
-) -> Evaluated<'a> {
-    let mut left = first.evaluate(frame, meter)?;
+) -> Result<Value, EvalError> {
+    let Some(((operator, second), rest)) = rest.split_first() else {
+        return first.with(frame, meter, |value, _| Ok(value.clone()));
+    };
+    let mut left = first.with(frame, meter, |left, meter| {
+        second.with(frame, meter, |right, meter| binary(*operator, left, right, meter))
+    })?;
     for (operator, next) in rest {
-        let right = next.evaluate(frame, meter)?;
-        left = Cow::Owned(match operator {
-            Operator::Compare(comparison) => {
-                let ordering = compare(&left, &right, meter)?;
-                let holds = ordering.map(|ordering| comparison.holds(ordering));
-                holds.map_or(Value::Null, Value::Bool)
-            }
-            Operator::Join => join(&left, &right, meter)?,
-            _ => calculate(*operator, &left, &right),
-        });
+        left = next.with(frame, meter, |right, meter| binary(*operator, &left, right, meter))?;
     }
     Ok(left)
+}
+
+fn binary(
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+    meter: &mut Meter,
+) -> Result<Value, EvalError> {
+    match operator {
+        Operator::Compare(comparison) => {
+            let ordering = compare(left, right, meter)?;
+            let holds = ordering.map(|ordering| comparison.holds(ordering));
+            Ok(holds.map_or(Value::Null, Value::Bool))
+        }
+        Operator::Join => join(left, right, meter),
+        _ => Ok(calculate(operator, left, right)),
+    }
 }
 
 /// SQL's comparison, with the steps to read what is compared.
@@ -172,9 +235,20 @@ pub(crate) fn compare(
     left: &Value,
     right: &Value,
     meter: &mut Meter,
-) -> Result<Option<core::cmp::Ordering>, EvalError> {
+) -> Result<Option<Ordering>, EvalError> {
     meter.read(left)?;
     Ok(order::sql(left, right))
+}
+
+fn compare_two(
+    left: &Expr,
+    right: &Expr,
+    frame: Frame<'_>,
+    meter: &mut Meter,
+) -> Result<Option<Ordering>, EvalError> {
+    left.with(frame, meter, |left, meter| {
+        right.with(frame, meter, |right, meter| compare(left, right, meter))
+    })
 }
 
 fn join(left: &Value, right: &Value, meter: &mut Meter) -> Result<Value, EvalError> {
@@ -194,16 +268,19 @@ fn is_in(
     frame: Frame<'_>,
     meter: &mut Meter,
 ) -> Result<Option<bool>, EvalError> {
-    let value = operand.evaluate(frame, meter)?;
-    let mut result = Some(false);
-    for item in items {
-        match compare(&value, &*item.evaluate(frame, meter)?, meter)? {
-            Some(ordering) if ordering.is_eq() => return Ok(Some(true)),
-            Some(_) => (),
-            None => result = None,
+    meter.step(1)?;
+    operand.with(frame, meter, |value, meter| {
+        let mut result = Some(false);
+        for item in items {
+            let ordering = item.with(frame, meter, |item, meter| compare(value, item, meter))?;
+            match ordering {
+                Some(ordering) if ordering.is_eq() => return Ok(Some(true)),
+                Some(_) => (),
+                None => result = None,
+            }
         }
-    }
-    Ok(result)
+        Ok(result)
+    })
 }
 
 fn is_between(
@@ -212,13 +289,34 @@ fn is_between(
     meter: &mut Meter,
 ) -> Result<Option<bool>, EvalError> {
     let [operand, low, high] = parts;
-    let value = operand.evaluate(frame, meter)?;
-    let above = compare(&value, &*low.evaluate(frame, meter)?, meter)?.map(|low| low.is_ge());
-    let below = compare(&value, &*high.evaluate(frame, meter)?, meter)?.map(|high| high.is_le());
-    Ok(match (above, below) {
+    meter.step(1)?;
+    let (low, high) = operand.with(frame, meter, |value, meter| {
+        let low = low.with(frame, meter, |low, meter| compare(value, low, meter))?;
+        let high = high.with(frame, meter, |high, meter| compare(value, high, meter))?;
+        Ok((low, high))
+    })?;
+    Ok(match (low.map(Ordering::is_ge), high.map(Ordering::is_le)) {
         (Some(false), _) | (_, Some(false)) => Some(false),
         (Some(true), Some(true)) => Some(true),
         _ => None,
+    })
+}
+
+fn is_like(
+    parts: &[Expr; 2],
+    escape: Option<char>,
+    frame: Frame<'_>,
+    meter: &mut Meter,
+) -> Result<Option<bool>, EvalError> {
+    let [text, pattern] = parts;
+    meter.step(1)?;
+    text.with(frame, meter, |text, meter| {
+        pattern.with(frame, meter, |pattern, meter| match (text, pattern) {
+            (Value::Text(text), Value::Text(pattern)) => {
+                like::matches(text, pattern, escape, meter).map(Some)
+            }
+            _ => Ok(None),
+        })
     })
 }
 
@@ -234,8 +332,9 @@ fn case<'a>(
         let is_met = match &value {
             None => when.truth(frame, meter)? == Some(true),
             Some(value) => {
-                let when = when.evaluate(frame, meter)?;
-                compare(value, &when, meter)?.is_some_and(core::cmp::Ordering::is_eq)
+                let ordering =
+                    when.with(frame, meter, |when, meter| compare(value, when, meter))?;
+                ordering.is_some_and(Ordering::is_eq)
             }
         };
         if is_met {

@@ -10,6 +10,7 @@ const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 /// The order of all values, for `MIN`, `MAX` and sorting: by kind as [`Value`] has it, except
 /// that ints and floats are one kind and compare as numbers, exactly. An int comes before the
 /// float of the same number.
+#[inline]
 pub(crate) fn total(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Int(left), Value::Float(right)) => {
@@ -33,6 +34,7 @@ pub(crate) fn by_place(left: &Value, right: &Value) -> Ordering {
 }
 
 /// SQL's comparison: `None`, which is null, for null, NaN and values of different kinds.
+#[inline]
 pub(crate) fn sql(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),

@@ -9,7 +9,6 @@ mod set;
 mod sketch;
 mod sum;
 
-use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::arithmetic::{Number, truth};
@@ -128,6 +127,11 @@ impl<'a> Table<'a> {
         })
     }
 
+    /// One column of every row.
+    fn column(&self, slot: usize) -> impl Iterator<Item = Option<&'a Value>> {
+        self.cells.iter().skip(slot).step_by(self.width.max(1)).copied()
+    }
+
     pub(crate) const fn row_count(&self) -> usize {
         self.row_count
     }
@@ -201,17 +205,27 @@ impl Aggregate {
     }
 
     /// Hands out the input of every row in which it is not null.
-    fn each<'t>(
-        &'t self,
-        table: &'t Table<'_>,
+    #[inline]
+    fn each(
+        &self,
+        table: &Table<'_>,
         meter: &mut Meter,
-        mut take: impl FnMut(Cow<'t, Value>, &mut Meter) -> Result<(), EvalError>,
+        mut take: impl FnMut(&Value, &mut Meter) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
-        for frame in table.frames() {
-            let value = self.input.evaluate(frame, meter)?;
-            if *value != Value::Null {
+        if let Expr::Column(slot) = &self.input {
+            // Most inputs are plain columns: no expression to evaluate, row by row.
+            meter.step(table.row_count())?;
+            for value in table.column(*slot).flatten().filter(|value| !matches!(value, Value::Null))
+            {
                 take(value, meter)?;
             }
+            return Ok(());
+        }
+        for frame in table.frames() {
+            self.input.with(frame, meter, |value, meter| match value {
+                Value::Null => Ok(()),
+                value => take(value, meter),
+            })?;
         }
         Ok(())
     }
@@ -222,21 +236,21 @@ impl Aggregate {
         meter: &mut Meter,
         is_better: fn(core::cmp::Ordering) -> bool,
     ) -> Result<Value, EvalError> {
-        let mut best: Option<Cow<'_, Value>> = None;
+        let mut best: Option<Value> = None;
         self.each(table, meter, |value, meter| {
-            meter.read(&value)?;
-            if best.as_ref().is_none_or(|best| is_better(order::total(&value, best))) {
-                best = Some(value);
+            meter.read(value)?;
+            if best.as_ref().is_none_or(|best| is_better(order::total(value, best))) {
+                best = Some(value.clone());
             }
             Ok(())
         })?;
-        Ok(best.map_or(Value::Null, Cow::into_owned))
+        Ok(best.unwrap_or_default())
     }
 
     fn sum(&self, table: &Table<'_>, meter: &mut Meter) -> Result<(Sum, usize), EvalError> {
         let (mut sum, mut counted) = (Sum::default(), 0);
         self.each(table, meter, |value, _| {
-            if let Some(number) = Number::of(&value) {
+            if let Some(number) = Number::of(value) {
                 sum.add(number);
                 counted += 1;
             }
@@ -254,8 +268,8 @@ impl Aggregate {
     ) -> Result<Value, EvalError> {
         let (mut sum, mut weights) = (Sum::default(), Sum::default());
         for frame in table.frames() {
-            let number = Number::of(&*self.input.evaluate(frame, meter)?);
-            let weight = Number::of(&*weight.evaluate(frame, meter)?);
+            let number = self.input.with(frame, meter, |value, _| Ok(Number::of(value)))?;
+            let weight = weight.with(frame, meter, |value, _| Ok(Number::of(value)))?;
             let (Some(number), Some(weight)) = (number, weight) else { continue };
             if weight.to_float() >= 0.0 {
                 sum.add_product(number, weight);
@@ -270,7 +284,7 @@ impl Aggregate {
         meter.allocate(table.row_count() * size_of::<f64>())?;
         let (mut sum, mut numbers) = (Sum::default(), Vec::new());
         self.each(table, meter, |value, _| {
-            if let Some(number) = Number::of(&value) {
+            if let Some(number) = Number::of(value) {
                 sum.add(number);
                 numbers.push(number.to_float());
             }
@@ -298,7 +312,7 @@ impl Aggregate {
     ) -> Result<Value, EvalError> {
         let mut result = Value::Null;
         self.each(table, meter, |value, _| {
-            match truth(&value) {
+            match truth(value) {
                 Some(truth) if truth == decides => result = Value::Bool(decides),
                 Some(_) if result == Value::Null => result = Value::Bool(!decides),
                 _ => (),

@@ -1,6 +1,5 @@
 //! Aggregates that hold several values: sets, lists, histograms and maps.
 
-use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -35,8 +34,8 @@ pub(super) fn count_distinct(
     let mut seen = BTreeSet::new();
     aggregate.each(table, meter, |value, meter| {
         meter.step(FIND_STEPS)?;
-        meter.read(&value)?;
-        if seen.insert(order::canonical(&value)) {
+        meter.read(value)?;
+        if seen.insert(order::canonical(value)) {
             meter.allocate(ITEM_BYTES)?;
         }
         if seen.len() > DISTINCT_MAX {
@@ -56,7 +55,7 @@ pub(super) fn union(
 ) -> Result<Value, EvalError> {
     let mut set: Vec<Value> = Vec::new();
     aggregate.each(table, meter, |value, meter| {
-        for item in spliced(&value) {
+        for item in spliced(value) {
             meter.step(FIND_STEPS)?;
             meter.read(item)?;
             if matches!(item, Value::Null | Value::List(_)) {
@@ -105,7 +104,7 @@ pub(super) fn first(
     match order {
         None => {
             for frame in table.frames() {
-                if take(&*input.evaluate(frame, meter)?, meter)? {
+                if input.with(frame, meter, &mut take)? {
                     break;
                 }
             }
@@ -121,7 +120,7 @@ pub(super) fn first(
             }
             keyed.sort_by(|(left, _), (right, _)| by_key(left, right, order.is_descending));
             for (_, frame) in keyed {
-                if take(&*input.evaluate(frame, meter)?, meter)? {
+                if input.with(frame, meter, &mut take)? {
                     break;
                 }
             }
@@ -148,14 +147,14 @@ pub(super) fn histogram(
     let mut is_empty = true;
     meter.allocate(buckets * (size_of::<i64>() + size_of::<Value>()))?;
     aggregate.each(table, meter, |value, meter| {
-        if let Some(number) = Number::of(&value) {
+        if let Some(number) = Number::of(value) {
             let share = (number.to_float() - low) / (high - low);
             let bucket = (share * buckets as f64) as usize;
             if let Some(counted) = counts.get_mut(bucket.min(buckets - 1)) {
                 *counted = counted.saturating_add(1);
                 is_empty = false;
             }
-        } else if let Value::List(items) = &*value {
+        } else if let Value::List(items) = value {
             meter.step(items.len())?;
             let below = |item: &Value| item.as_int().filter(|counted| *counted >= 0);
             let is_histogram =
@@ -207,7 +206,7 @@ fn merged<State: Default>(
     mut merge: impl FnMut(&mut State, &Value),
 ) -> Result<BTreeMap<Value, State>, EvalError> {
     let mut states: BTreeMap<Value, State> = BTreeMap::new();
-    aggregate.each(table, meter, |map: Cow<'_, Value>, meter| {
+    aggregate.each(table, meter, |map, meter| {
         for pair in map.as_list().unwrap_or_default() {
             meter.step(FIND_STEPS)?;
             let Some([key, value]) = pair.as_list() else { continue };

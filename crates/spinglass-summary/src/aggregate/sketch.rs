@@ -100,17 +100,17 @@ pub(super) fn distinct(
     let mut sketch: Option<Sketch> = None;
     let mut buffer = Vec::new();
     aggregate.each(table, meter, |value, meter| {
-        meter.step(4 + 4 * weight(&value))?;
+        meter.step(4 + 4 * weight(value))?;
         if sketch.is_none() {
             meter.allocate(REGISTERS)?;
         }
         let sketch = sketch.get_or_insert_with(|| Sketch { registers: Box::new([0; REGISTERS]) });
-        match Sketch::registers(&value) {
+        match Sketch::registers(value) {
             Some(registers) => {
                 meter.step(16)?;
                 sketch.merge(registers);
             }
-            None => sketch.add(hash(&value, &mut buffer)),
+            None => sketch.add(hash(value, &mut buffer)),
         }
         Ok(())
     })?;
@@ -128,7 +128,7 @@ pub(super) fn bloom(
     let mut filter: Option<Vec<u8>> = None;
     let mut buffer = Vec::new();
     aggregate.each(table, meter, |value, meter| {
-        meter.step(4 + 4 * weight(&value))?;
+        meter.step(4 + 4 * weight(value))?;
         if filter.is_none() {
             meter.allocate(bits / 8)?;
         }
@@ -137,7 +137,7 @@ pub(super) fn bloom(
             filter.iter_mut().take(1).for_each(|tag| *tag = BLOOM_TAG);
             filter
         });
-        if let Value::Bytes(bytes) = &*value
+        if let Value::Bytes(bytes) = value
             && is_bloom(bytes)
         {
             meter.step(bits / 64)?;
@@ -148,7 +148,7 @@ pub(super) fn bloom(
             }
             return Ok(());
         }
-        for item in spliced(&value) {
+        for item in spliced(value) {
             for bit in bloom_bits(hash(item, &mut buffer), bits as u64) {
                 if let Some(byte) = filter.get_mut(1 + bit / 8) {
                     *byte |= 1 << (bit % 8);
