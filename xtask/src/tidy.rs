@@ -172,6 +172,7 @@ fn settings_in_operating() -> Result<Vec<String>> {
         ("pub struct LinkConfig {", "link"),
         ("pub struct MembersConfig {", "members"),
         ("pub struct MulticastConfig {", "multicast"),
+        ("pub struct TableConfig {", "table"),
     ];
     let mut section = None;
     let mut faults = Vec::new();

@@ -16,8 +16,8 @@
 //!
 //! Once a round each agent compares tables with a random agent of its region, and a representative
 //! also with a random representative of a sibling zone, at that level and all above
-//! ([`TableDigest`], [`Inventory`], [`Want`]). Whatever differs is exchanged, newest first, within a
-//! budget of bytes.
+//! ([`TableDigest`], [`Inventory`], [`Want`]). Whatever differs is exchanged, newest first, within
+//! a budget of bytes.
 //!
 //! Invariants: only verified rows are merged; a line's version never goes back; what was removed
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row

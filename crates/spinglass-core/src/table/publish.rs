@@ -4,8 +4,8 @@
 //! Lamport's: one more than the highest that its issuer met. They evaluate the same functions over
 //! tables that gossip makes equal. When the row has been quiet, whoever hears news first issues it;
 //! while it changes, the first in rank does, and the others only if it doesn't, so that
-//! representatives whose tables differ for some rounds don't undo each other's rows, and one's death
-//! or lag is a matter of rounds. When nobody refreshes the row at all, everybody in the zone
+//! representatives whose tables differ for some rounds don't undo each other's rows, and the death
+//! or lag of one is a matter of rounds. When nobody refreshes the row at all, everybody in the zone
 //! evaluates, and whoever the functions elect steps in.
 
 use alloc::sync::Arc;
