@@ -13,6 +13,8 @@ const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 #[inline]
 pub(crate) fn total(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
+        (Value::Int(left), Value::Int(right)) => left.cmp(right),
+        (Value::Float(left), Value::Float(right)) => left.cmp(right),
         (Value::Int(left), Value::Float(right)) => {
             int_with_float(*left, right.get()).then(Ordering::Less)
         }

@@ -129,7 +129,8 @@ impl<'a> Table<'a> {
 
     /// One column of every row.
     fn column(&self, slot: usize) -> impl Iterator<Item = Option<&'a Value>> {
-        self.cells.iter().skip(slot).step_by(self.width.max(1)).copied()
+        let rows = self.cells.chunks_exact(self.width.max(1));
+        rows.map(move |cells| cells.get(slot).copied().flatten())
     }
 
     pub(crate) const fn row_count(&self) -> usize {
