@@ -440,6 +440,10 @@ impl<'a> Parser<'a> {
 
     fn operand(&mut self) -> Result<Node, SqlError> {
         let at = self.at();
+        if self.is_word("SELECT") || self.is_word("WITH") {
+            let message = "a summary reads the zone's rows only: subqueries are not supported";
+            return Err(self.error(SqlErrorKind::Unsupported, at, message));
+        }
         if self.take_symbol("-") {
             if let Some(TokenKind::Int(int)) = self.ahead(0).map(|token| token.kind.clone())
                 && int == i64::MIN.unsigned_abs()
@@ -462,10 +466,6 @@ impl<'a> Parser<'a> {
             return self.nested(Self::operand);
         }
         if self.take_symbol("(") {
-            if self.is_word("SELECT") || self.is_word("WITH") {
-                let message = "a summary reads the zone's rows only: subqueries are not supported";
-                return Err(self.error(SqlErrorKind::Unsupported, self.at(), message));
-            }
             let node = self.expression()?;
             self.expect_symbol(")")?;
             return Ok(Node { at, ..node });

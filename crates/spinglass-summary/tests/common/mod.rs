@@ -1,6 +1,8 @@
 //! What several tests need: a generator of numbers, and rows.
 #![expect(dead_code, unreachable_pub, reason = "each test file uses a part of this one")]
 
+pub mod hostile;
+
 use spinglass_summary::{Name, Row, Value};
 
 /// SplitMix64: small, seeded, the same everywhere.
