@@ -29,6 +29,8 @@ pub struct Config {
     pub multicast: MulticastConfig,
     /// The hierarchical table.
     pub table: TableConfig,
+    /// The failure detector of the region.
+    pub detector: DetectorConfig,
 }
 
 /// Settings of the link.
@@ -54,6 +56,22 @@ pub struct MembersConfig {
     pub silent_after: Duration,
     /// The most members that are remembered. When full, newcomers are ignored. Default: 65,536.
     pub members_max: usize,
+}
+
+/// Observers of an agent at most: a verdict, with the word of each, fits a datagram.
+pub const OBSERVERS_MAX: u32 = 10;
+
+/// Settings of the failure detector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectorConfig {
+    /// How long an answer to a probe may take, and half of what passes between two regular probes.
+    /// Default: 500 ms, as in SWIM's and Lifeguard's measurements; zero: no detector.
+    pub probe_timeout: Duration,
+    /// Observers of each agent. Default: 10, of which 7 must agree (Rapid, section 4.1).
+    pub observers: u32,
+    /// How long an agent must be well before it comes back, when it was removed while its own
+    /// probes went unanswered, beyond the time for which they were: in regular probes. Default: 10.
+    pub return_rounds: u32,
 }
 
 /// Settings of the hierarchical table.
@@ -179,6 +197,20 @@ impl Default for MembersConfig {
     }
 }
 
+impl Default for DetectorConfig {
+    fn default() -> Self {
+        Self { probe_timeout: Duration::from_millis(500), observers: 10, return_rounds: 10 }
+    }
+}
+
+impl DetectorConfig {
+    /// No detector: agents are dropped only when their rows fall silent.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { probe_timeout: Duration::ZERO, ..Self::default() }
+    }
+}
+
 impl Default for TableConfig {
     fn default() -> Self {
         Self {
@@ -273,8 +305,8 @@ impl Config {
         let multicast = &self.multicast;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
-        let table = &self.table;
-        let rules: [(&'static str, u64, u64, u64); 21] = [
+        let (table, detector) = (&self.table, &self.detector);
+        let rules: [(&'static str, u64, u64, u64); 24] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -321,6 +353,9 @@ impl Config {
             ),
             ("table.bytes_per_round", table.bytes_per_round as u64, 1 << 11, 1 << 30),
             ("table.rows_max", table.rows_max as u64, 2, 1 << 20),
+            ("detector.probe_timeout", nanos(detector.probe_timeout), 0, 3_600_000 * ms),
+            ("detector.observers", detector.observers.into(), 2, OBSERVERS_MAX.into()),
+            ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
         ];
         match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),

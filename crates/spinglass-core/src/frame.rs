@@ -6,12 +6,13 @@
 
 use alloc::vec::Vec;
 
+use crate::detector::Verdict;
 use crate::event::Reject;
 use crate::id::MemberId;
 use crate::link::BootName;
 use crate::members::{UnverifiedRecord, WELCOME_RECORDS};
 use crate::multicast::{Digest, PacketRef, Solicit};
-use crate::table::{Inventory, TableDigest, UnverifiedRow, Want};
+use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes before a frame's body.
@@ -31,6 +32,10 @@ const TABLE_DIGEST: u8 = 9;
 const INVENTORY: u8 = 10;
 const WANT: u8 = 11;
 const ROW: u8 = 12;
+const PROBE: u8 = 13;
+const ANSWER: u8 = 14;
+const DOUBT: u8 = 15;
+const ACCUSATIONS: u8 = 16;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -64,6 +69,14 @@ pub enum Frame<'a> {
     Want(Want),
     /// A row.
     Row(UnverifiedRow<'a>),
+    /// The question whether one is alive, by a number of the asker's.
+    Probe(u64),
+    /// Its answer.
+    Answer(u64),
+    /// A request to look at an agent.
+    Doubt(RowKey),
+    /// Accusations of one agent, unverified.
+    Accusations(Verdict),
     /// A frame of a later version.
     Unknown,
 }
@@ -105,6 +118,10 @@ impl<'a> Frame<'a> {
             INVENTORY => Self::Inventory(Inventory::parse(body)?),
             WANT => Self::Want(Want::parse(body)?),
             ROW => Self::Row(UnverifiedRow::parse(body)?),
+            PROBE => Self::Probe(parse_number(body)?),
+            ANSWER => Self::Answer(parse_number(body)?),
+            DOUBT => Self::Doubt(RowKey(parse_number(body)?)),
+            ACCUSATIONS => Self::Accusations(Verdict::parse(body)?),
             _ => Self::Unknown,
         })
     }
@@ -144,6 +161,10 @@ impl<'a> Frame<'a> {
             Self::Inventory(inventory) => put_inventory(inventory, buffer),
             Self::Want(want) => put_want(want, buffer),
             Self::Row(row) => put_frame(ROW, buffer, |buffer| row.encode(buffer)),
+            Self::Probe(number) => put_probe(*number, buffer),
+            Self::Answer(number) => put_answer(*number, buffer),
+            Self::Doubt(subject) => put_doubt(*subject, buffer),
+            Self::Accusations(verdict) => put_accusations(verdict, buffer),
             Self::Unknown => (),
         }
     }
@@ -215,6 +236,32 @@ pub fn put_want(want: &Want, buffer: &mut Vec<u8>) {
 /// Appends a row, as its issuer signed it.
 pub fn put_row(row: &[u8], buffer: &mut Vec<u8>) {
     put_frame(ROW, buffer, |buffer| buffer.put(row));
+}
+
+/// Appends a probe.
+pub fn put_probe(number: u64, buffer: &mut Vec<u8>) {
+    put_frame(PROBE, buffer, |buffer| buffer.put_u64(number));
+}
+
+/// Appends the answer to a probe.
+pub fn put_answer(number: u64, buffer: &mut Vec<u8>) {
+    put_frame(ANSWER, buffer, |buffer| buffer.put_u64(number));
+}
+
+/// Appends a request to look at an agent.
+pub fn put_doubt(subject: RowKey, buffer: &mut Vec<u8>) {
+    put_frame(DOUBT, buffer, |buffer| buffer.put_u64(subject.0));
+}
+
+/// Appends accusations of one agent.
+pub fn put_accusations(verdict: &Verdict, buffer: &mut Vec<u8>) {
+    put_frame(ACCUSATIONS, buffer, |buffer| verdict.encode(buffer));
+}
+
+fn parse_number(body: &[u8]) -> Result<u64, Malformed> {
+    let mut reader = Reader::new(body);
+    let number = reader.u64()?;
+    if reader.is_empty() { Ok(number) } else { Err(Malformed) }
 }
 
 fn put_frame(kind: u8, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {

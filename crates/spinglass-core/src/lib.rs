@@ -30,6 +30,7 @@ extern crate std;
 
 mod config;
 pub mod crypto;
+pub mod detector;
 mod driver;
 mod error;
 mod event;
@@ -50,9 +51,9 @@ mod timer;
 pub mod wire;
 
 pub use config::{
-    Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, Dissemination,
-    LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, REGION_BYTES_MAX, Reliability,
-    Start, TableConfig,
+    Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
+    Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, OBSERVERS_MAX,
+    REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 pub use driver::{Driver, Host};
 pub use error::PublishError;

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
+use crate::detector::Detector;
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
@@ -48,6 +49,7 @@ macro_rules! cx {
     };
 }
 
+mod detector;
 mod getters;
 mod table;
 mod transmit;
@@ -90,6 +92,7 @@ pub struct Node {
     members: Members,
     multicast: Multicast,
     table: Table,
+    detector: Detector,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -146,6 +149,7 @@ impl Node {
             rng.fork("multicast"),
         );
         let table = table::new_table(&config, &identity, sender, &seeds, &rng, &mut *crypto);
+        let (detector, first_probe) = detector::new_detector(&config, sender, now.monotonic, &rng);
         let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
             table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
@@ -154,6 +158,7 @@ impl Node {
         if !config.table.round.is_zero() {
             timers.set(Timer::Table, first_table_round);
         }
+        first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
         Ok(Self {
@@ -166,6 +171,7 @@ impl Node {
             members,
             multicast,
             table,
+            detector,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -227,6 +233,7 @@ impl Node {
                 // What may be published is asked for by `poll_transmit`.
                 Timer::Pace => (),
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
+                Timer::Probe => self.on_probe_due(monotonic),
             }
         }
     }
@@ -363,6 +370,13 @@ impl Node {
             }
             (Frame::WhoIs { boots, members }, Some(to)) => self.on_who_is(to, &boots, &members),
             (Frame::Join, Some(address)) => self.members.on_join(address),
+            (
+                frame @ (Frame::Probe(_)
+                | Frame::Answer(_)
+                | Frame::Doubt(_)
+                | Frame::Accusations(_)),
+                Some(address),
+            ) => return self.on_detector_frame(frame, address, now.monotonic),
             (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())

@@ -6,11 +6,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::detector::Verdict;
 use crate::id::{MemberId, StreamId};
 use crate::link::BootName;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
-use crate::table::{Inventory, TableRow, Want};
+use crate::table::{Inventory, RowKey, TableRow, Want};
 
 /// Control intents that may wait. When full, the oldest is dropped: gossip repeats itself.
 const CONTROL_MAX: usize = 4096;
@@ -41,6 +42,14 @@ pub(crate) enum Control {
     TableWant { to: SocketAddr, want: Want },
     /// Rows that another lacks.
     TableRows { to: SocketAddr, rows: Vec<Arc<TableRow>> },
+    /// Ask whether one is alive.
+    Probe { to: SocketAddr, number: u64 },
+    /// Say so.
+    Answer { to: SocketAddr, number: u64 },
+    /// Ask another observer of an agent to look at it.
+    Doubt { to: SocketAddr, subject: RowKey },
+    /// Accusations of one agent.
+    Accusations { to: SocketAddr, verdict: Arc<Verdict> },
 }
 
 /// Where a run of packets goes; resolved when it is sent.

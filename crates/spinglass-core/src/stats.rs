@@ -87,6 +87,12 @@ pub struct Stats {
     pub rows_merged: u64,
     /// Rows received that were known, or older than what is.
     pub rows_surplus: u64,
+    /// Probes sent by the failure detector.
+    pub probes_sent: u64,
+    /// Accusations told, repetitions included.
+    pub accusations_made: u64,
+    /// Agents removed from the region because a quorum of their observers accused them.
+    pub agents_removed: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

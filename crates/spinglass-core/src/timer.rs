@@ -15,11 +15,13 @@ pub(crate) enum Timer {
     Pace,
     /// The table's next round.
     Table,
+    /// The failure detector's next half round.
+    Probe,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table, Self::Probe];
 }
 
 /// When each timer is due, if it is set.
@@ -54,13 +56,14 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table] = &mut self.due;
+        let [round, solicit, tail, pace, table, probe] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
             Timer::Tail => tail,
             Timer::Pace => pace,
             Timer::Table => table,
+            Timer::Probe => probe,
         }
     }
 }

@@ -14,10 +14,15 @@ pub(crate) struct Outside {
     pub(crate) sent: Vec<(Transmit, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) spare: Vec<Vec<u8>>,
+    /// Whether the member's socket takes nothing now.
+    pub(crate) refuses: bool,
 }
 
 impl Host for Outside {
     fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()> {
+        if self.refuses {
+            return ControlFlow::Break(());
+        }
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
         bytes.extend_from_slice(segments);
@@ -63,6 +68,8 @@ pub(crate) fn add(sum: &mut Stats, life: &Stats) {
     sum.gaps += earlier.gaps;
     sum.rows_issued += earlier.rows_issued;
     sum.rows_sent += earlier.rows_sent;
+    sum.accusations_made += earlier.accusations_made;
+    sum.agents_removed += earlier.agents_removed;
     for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
         *sum += earlier;
     }

@@ -18,6 +18,6 @@ pub mod swarm;
 pub mod world;
 
 pub use check::{Checker, Violation};
-pub use network::{Burst, Network};
+pub use network::{Burst, Lossy, Network};
 pub use setup::Setup;
 pub use world::{Blind, Observer, World};

@@ -1,6 +1,6 @@
 //! What lies between members: delay, loss, and everything else that networks do to datagrams.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +26,19 @@ pub struct Network {
     /// The part of the network each member is in; different parts hear nothing of each other.
     /// Empty: everybody is in one.
     pub parts: Vec<u8>,
+    /// Members that lose more than others: of what comes in, and of what goes out.
+    pub lossy: BTreeMap<usize, Lossy>,
     /// Paths that carry nothing, in this direction: (from, to).
     pub blocked: BTreeSet<(usize, usize)>,
+}
+
+/// What is lost at one member, in parts per million.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lossy {
+    /// Of what comes in.
+    pub in_ppm: u32,
+    /// Of what goes out.
+    pub out_ppm: u32,
 }
 
 /// The Gilbert-Elliott model, in time: a path is bad in some slots, and loses more in them.
@@ -52,6 +63,7 @@ impl Default for Network {
             corrupt_ppm: 0,
             replay_ppm: 0,
             parts: Vec::new(),
+            lossy: BTreeMap::new(),
             blocked: BTreeSet::new(),
         }
     }
@@ -91,6 +103,13 @@ impl Network {
         }
         if !self.blocked.is_empty() && self.blocked.contains(&(from, to)) {
             return false;
+        }
+        if !self.lossy.is_empty() {
+            let out_ppm = self.lossy.get(&from).map_or(0, |lossy| lossy.out_ppm);
+            let in_ppm = self.lossy.get(&to).map_or(0, |lossy| lossy.in_ppm);
+            if rng.chance_ppm(out_ppm) || rng.chance_ppm(in_ppm) {
+                return false;
+            }
         }
         let Some(burst) = self.burst else { return true };
         let slot = u128::from(at) / burst.slot.as_nanos().max(1);

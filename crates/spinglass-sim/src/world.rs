@@ -26,6 +26,8 @@ use crate::pool::SharedRows;
 use crate::queue::Queue;
 use crate::setup::Setup;
 
+mod faults;
+
 /// The length of the slots that members sleep in [seed paper, section 2].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
 /// What a sleeping member's socket holds; what comes beyond is lost, as in a kernel.
@@ -69,6 +71,8 @@ struct Member {
     /// How long it takes to handle one input.
     service: u64,
     busy_until: u64,
+    /// Until when its sockets neither send nor receive.
+    blocked_until: u64,
     backlog_bytes: usize,
     /// Counters of its earlier lives.
     past: Stats,
@@ -117,6 +121,7 @@ impl World {
             sleep_ppm: 0,
             service: 0,
             busy_until: 0,
+            blocked_until: 0,
             backlog_bytes: 0,
             past: Stats::default(),
         };
@@ -328,51 +333,6 @@ impl World {
         driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
     }
 
-    /// Says good-bye for a member.
-    pub fn leave(&mut self, index: usize, observer: &mut impl Observer) {
-        let now = self.now();
-        if let Some(driver) = self.driver(index) {
-            driver.leave(now);
-            self.drain(index, observer);
-        }
-    }
-
-    /// Whether a member is one of the broken relays, in a world that has some.
-    #[must_use]
-    pub const fn is_tamperer(index: usize) -> bool {
-        index % 3 == 2
-    }
-
-    /// Lets a member sleep in a share of all 100 ms slots.
-    pub fn set_sleep(&mut self, index: usize, share_ppm: u32) {
-        if let Some(member) = self.members.get_mut(index) {
-            member.sleep_ppm = share_ppm;
-        }
-    }
-
-    /// Makes a member slow: it takes this long to handle one input.
-    pub fn set_service(&mut self, index: usize, service: Duration) {
-        if let Some(member) = self.members.get_mut(index) {
-            member.service = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
-        }
-    }
-
-    /// Ends a member's life, without a word to anybody.
-    pub fn crash(&mut self, index: usize) {
-        if let Some(member) = self.members.get_mut(index)
-            && let Some(driver) = member.driver.take()
-        {
-            add(&mut member.past, &driver.node().stats());
-        }
-    }
-
-    /// Starts a crashed member's next life; it joins through its seed.
-    pub fn restart(&mut self, index: usize) {
-        if self.members.get(index).is_some_and(|member| member.driver.is_none()) {
-            self.begin_life(index);
-        }
-    }
-
     /// A member's counters over all its lives.
     #[must_use]
     pub fn stats(&self, index: usize) -> Stats {
@@ -476,7 +436,7 @@ impl World {
         observer: &mut impl Observer,
     ) {
         let index = to as usize;
-        let wakes = self.asleep_until(index);
+        let wakes = self.asleep_until(index).max(self.blocked_until(index));
         let Some(member) = self.members.get_mut(index) else { return };
         if member.driver.is_none() {
             member.backlog_bytes -= if held { bytes.len() } else { 0 };
@@ -513,6 +473,7 @@ impl World {
     fn drain(&mut self, index: usize, observer: &mut impl Observer) {
         let now = self.now();
         let mut outside = std::mem::take(&mut self.outside);
+        outside.refuses = self.blocked_until(index).is_some();
         let Some(member) = self.members.get_mut(index) else { return };
         let life = member.life;
         let mut due = None;

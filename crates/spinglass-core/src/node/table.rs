@@ -113,6 +113,9 @@ impl Node {
             self.stats.frames_skipped += 1;
             return Ok(());
         }
+        let inventory =
+            if let Frame::Inventory(inventory) = &frame { Some(inventory) } else { None };
+        self.remind((from, to), inventory, now.monotonic);
         let region = self.members.list().find(from).map(|record| record.region.as_str());
         let region = ZonePath::parse(region.unwrap_or("")).map_err(|_| Reject::Misplaced)?;
         let cx = &mut table_cx!(self, now.wall_ms);

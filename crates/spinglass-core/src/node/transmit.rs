@@ -73,7 +73,11 @@ impl Node {
             | Control::TableDigest { to }
             | Control::TableInventory { to, .. }
             | Control::TableWant { to, .. }
-            | Control::TableRows { to, .. } => *to,
+            | Control::TableRows { to, .. }
+            | Control::Probe { to, .. }
+            | Control::Answer { to, .. }
+            | Control::Doubt { to, .. }
+            | Control::Accusations { to, .. } => *to,
         };
         // Whoever is told something for the first time must learn from whom. What is sent often is
         // kept small: if its receiver does not know this boot yet, the next digest tells it.
@@ -83,6 +87,10 @@ impl Node {
                 | Control::Tail { .. }
                 | Control::TableWant { .. }
                 | Control::TableRows { .. }
+                | Control::Probe { .. }
+                | Control::Answer { .. }
+                | Control::Doubt { .. }
+                | Control::Accusations { .. }
         );
         // Whoever said good-bye is forgotten already.
         let long = !is_brief || self.has_left;
@@ -105,6 +113,10 @@ impl Node {
             Control::TableInventory { inventory, .. } => frame::put_inventory(&inventory, buffer),
             Control::TableWant { want, .. } => frame::put_want(&want, buffer),
             Control::TableRows { to, rows } => self.write_rows(to, rows, buffer),
+            Control::Probe { number, .. } => frame::put_probe(number, buffer),
+            Control::Answer { number, .. } => frame::put_answer(number, buffer),
+            Control::Doubt { subject, .. } => frame::put_doubt(subject, buffer),
+            Control::Accusations { verdict, .. } => frame::put_accusations(&verdict, buffer),
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))

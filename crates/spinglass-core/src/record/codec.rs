@@ -12,8 +12,8 @@ use spinglass_summary::{Name, Value};
 
 use super::{Beginnings, Entry};
 use crate::config::{
-    Config, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
-    REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    Config, DetectorConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig,
+    MulticastConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 use crate::crypto::{Epoch, Hash, PublicKey, Salt};
 use crate::event::{
@@ -395,12 +395,12 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 }
 
 /// Settings in a configuration.
-const NUMBERS: usize = 32;
+const NUMBERS: usize = 35;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 fn numbers(config: &Config) -> [u64; NUMBERS] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast, table } = config;
+    let Config { link, members, multicast, table, detector } = config;
     let dissemination = match multicast.dissemination {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
@@ -439,6 +439,9 @@ fn numbers(config: &Config) -> [u64; NUMBERS] {
         table.gone_rounds.into(),
         table.bytes_per_round as u64,
         table.rows_max as u64,
+        nanos(detector.probe_timeout),
+        detector.observers.into(),
+        detector.return_rounds.into(),
     ]
 }
 
@@ -493,7 +496,12 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         bytes_per_round: as_(number()?)?,
         rows_max: as_(number()?)?,
     };
-    Ok(Config { link, members, multicast, table })
+    let detector = DetectorConfig {
+        probe_timeout: Duration::from_nanos(number()?),
+        observers: as_(number()?)?,
+        return_rounds: as_(number()?)?,
+    };
+    Ok(Config { link, members, multicast, table, detector })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
 use super::messages::{Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want};
-use super::row::{Kind, RowKey, TableRow, UnverifiedRow};
+use super::row::{Kind, RowKey, TableRow, UnverifiedRow, Version};
 use super::{Table, TableCx, ZonePath};
 use crate::event::Reject;
 use crate::outbox::Control;
@@ -17,7 +17,7 @@ use crate::outbox::Control;
 /// stops nobody's row for good, since versions are counters.
 const SKEW_MAX_MS: u64 = 60_000;
 /// Rows that a table of any zone remembers as gone at most.
-const GONE_MAX: usize = 4096;
+pub(super) const GONE_MAX: usize = 4096;
 /// Rounds between two attempts to reach a seed once others are known: what mends a partition that
 /// outlasted everybody's patience.
 const REJOIN_ROUNDS: u32 = 10;
@@ -35,7 +35,7 @@ impl Table {
         self.bytes_left = self.config.bytes_per_round;
         self.drop_silent();
         self.issue_own(cx);
-        if !self.has_left {
+        if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
         }
         for to in self.choose_partners() {
@@ -86,11 +86,12 @@ impl Table {
                 };
                 line.key != own && round.saturating_sub(line.heard) > patience
             };
-            let keys: Vec<RowKey> =
-                level.lines().iter().filter(is_silent).map(|line| line.key).collect();
-            dropped += keys.len() as u64;
-            for key in keys {
-                let line = level.remove(key, round.saturating_add(gone), GONE_MAX);
+            let lines = level.lines().iter().filter(is_silent);
+            let lines: Vec<(RowKey, Version)> =
+                lines.map(|line| (line.key, line.row.version())).collect();
+            dropped += lines.len() as u64;
+            for (key, last) in lines {
+                let line = level.remove(key, last, round.saturating_add(gone), GONE_MAX);
                 let lost = line.filter(|line| line.row.kind() == Kind::Zone);
                 self.remembered.extend(lost.iter().flat_map(|line| line.row.contacts()));
             }

@@ -121,8 +121,14 @@ impl Level {
         merged
     }
 
-    /// Takes a line out, and remembers its version until the round `forget`.
-    pub(crate) fn remove(&mut self, key: RowKey, forget: u32, gone_max: usize) -> Option<Line> {
+    /// Takes a line out, and remembers `last` as its version until the round `forget`.
+    pub(crate) fn remove(
+        &mut self,
+        key: RowKey,
+        last: Version,
+        forget: u32,
+        gone_max: usize,
+    ) -> Option<Line> {
         let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
         let line = self.lines.remove(at);
         self.digest = self.digest.wrapping_sub(share(line.row.hash()));
@@ -133,7 +139,7 @@ impl Level {
                 self.gone.remove(&first);
             }
         }
-        self.gone.insert(key, (line.row.version(), forget));
+        self.gone.insert(key, (last, forget));
         Some(line)
     }
 

@@ -29,6 +29,7 @@ mod level;
 mod messages;
 mod path;
 mod publish;
+mod region;
 mod row;
 
 use alloc::boxed::Box;
@@ -157,6 +158,8 @@ pub struct Table {
     /// When within the refresh period it is issued anew, so that not all are at once.
     refresh_phase: u32,
     has_left: bool,
+    /// Whether the region removed this agent in its present life.
+    is_suspended: bool,
     /// Bytes of rows and inventories that may still be sent in this round.
     bytes_left: usize,
     seeds: Vec<SocketAddr>,
@@ -213,6 +216,7 @@ impl Table {
             own_changed: true,
             refresh_phase,
             has_left: false,
+            is_suspended: false,
             seeds,
             remembered: Vec::new(),
             revision: 0,

@@ -34,7 +34,7 @@ impl Table {
     pub(super) fn issue_own(&mut self, cx: &mut TableCx<'_>) {
         let refresh = self.config.refresh_rounds;
         let is_due = self.round.saturating_add(self.refresh_phase).is_multiple_of(refresh);
-        if !self.own_changed && !is_due {
+        if self.is_suspended || !self.own_changed && !is_due {
             return;
         }
         self.own_changed = false;

@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt};
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
+use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::frame::{self, Frame, PacketKind};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
@@ -124,6 +125,24 @@ fn table_frames(buffer: &mut Vec<u8>) {
     frame::put_row(&a_row(2, "/", 0), buffer);
 }
 
+fn detector_frames(buffer: &mut Vec<u8>) {
+    let word = |observer| Accusation {
+        observer: RowKey(observer),
+        counter: 300,
+        signature: Signature([observer as u8; 64]),
+    };
+    let verdict = Verdict {
+        zone: ZonePath::root(),
+        subject: RowKey(4),
+        incarnation: Incarnation(3),
+        accusations: vec![word(5), word(6)],
+    };
+    frame::put_probe(1, buffer);
+    frame::put_answer(1, buffer);
+    frame::put_doubt(RowKey(4), buffer);
+    frame::put_accusations(&verdict, buffer);
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -137,6 +156,7 @@ fn all_frames() -> Vec<u8> {
         frame::put_who_is(&[BootName([7; 8])], &[MemberId([9; 16])], buffer);
         frame::put_join(buffer);
         table_frames(buffer);
+        detector_frames(buffer);
         buffer.put(&[200, 2, 0, 1, 2]);
     })
 }

@@ -1,0 +1,90 @@
+//! How an agent itself is doing, as its own probes tell it, and when one that was removed may come
+//! back.
+
+use crate::table::Table;
+
+/// Half rounds in a row with answers after which an earlier sickness is forgotten.
+const WELL_TICKS: u32 = 20;
+/// The longest sickness that counts, in half rounds: whoever was away for a day isn't kept out for
+/// another one.
+const SICK_TICKS_MAX: u32 = 60;
+/// Half rounds without an answer that are no sickness yet: single probes are lost.
+const SICK_TICKS_MIN: u32 = 3;
+
+/// A strain at which nobody answers.
+const STRAIN_ONE: i32 = 1 << 12;
+/// Probes over which the strain is smoothed.
+const STRAIN_MEMORY: i32 = 8;
+/// What a silence and an answer weigh if 1, 2 .. 7 of 10 probes of well agents are lost:
+/// 100 ln(0.85 / lost), 100 ln(0.15 / (1 - lost)).
+const WEIGHTS: [(i32, i32); 7] =
+    [(214, 179), (145, 167), (104, 154), (75, 139), (53, 120), (35, 98), (19, 69)];
+
+/// How an agent is doing.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Half rounds with probes, none of them answered, since it was last well for long.
+    sick: u32,
+    /// Half rounds with probes since the last of those.
+    well: u32,
+    /// Whether the region removed this agent, in its present life.
+    is_removed: bool,
+    /// How often agents that nobody doubts are silent: of [`STRAIN_ONE`], smoothed.
+    strain: i32,
+}
+
+impl Health {
+    pub(crate) const fn is_removed(&self) -> bool {
+        self.is_removed
+    }
+
+    pub(crate) const fn on_removed(&mut self) {
+        self.is_removed = true;
+    }
+
+    /// Notes whether an agent that nobody doubts answered in a half round in which others did: what
+    /// the network loses, and how slow this agent is, shows in how many don't.
+    pub(crate) fn weigh(&mut self, answered: bool) {
+        let target = if answered { 0 } else { STRAIN_ONE };
+        self.strain += (target - self.strain) / STRAIN_MEMORY;
+    }
+
+    /// What a silence adds to a subject's score, and what an answer takes off.
+    ///
+    /// The score is the sequential test of Wald (1945): the logarithm of how much likelier what was
+    /// seen is of an agent that is dead or nearly so than of a well one, in hundredths, never below
+    /// zero. The one is silent 85 times in 100; the other as often as agents that nobody doubts.
+    pub(crate) fn weights(&self) -> (i32, i32) {
+        let tenths = (self.strain * 10 + STRAIN_ONE / 2) / STRAIN_ONE;
+        let row = usize::try_from(tenths).unwrap_or(0).clamp(1, WEIGHTS.len());
+        WEIGHTS.get(row - 1).copied().unwrap_or((0, 0))
+    }
+
+    /// Takes in whether any of a half round's probes was answered.
+    pub(crate) fn judge(&mut self, any_answered: bool) {
+        if !any_answered {
+            self.sick = (self.sick + 1).min(SICK_TICKS_MAX);
+            self.well = 0;
+            return;
+        }
+        self.well += 1;
+        if self.well >= WELL_TICKS && !self.is_removed {
+            self.sick = 0;
+        }
+    }
+
+    /// Lets a removed agent begin a new life once it has been well for long enough: for as long as
+    /// it was sick, and `return_rounds` more if it was sick at all. One that a partition parted
+    /// from its observers, and that was never sick, returns at once.
+    pub(crate) fn on_tick(&mut self, table: &mut Table, return_rounds: u32) {
+        if !self.is_removed {
+            return;
+        }
+        let is_sick = self.sick >= SICK_TICKS_MIN;
+        let wait = if is_sick { self.sick.saturating_add(return_rounds) } else { 0 };
+        if self.well >= wait {
+            (self.sick, self.well, self.is_removed) = (0, 0, false);
+            table.begin_new_life();
+        }
+    }
+}
