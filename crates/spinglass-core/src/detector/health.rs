@@ -3,12 +3,12 @@
 
 use crate::table::Table;
 
-/// Half rounds in a row with answers after which an earlier sickness is forgotten.
+/// Half rounds in a row with answers to most probes after which an earlier sickness is forgotten.
 const WELL_TICKS: u32 = 20;
 /// The longest sickness that counts, in half rounds: whoever was away for a day isn't kept out for
 /// another one.
 const SICK_TICKS_MAX: u32 = 60;
-/// Half rounds without an answer that are no sickness yet: single probes are lost.
+/// Such half rounds that are no sickness yet: single probes are lost.
 const SICK_TICKS_MIN: u32 = 3;
 
 /// A strain at which nobody answers.
@@ -23,7 +23,7 @@ const WEIGHTS: [(i32, i32); 7] =
 /// How an agent is doing.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Half rounds with probes, none of them answered, since it was last well for long.
+    /// Half rounds in which most probes were not answered, since it was last well for long.
     sick: u32,
     /// Half rounds with probes since the last of those.
     well: u32,
@@ -60,9 +60,12 @@ impl Health {
         WEIGHTS.get(row - 1).copied().unwrap_or((0, 0))
     }
 
-    /// Takes in whether any of a half round's probes was answered.
-    pub(crate) fn judge(&mut self, any_answered: bool) {
-        if !any_answered {
+    /// Takes in how many of a half round's probes were answered.
+    pub(crate) fn judge(&mut self, sent: usize, answered: usize) {
+        if sent == 0 {
+            return;
+        }
+        if answered * 2 < sent {
             self.sick = (self.sick + 1).min(SICK_TICKS_MAX);
             self.well = 0;
             return;

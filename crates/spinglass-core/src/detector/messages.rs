@@ -4,7 +4,7 @@
 //!  a ── probe: a number ─────────▶ b      each round, and each half round while a is in doubt
 //!  a ◀── answer: the number ────── b
 //!  a ── doubt: b ────────────────▶ b's other observers
-//!  a ── accusation: b, signed ───▶ b and b's other observers
+//!  a ── accusation: b, signed ───▶ b's other observers
 //!  a ── verdict: a quorum of accusations ─▶ a few agents, who pass it on
 //! ```
 

@@ -70,6 +70,8 @@ const STAND_TICKS: u32 = 10;
 /// Versions of the accused's row that the accusations of a verdict may be apart: they were made at
 /// about the same time, but news of the row travels beside them.
 const VERSIONS_APART: u64 = 2;
+/// Half rounds between two verdicts on this agent that it takes another's word for.
+const LIFE_TICKS: u32 = 20;
 /// Agents that are shown a verdict by each one that it is new to.
 const VERDICT_FANOUT: usize = 4;
 /// Verdicts kept, to be shown to those who missed them; the oldest is forgotten first.
@@ -93,6 +95,8 @@ pub(crate) struct Detector {
     tick: u32,
     /// When the next half round is due: one that comes late was slept through.
     due: Instant,
+    /// When the region last removed this agent.
+    life_begun: u32,
     /// Which agents the subjects were chosen from.
     stamp: u64,
     subjects: Vec<RowKey>,
@@ -140,6 +144,7 @@ impl Detector {
             config,
             own,
             tick: 0,
+            life_begun: 0,
             due: first,
             stamp: 0,
             subjects: Vec::new(),
@@ -202,7 +207,9 @@ impl Detector {
     fn judge(&mut self) {
         let tick = self.tick;
         let of_this = |probe: &&Probe| probe.tick == tick;
-        let any_answered = self.probes.iter().filter(of_this).any(|probe| probe.answered);
+        let sent = self.probes.iter().filter(of_this).count();
+        let answered = self.probes.iter().filter(of_this).filter(|probe| probe.answered).count();
+        let any_answered = answered > 0;
         let (lost, _) = self.health.weights();
         let mut silent = Vec::new();
         for probe in self.probes.iter().filter(of_this) {
@@ -213,9 +220,7 @@ impl Detector {
                 silent.push(probe.to);
             }
         }
-        if self.probes.iter().any(|probe| probe.tick == tick) {
-            self.health.judge(any_answered);
-        }
+        self.health.judge(sent, answered);
         for subject in silent {
             let watch = self.watch(subject);
             watch.score = (watch.score + if any_answered { lost } else { 0 }).min(SCORE_MAX);
@@ -316,7 +321,11 @@ impl Detector {
         {
             return Ok(());
         }
-        if verdict.subject == self.own && self.health.is_removed() {
+        if verdict.subject == self.own {
+            // A lone accusation is refuted by answering probes.
+            if verdict.accusations.len() > 1 {
+                self.on_own_verdict(cx.table);
+            }
             return Ok(());
         }
         self.on_doubt(verdict.subject);
@@ -344,6 +353,18 @@ impl Detector {
         self.cases.insert(verdict.subject, standing);
         self.decide(verdict.subject, cx);
         Ok(())
+    }
+
+    /// Takes another's word for it that the region removed this agent: whoever shows a verdict
+    /// refuses its rows, and a partition's other side may have had fewer observers, or other ones,
+    /// than its own table says. A lie costs a new life now and then, and nothing else.
+    fn on_own_verdict(&mut self, table: &mut Table) {
+        let is_early = self.tick.saturating_sub(self.life_begun) < LIFE_TICKS;
+        if !self.health.is_removed() && !is_early {
+            self.life_begun = self.tick;
+            self.health.on_removed();
+            table.suspend();
+        }
     }
 
     /// Shows an agent that was removed why, when it speaks as if it were not.
@@ -390,8 +411,8 @@ impl Detector {
         let incarnation = version.incarnation;
         let verdict =
             Arc::new(Verdict { zone, subject, incarnation, accusations: alloc::vec![accusation] });
-        let others = self.observers_but_me(subject, cx.table);
-        for to in others.iter().chain([&subject]).filter_map(|to| cx.table.address_of(*to)) {
+        for to in self.observers_but_me(subject, cx.table) {
+            let Some(to) = cx.table.address_of(to) else { continue };
             cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(&verdict) });
         }
         self.decide(subject, cx);
@@ -420,11 +441,6 @@ impl Detector {
         let (zone, incarnation) = (cx.table.region().clone(), held.incarnation);
         let verdict = Arc::new(Verdict { zone, subject, incarnation, accusations });
         self.cases.remove(&subject);
-        if subject == self.own {
-            self.health.on_removed();
-            cx.table.suspend();
-            return;
-        }
         self.watched.remove(&subject);
         cx.stats.agents_removed += 1;
         cx.table.condemn(subject, held.incarnation);
