@@ -80,10 +80,12 @@ pub struct TableConfig {
     /// The table's gossip round. Default: 1 s, as Astrolabe's measurements had at the lowest level;
     /// zero: no table.
     pub round: Duration,
-    /// Rounds after which an agent issues its row anew though nothing in it changed, and
-    /// representatives their zone's. Default: 10.
+    /// Rounds after which representatives issue their zone's row anew though nothing in it changed,
+    /// and an agent its own; six times as many for the latter where a failure detector tells who
+    /// is alive. Default: 10.
     pub refresh_rounds: u32,
-    /// Rounds of silence after which a row is dropped. Default: 40: four refreshes.
+    /// Rounds of silence after which a row is dropped; six times as many for an agent's where there
+    /// is a failure detector. Default: 40: four refreshes.
     pub silent_rounds: u32,
     /// Rounds for which the version of a row that is gone is remembered, so that no partition that
     /// heals within them brings it back. Default: 3,600, an hour.

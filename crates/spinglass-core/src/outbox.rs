@@ -36,8 +36,8 @@ pub(crate) enum Control {
     WhoIs { to: SocketAddr, boots: Vec<BootName>, members: Vec<MemberId> },
     /// Compare tables.
     TableDigest { to: SocketAddr },
-    /// Tell what one holds of a level.
-    TableInventory { to: SocketAddr, inventory: Inventory },
+    /// Tell what one holds of parts of levels.
+    TableInventories { to: SocketAddr, inventories: Vec<Inventory> },
     /// Ask for rows.
     TableWant { to: SocketAddr, want: Want },
     /// Rows that another lacks.

@@ -8,7 +8,7 @@
 //! strikes all alike cancels out. An answer weighs twice as much as a silence.
 //!
 //! ```text
-//!  in order ── no answer ──▶ watched ── 2 silences ──▶ doubt: all observers watch
+//!  in order ── no answer ──▶ watched ── 2 silences ─▶ doubt: all observers watch
 //!      ▲                       │  ▲                          │
 //!      └────── answers ────────┘  └─── answers ── accused ◀──┘ 4 silences
 //!                                                    │ in 7 of 10 rings at once
@@ -16,15 +16,15 @@
 //!                                                 removed, in that life
 //! ```
 //!
-//! One accuser removes nobody: it takes a quorum of signed [`Accusation`]s, in 7 of 10 rings, that stand at
-//! the same time ([`Verdict`]; the cut detector of Rapid, ATC 2018, section 4). Whoever holds a verdict
-//! shows it to those who still hold the row, and to the removed agent, which comes back in a new
-//! life once it has been well for a while: one that flaps stays away.
+//! One accuser removes nobody: it takes a quorum of signed [`Accusation`]s, in 7 of 10 rings, that
+//! stand at the same time ([`Verdict`]; the cut detector of Rapid, ATC 2018, section 4). Whoever
+//! holds a verdict shows it to those who still hold the row, and to the removed agent, which comes
+//! back in a new life once it has been well for a while: one that flaps stays away.
 //!
-//! Invariants: an accusation or verdict counts only with the signatures of the subject's observers
-//! as this agent's own table gives them; it names the subject's life and the version of its row
-//! that the observer held, so accusations of different times don't add up; what is held is bounded by the rings and
-//! [`VERDICTS_MAX`].
+//! Invariants: an accusation counts only with the signature of one of the subject's observers, as
+//! this agent's own table gives them; it names the subject's life and the version of its row that
+//! the observer held, so accusations of different times don't add up; what is held is bounded by
+//! the rings and [`VERDICTS_MAX`].
 
 mod health;
 mod messages;
@@ -128,7 +128,8 @@ struct Watch {
     /// For how much longer it seems dead than alive: [`Health::weights`].
     score: i32,
     doubt_told: bool,
-    accused: bool,
+    /// Since when it is accused.
+    accused: Option<u32>,
 }
 
 /// An accusation that stands.
@@ -229,9 +230,19 @@ impl Detector {
         self.watched.retain(|_, watch| watch.score > 0 || tick < watch.since + WATCH_TICKS);
     }
 
+    /// Agents that this one has accused for so many rounds that it drops them by itself.
+    pub(crate) fn lost(&self, rounds: u32) -> Vec<RowKey> {
+        let patience = rounds.saturating_mul(REGULAR_TICKS);
+        let is_lost = |watch: &Watch| {
+            watch.accused.is_some_and(|since| self.tick.saturating_sub(since) > patience)
+        };
+        let lost = self.watched.iter().filter(|(_, watch)| is_lost(watch));
+        lost.map(|(subject, _)| *subject).collect()
+    }
+
     fn watch(&mut self, subject: RowKey) -> &mut Watch {
         let since = self.tick;
-        let fresh = Watch { since, score: 0, doubt_told: false, accused: false };
+        let fresh = Watch { since, score: 0, doubt_told: false, accused: None };
         self.watched.entry(subject).or_insert(fresh)
     }
 
@@ -240,12 +251,13 @@ impl Detector {
         let watched: Vec<RowKey> = self.watched.keys().copied().collect();
         for subject in watched {
             let Some(watch) = self.watched.get_mut(&subject) else { continue };
-            let is_new = watch.score >= ACCUSE_SCORE && !watch.accused;
-            watch.accused = watch.score > 0 && (watch.accused || is_new);
+            let is_new = watch.score >= ACCUSE_SCORE && watch.accused.is_none();
+            watch.accused =
+                watch.accused.or(is_new.then_some(self.tick)).filter(|_| watch.score > 0);
             let repeats = (self.tick - watch.since).is_multiple_of(REPEAT_TICKS);
             let tells_doubt = watch.score >= DOUBT_SCORE && !watch.doubt_told;
             watch.doubt_told |= tells_doubt;
-            if watch.accused && (is_new || repeats) {
+            if watch.accused.is_some() && (is_new || repeats) {
                 self.accuse(subject, cx);
             } else if tells_doubt {
                 for to in self.observers_but_me(subject, cx.table) {

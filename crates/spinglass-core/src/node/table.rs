@@ -23,6 +23,10 @@ use crate::table::{
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
 
+/// Refresh periods between two issues of an unchanged row of an agent that others watch: its
+/// refreshing only mends what gossip and the failure detector missed.
+const WATCHED_REFRESHES: u32 = 6;
+
 /// The bundle that the table works with, borrowed from a node field by field.
 macro_rules! table_cx {
     ($node:ident, $wall_ms:expr) => {
@@ -99,7 +103,8 @@ impl Node {
         let passed = now.since(self.first_table_round).as_nanos() / interval.as_nanos().max(1);
         let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
         self.timers.set(Timer::Table, self.first_table_round + interval * next);
-        self.table.on_round(&mut table_cx!(self, wall_ms));
+        let lost = self.detector.lost(self.config.table.silent_rounds);
+        self.table.on_round(&lost, &mut table_cx!(self, wall_ms));
     }
 
     /// Takes in what another agent says of its table.
@@ -160,7 +165,16 @@ pub(super) fn new_table(
         region: region.clone(),
         address: *address,
     };
-    Table::new(config.table.clone(), own, Vec::from(seeds), rng.fork("table"), crypto)
+    let has_detector = !config.detector.probe_timeout.is_zero();
+    let agent_refreshes = if has_detector { WATCHED_REFRESHES } else { 1 };
+    Table::new(
+        config.table.clone(),
+        agent_refreshes,
+        own,
+        Vec::from(seeds),
+        rng.fork("table"),
+        crypto,
+    )
 }
 
 /// When the table's first round begins: at a random phase.

@@ -71,7 +71,7 @@ impl Node {
             | Control::Records { to, .. }
             | Control::WhoIs { to, .. }
             | Control::TableDigest { to }
-            | Control::TableInventory { to, .. }
+            | Control::TableInventories { to, .. }
             | Control::TableWant { to, .. }
             | Control::TableRows { to, .. }
             | Control::Probe { to, .. }
@@ -110,7 +110,9 @@ impl Node {
                 self.stats.table_digests_sent += 1;
                 frame::put_table_digest(&self.table.digest(), buffer);
             }
-            Control::TableInventory { inventory, .. } => frame::put_inventory(&inventory, buffer),
+            Control::TableInventories { inventories, .. } => {
+                inventories.iter().for_each(|inventory| frame::put_inventory(inventory, buffer));
+            }
             Control::TableWant { want, .. } => frame::put_want(&want, buffer),
             Control::TableRows { to, rows } => self.write_rows(to, rows, buffer),
             Control::Probe { number, .. } => frame::put_probe(number, buffer),

@@ -7,7 +7,9 @@ use core::cmp::Reverse;
 use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
-use super::messages::{Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want};
+use super::messages::{
+    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want, keys_of, part_of,
+};
 use super::row::{Kind, RowKey, TableRow, UnverifiedRow, Version};
 use super::{Table, TableCx, ZonePath};
 use crate::event::Reject;
@@ -25,15 +27,14 @@ const REJOIN_ROUNDS: u32 = 10;
 const REMEMBERED_MAX: usize = 64;
 /// Agents that are told of a good-bye at once.
 const GOODBYES: usize = 4;
-/// Bytes of an inventory before its lines.
-const INVENTORY_HEAD_BYTES: usize = 17;
 
 impl Table {
-    /// Begins a round.
-    pub(crate) fn on_round(&mut self, cx: &mut TableCx<'_>) {
+    /// Begins a round. `lost` are agents of the region that this one has not reached for so long
+    /// that it drops them, though no quorum agrees: its region may be too small for one.
+    pub(crate) fn on_round(&mut self, lost: &[RowKey], cx: &mut TableCx<'_>) {
         self.round += 1;
         self.bytes_left = self.config.bytes_per_round;
-        self.drop_silent();
+        self.drop_silent(lost);
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
@@ -70,7 +71,8 @@ impl Table {
     /// Drops rows that were not heard of for too long. A zone's may be silent the longer the
     /// higher it stands: first the dead agents must go, then the zones that they spoke for get new
     /// representatives, and these must still know whom to talk to.
-    fn drop_silent(&mut self) {
+    fn drop_silent(&mut self, lost: &[RowKey]) {
+        let agents_silent = self.config.silent_rounds.saturating_mul(self.agent_refreshes);
         let (round, own, gone) = (self.round, self.own, self.config.gone_rounds);
         let heights = (1..=self.levels.len() as u32).rev();
         let mut dropped = 0;
@@ -82,9 +84,11 @@ impl Table {
                     (Kind::Function, false) => return false,
                     // Whoever missed the removal of a function still holds it.
                     (Kind::Function, true) => gone,
-                    (Kind::Agent | Kind::Zone, _) => silent,
+                    (Kind::Zone, _) | (Kind::Agent, true) => silent,
+                    (Kind::Agent, false) => agents_silent,
                 };
-                line.key != own && round.saturating_sub(line.heard) > patience
+                let is_silent = round.saturating_sub(line.heard) > patience;
+                line.key != own && (is_silent || lost.contains(&line.key))
             };
             let lines = level.lines().iter().filter(is_silent);
             let lines: Vec<(RowKey, Version)> =
@@ -164,12 +168,13 @@ impl Table {
         contacts.get(self.rng.index(contacts.len())).map(|contact| **contact)
     }
 
-    /// The digest to send: one number per level.
+    /// The digest to send.
     pub(crate) fn digest(&self) -> TableDigest {
         TableDigest { levels: self.levels.iter().map(Level::digest).collect() }
     }
 
-    /// Answers a digest with an inventory of each shared level that differs, the nearest first.
+    /// Answers a digest with an inventory of each part of a shared level that differs, the nearest
+    /// level first.
     pub(crate) fn on_digest(
         &mut self,
         to: SocketAddr,
@@ -180,10 +185,15 @@ impl Table {
         cx.stats.table_digests_received += 1;
         let shared = self.shared_levels(region).min(digest.levels.len());
         for depth in (0..shared).rev() {
-            let own = self.levels.get(depth).map(Level::digest);
-            if own != digest.levels.get(depth).copied() {
-                self.send_inventory(to, depth, cx);
-            }
+            let (Some(level), Some(theirs)) = (self.levels.get(depth), digest.levels.get(depth))
+            else {
+                continue;
+            };
+            let own = level.digest();
+            let parts = own.iter().zip(theirs).enumerate();
+            let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
+            let pieces = differ.flat_map(|part| inventories(level, depth, part)).collect();
+            self.send_inventories(to, pieces, cx);
         }
     }
 
@@ -192,22 +202,35 @@ impl Table {
         self.region.common_depth(region) + 1
     }
 
-    /// Sends the inventory of a level, in as many pieces as the budget allows; where it doesn't
+    /// Sends inventories, as many to a datagram as fit, while the budget allows; where it doesn't
     /// allow all, it begins at a random one.
-    fn send_inventory(&mut self, to: SocketAddr, depth: usize, cx: &mut TableCx<'_>) {
-        let Some(level) = self.levels.get(depth) else { return };
-        let mut pieces = inventories(level, depth);
+    fn send_inventories(
+        &mut self,
+        to: SocketAddr,
+        mut pieces: Vec<Inventory>,
+        cx: &mut TableCx<'_>,
+    ) {
         let first = self.rng.index(pieces.len());
         pieces.rotate_left(first);
+        let (mut batch, mut filled) = (Vec::new(), 0);
         for inventory in pieces {
-            let lines = inventory.lines.iter().map(InventoryLine::encoded_bytes).sum::<usize>();
-            let Some(left) = self.bytes_left.checked_sub(lines + INVENTORY_HEAD_BYTES) else {
+            let bytes = inventory.encoded_bytes();
+            let Some(left) = self.bytes_left.checked_sub(bytes) else {
                 cx.stats.table_over_budget += 1;
-                return;
+                break;
             };
             self.bytes_left = left;
             cx.stats.table_inventories_sent += 1;
-            cx.outbox.control(Control::TableInventory { to, inventory });
+            if filled + bytes > LINES_BYTES_MAX {
+                let inventories = core::mem::take(&mut batch);
+                cx.outbox.control(Control::TableInventories { to, inventories });
+                filled = 0;
+            }
+            batch.push(inventory);
+            filled += bytes;
+        }
+        if !batch.is_empty() {
+            cx.outbox.control(Control::TableInventories { to, inventories: batch });
         }
     }
 
@@ -340,22 +363,22 @@ impl Table {
     }
 }
 
-/// What is held of a level, in pieces that fit a datagram each: together they speak of every key
-/// there is.
-fn inventories(level: &Level, depth: usize) -> Vec<Inventory> {
+/// What is held of a part of a level, in pieces that fit a datagram each: together they speak of
+/// every key of the part.
+fn inventories(level: &Level, depth: usize, part: usize) -> Vec<Inventory> {
     let depth = u8::try_from(depth).unwrap_or(u8::MAX);
-    let empty = |from| Inventory { depth, from, to: RowKey(u64::MAX), lines: Vec::new() };
+    let (first, last) = keys_of(part);
+    let empty = |from| Inventory { depth, from, to: last, lines: Vec::new() };
     let mut pieces = Vec::new();
-    let (mut piece, mut bytes) = (empty(RowKey(0)), 0);
-    for line in level.lines() {
+    let mut piece = empty(first);
+    for line in level.lines().iter().filter(|line| part_of(line.key) == part) {
         let (key, version, hash) = (line.key, line.row.version(), line.row.short_hash());
         let told = InventoryLine { key, version, hash };
-        bytes += told.encoded_bytes();
+        let bytes = piece.encoded_bytes() + told.encoded_bytes();
         if bytes > LINES_BYTES_MAX || piece.lines.len() == LINES_MAX {
             // Keys rise, so the one before this one is no less than the last told.
             piece.to = RowKey(key.0.saturating_sub(1));
             pieces.push(core::mem::replace(&mut piece, empty(key)));
-            bytes = told.encoded_bytes();
         }
         piece.lines.push(told);
     }

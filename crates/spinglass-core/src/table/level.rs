@@ -8,17 +8,17 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::messages::{PARTS, part_of};
 use super::path::ZonePath;
 use super::row::{Kind, RowKey, TableRow, Version};
-use crate::crypto::Hash;
 
 /// The zone's rows, by key.
 #[derive(Debug)]
 pub(crate) struct Level {
     zone: ZonePath,
     lines: Vec<Line>,
-    /// The sum of the rows' hashes: equal in two agents that hold the same rows.
-    digest: u64,
+    /// The sums of the rows' hashes, part by part: equal in two agents that hold the same rows.
+    digest: [u32; PARTS],
     /// Versions of rows that are gone, and the round in which each may be forgotten.
     gone: BTreeMap<RowKey, (Version, u32)>,
 }
@@ -47,7 +47,7 @@ pub(crate) enum Merged {
 
 impl Level {
     pub(crate) const fn new(zone: ZonePath) -> Self {
-        Self { zone, lines: Vec::new(), digest: 0, gone: BTreeMap::new() }
+        Self { zone, lines: Vec::new(), digest: [0; PARTS], gone: BTreeMap::new() }
     }
 
     pub(crate) const fn zone(&self) -> &ZonePath {
@@ -80,7 +80,7 @@ impl Level {
         held.max(self.gone.get(&key).map(|(version, _)| *version))
     }
 
-    pub(crate) const fn digest(&self) -> u64 {
+    pub(crate) const fn digest(&self) -> [u32; PARTS] {
         self.digest
     }
 
@@ -107,7 +107,7 @@ impl Level {
                     return Merged::Old;
                 }
                 let old = core::mem::replace(held, line).row;
-                self.digest = self.digest.wrapping_sub(share(old.hash()));
+                subtract(&mut self.digest, &old);
                 Merged::Replaced
             }
             Err(_) if self.lines.len() >= lines_max => return Merged::Full,
@@ -116,7 +116,7 @@ impl Level {
                 Merged::Added
             }
         };
-        self.digest = self.digest.wrapping_add(share(row.hash()));
+        add(&mut self.digest, row);
         self.gone.remove(&key);
         merged
     }
@@ -131,7 +131,7 @@ impl Level {
     ) -> Option<Line> {
         let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
         let line = self.lines.remove(at);
-        self.digest = self.digest.wrapping_sub(share(line.row.hash()));
+        subtract(&mut self.digest, &line.row);
         if self.gone.len() >= gone_max {
             // The one that would be forgotten first.
             let first = self.gone.iter().min_by_key(|(_, (_, forget))| *forget);
@@ -150,12 +150,26 @@ impl Level {
     pub(crate) fn check_invariants(&self) {
         let pairs = self.lines.iter().zip(self.lines.iter().skip(1));
         assert!(pairs.into_iter().all(|(a, b)| a.key < b.key), "lines out of order");
-        let sum =
-            self.lines.iter().fold(0_u64, |sum, line| sum.wrapping_add(share(line.row.hash())));
+        let mut sum = [0; PARTS];
+        self.lines.iter().for_each(|line| add(&mut sum, &line.row));
         assert!(sum == self.digest, "a digest that does not fit its rows");
     }
 }
 
-fn share(hash: Hash) -> u64 {
-    RowKey::of_hash(hash).0
+fn add(digest: &mut [u32; PARTS], row: &TableRow) {
+    if let Some(part) = digest.get_mut(part_of(row.key())) {
+        *part = part.wrapping_add(share(row));
+    }
+}
+
+fn subtract(digest: &mut [u32; PARTS], row: &TableRow) {
+    if let Some(part) = digest.get_mut(part_of(row.key())) {
+        *part = part.wrapping_sub(share(row));
+    }
+}
+
+/// What a row adds to its part's digest: the front of its hash.
+fn share(row: &TableRow) -> u32 {
+    let [a, b, c, d, ..] = row.hash().0;
+    u32::from_le_bytes([a, b, c, d])
 }

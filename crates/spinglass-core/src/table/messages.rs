@@ -1,8 +1,8 @@
 //! What two agents tell each other about their tables.
 //!
 //! ```text
-//!  a ── digest: one number per level, root first ──▶ b      once a round
-//!  a ◀── inventory of each level that differs ────── b      keys and versions
+//!  a ── digest: eight numbers per level, root first ▶ b     once a round
+//!  a ◀── inventory of each part that differs ─────── b      keys and versions
 //!  a ── rows that b lacks, and a want for the rest ─▶ b
 //!  a ◀── rows ─────────────────────────────────────── b
 //! ```
@@ -22,11 +22,30 @@ pub const LINES_MAX: usize = 110;
 /// record.
 pub(crate) const LINES_BYTES_MAX: usize = 880;
 
-/// A number per level that both share, root first: equal numbers, equal tables.
+/// Bytes of an inventory before its lines, and of its frame's header.
+const HEAD_BYTES: usize = 17 + 3;
+/// Parts of a level, by key, of which each has a number of its own in a digest: of a table in which
+/// a few rows are news, the rest need not be compared.
+pub(crate) const PARTS: usize = 8;
+/// Bits of a key below those that name its part.
+const PART_SHIFT: u32 = 64 - PARTS.ilog2();
+
+/// Numbers per level that both share, root first: equal numbers, equal rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableDigest {
-    /// The levels' digests.
-    pub levels: Vec<u64>,
+    /// The levels' parts.
+    pub levels: Vec<[u32; PARTS]>,
+}
+
+/// The part that a key lies in.
+pub(crate) const fn part_of(key: RowKey) -> usize {
+    (key.0 >> PART_SHIFT) as usize
+}
+
+/// The first and the last key of a part.
+pub(crate) const fn keys_of(part: usize) -> (RowKey, RowKey) {
+    let first = (part as u64) << PART_SHIFT;
+    (RowKey(first), RowKey(first | (u64::MAX >> PARTS.ilog2())))
 }
 
 /// What the sender holds of one level, between two keys.
@@ -71,7 +90,11 @@ impl TableDigest {
         let mut reader = Reader::new(body);
         let mut levels = Vec::new();
         while !reader.is_empty() {
-            levels.push(reader.u64()?);
+            let mut parts = [0; PARTS];
+            for part in &mut parts {
+                *part = reader.u32()?;
+            }
+            levels.push(parts);
         }
         if levels.is_empty() || levels.len() > DEPTH_MAX + 1 {
             return Err(Malformed);
@@ -81,7 +104,7 @@ impl TableDigest {
 
     /// Appends the digest.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        self.levels.iter().for_each(|level| buffer.put_u64(*level));
+        self.levels.iter().flatten().for_each(|part| buffer.put_u32(*part));
     }
 }
 
@@ -93,6 +116,12 @@ impl InventoryLine {
 }
 
 impl Inventory {
+    /// Bytes that the inventory takes, its frame's header included.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        let lines = self.lines.iter().map(InventoryLine::encoded_bytes).sum::<usize>();
+        HEAD_BYTES + lines
+    }
+
     /// Reads an inventory.
     ///
     /// # Errors

@@ -155,7 +155,10 @@ pub struct Table {
     round: u32,
     /// Whether the own row does not yet say what it should.
     own_changed: bool,
-    /// When within the refresh period it is issued anew, so that not all are at once.
+    /// Refresh periods between two issues of an unchanged agent's row, and between two of silence:
+    /// more than one where a failure detector tells who is alive.
+    agent_refreshes: u32,
+    /// When within that time it is issued anew, so that not all are at once.
     refresh_phase: u32,
     has_left: bool,
     /// Whether the region removed this agent in its present life.
@@ -184,13 +187,15 @@ pub(crate) struct Own {
 impl Table {
     pub(crate) fn new(
         config: TableConfig,
+        agent_refreshes: u32,
         own: Own,
         seeds: Vec<SocketAddr>,
         mut rng: Prng,
         crypto: &mut dyn Crypto,
     ) -> Self {
         let Own { key, incarnation, name, region, address } = own;
-        let refresh_phase = rng.below(config.refresh_rounds.into()) as u32;
+        let refresh = u64::from(config.refresh_rounds) * u64::from(agent_refreshes);
+        let refresh_phase = rng.below(refresh) as u32;
         let depth = region.depth();
         let levels: Vec<_> = (0..=depth).map(|depth| Level::new(region.ancestor(depth))).collect();
         let mut zone_key = |depth: usize| {
@@ -214,6 +219,7 @@ impl Table {
             zone_keys,
             round: 0,
             own_changed: true,
+            agent_refreshes,
             refresh_phase,
             has_left: false,
             is_suspended: false,

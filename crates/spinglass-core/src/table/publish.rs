@@ -32,7 +32,7 @@ const FUNCTION_NAME_BYTES_MAX: usize = 64;
 impl Table {
     /// Issues the own row if it has changed or is due for refreshing.
     pub(super) fn issue_own(&mut self, cx: &mut TableCx<'_>) {
-        let refresh = self.config.refresh_rounds;
+        let refresh = self.config.refresh_rounds.saturating_mul(self.agent_refreshes);
         let is_due = self.round.saturating_add(self.refresh_phase).is_multiple_of(refresh);
         if self.is_suspended || !self.own_changed && !is_due {
             return;

@@ -118,7 +118,7 @@ fn table_frames(buffer: &mut Vec<u8>) {
     };
     let (from, to) = (RowKey(1), RowKey(u64::MAX));
     let inventory = Inventory { depth: 0, from, to, lines: vec![line(5), line(6)] };
-    frame::put_table_digest(&TableDigest { levels: vec![1, 2] }, buffer);
+    frame::put_table_digest(&TableDigest { levels: vec![[1; 8], [2; 8]] }, buffer);
     frame::put_inventory(&inventory, buffer);
     frame::put_want(&Want { depth: 0, keys: vec![RowKey(5), RowKey(9)] }, buffer);
     frame::put_row(&a_row(0, "/", 3), buffer);
