@@ -15,6 +15,7 @@ pub mod scenario;
 mod settle;
 mod setup;
 pub mod swarm;
+pub mod swim;
 pub mod world;
 
 pub use check::{Checker, Violation};

@@ -5,6 +5,7 @@ mod loss;
 mod perturb;
 mod rounds;
 mod simulated;
+mod suspicion;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -30,6 +31,8 @@ pub(crate) enum Lab {
     Flat(simulated::Flat),
     /// How soon does every agent hear an update of the hierarchical table?
     Rounds(rounds::Rounds),
+    /// Who is declared failed while agents are in trouble, by us and by SWIM?
+    Suspicion(suspicion::Suspicion),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -132,6 +135,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Wan(options) => simulated::wan(options, format),
         Lab::Flat(options) => simulated::flat(options, format),
         Lab::Rounds(options) => rounds::rounds(options, format),
+        Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),

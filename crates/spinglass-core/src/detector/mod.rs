@@ -253,7 +253,7 @@ impl Detector {
             let Some(watch) = self.watched.get_mut(&subject) else { continue };
             let is_new = watch.score >= ACCUSE_SCORE && watch.accused.is_none();
             watch.accused =
-                watch.accused.or(is_new.then_some(self.tick)).filter(|_| watch.score > 0);
+                watch.accused.or_else(|| is_new.then_some(self.tick)).filter(|_| watch.score > 0);
             let repeats = (self.tick - watch.since).is_multiple_of(REPEAT_TICKS);
             let tells_doubt = watch.score >= DOUBT_SCORE && !watch.doubt_told;
             watch.doubt_told |= tells_doubt;

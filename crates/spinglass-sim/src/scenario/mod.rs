@@ -10,6 +10,7 @@ pub mod loss;
 pub mod perturb;
 pub mod rounds;
 pub mod speed;
+pub mod suspicion;
 pub mod wan;
 
 use serde::Serialize;
