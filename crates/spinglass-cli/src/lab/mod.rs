@@ -6,6 +6,7 @@ mod perturb;
 mod rounds;
 mod simulated;
 mod suspicion;
+mod unstable;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -33,6 +34,8 @@ pub(crate) enum Lab {
     Rounds(rounds::Rounds),
     /// Who is declared failed while agents are in trouble, by us and by SWIM?
     Suspicion(suspicion::Suspicion),
+    /// Who is removed while agents crash, flap or lose most datagrams?
+    Unstable(unstable::Unstable),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -135,6 +138,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Wan(options) => simulated::wan(options, format),
         Lab::Flat(options) => simulated::flat(options, format),
         Lab::Rounds(options) => rounds::rounds(options, format),
+        Lab::Unstable(options) => unstable::unstable(options, format),
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),

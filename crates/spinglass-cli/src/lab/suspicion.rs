@@ -130,7 +130,8 @@ fn median(mut samples: Vec<f64>) -> Option<f64> {
 
 fn text(totals: &[Total]) -> String {
     let header = ["detector", "false", "at healthy", "first s", "full s", "found", "B/s"];
-    let seconds = |seconds: Option<f64>| seconds.map_or("-".into(), |it| format!("{it:.1}"));
+    let seconds =
+        |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), |it| format!("{it:.1}"));
     let row = |total: &Total| {
         vec![
             format!("{:?}", total.detector).to_lowercase(),

@@ -11,6 +11,7 @@ pub mod perturb;
 pub mod rounds;
 pub mod speed;
 pub mod suspicion;
+pub mod unstable;
 pub mod wan;
 
 use serde::Serialize;
