@@ -243,8 +243,10 @@ fn replace(text: &str, old: &str, new: &str, meter: &mut Meter) -> Result<Value,
     let found = text.matches(old).count();
     meter.step(found)?;
     let kept = text.len().saturating_sub(found.saturating_mul(old.len()));
-    meter.allocate(kept.saturating_add(found.saturating_mul(new.len())))?;
-    let mut made = String::with_capacity(text.len());
+    let bytes = kept.saturating_add(found.saturating_mul(new.len()));
+    // Made once, and copied into a value that is shared.
+    meter.allocate(bytes.saturating_mul(2))?;
+    let mut made = String::with_capacity(bytes);
     for (index, part) in text.split(old).enumerate() {
         if index > 0 {
             made.push_str(new);

@@ -1,8 +1,10 @@
 //! `cargo xtask bars`: runs the real thing and holds its figures against their targets.
 //!
-//! Each bar runs `target/release/spinglass ... --json` and reads figures out of the report; which
-//! ones, and what they must reach, stands in [`table`]. Nothing here knows a protocol.
+//! Each bar runs `target/release/spinglass ... --json`, or a benchmark, and reads figures out of the
+//! report; which ones, and what they must reach, stands in [`table`] and [`astrolabe`]. Nothing
+//! here knows a protocol.
 
+mod astrolabe;
 mod bugs;
 mod figure;
 mod table;
@@ -14,7 +16,6 @@ use serde_json::Value;
 
 use crate::shell::{cargo, root, run_quietly, run_shown};
 use figure::{Figure, Line};
-use table::BARS;
 
 /// A promise of the project, measured.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ pub(crate) struct Bar {
 pub(crate) struct Run {
     /// What tells this run from the bar's others; empty if there is only one.
     pub(crate) label: &'static str,
-    /// The command, after `spinglass`, without `--json`.
+    /// The command, after `spinglass`, without `--json`; or one of cargo's, from `cargo` on, that
+    /// prints its report as JSON.
     pub(crate) full: &'static str,
     /// The same in a few seconds, for every change; `None` if it can't be short.
     pub(crate) quick: Option<&'static str>,
@@ -40,6 +42,11 @@ pub(crate) struct Run {
     pub(crate) figures: &'static [Figure],
     /// Pointers to sample sizes and seeds, printed behind every figure.
     pub(crate) context: &'static [&'static str],
+}
+
+/// The bars that are runs of a program.
+fn all() -> impl Iterator<Item = &'static Bar> {
+    table::BARS.iter().chain(astrolabe::BARS)
 }
 
 /// The bar that is no run of the release binary: it builds one binary per deliberate bug.
@@ -63,7 +70,7 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
     let chosen = |name: &str| names.is_empty() || names.iter().any(|wish| is_named(name, wish));
     build_release()?;
     let mut good = true;
-    for bar in BARS.iter().filter(|bar| chosen(bar.name)) {
+    for bar in all().filter(|bar| chosen(bar.name)) {
         for run in bar.runs {
             good &= perform(bar, run, quick)?;
         }
@@ -75,7 +82,7 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
 }
 
 fn list() {
-    for bar in BARS {
+    for bar in all() {
         let quick = if bar.runs.iter().any(|run| run.quick.is_some()) { "quick" } else { "" };
         println!("{:<18} {quick:<6} {}", bar.name, bar.about);
     }
@@ -88,7 +95,7 @@ fn is_named(name: &str, wish: &str) -> bool {
 }
 
 fn is_a_bar(wish: &str) -> bool {
-    BARS.iter().any(|bar| is_named(bar.name, wish)) || is_named(BUGS, wish)
+    all().any(|bar| is_named(bar.name, wish)) || is_named(BUGS, wish)
 }
 
 fn build_release() -> Result<()> {
@@ -111,9 +118,16 @@ fn perform(bar: &Bar, run: &Run, quick: bool) -> Result<bool> {
     } else {
         format!("{}.{}", bar.name, run.label)
     };
-    eprintln!("xtask: {name}: spinglass {arguments} --json");
-    let mut command = Command::new(root().join("target/release/spinglass"));
-    command.args(arguments.split_whitespace()).arg("--json").current_dir(root());
+    let mut command = match arguments.strip_prefix("cargo ") {
+        Some(words) => cargo(&words.split_whitespace().collect::<Vec<_>>()),
+        None => Command::new(root().join("target/release/spinglass")),
+    };
+    if arguments.starts_with("cargo ") {
+        eprintln!("xtask: {name}: {arguments}");
+    } else {
+        eprintln!("xtask: {name}: spinglass {arguments} --json");
+        command.args(arguments.split_whitespace()).arg("--json").current_dir(root());
+    }
     let finished = run_quietly(&mut command)?;
     let report = finished.stdout.iter().rev().find(|line| line.starts_with(['{', '[']));
     let Some(report) = report else {
@@ -151,7 +165,7 @@ mod tests {
     #[test]
     fn every_bar_is_explained() {
         let text = std::fs::read_to_string(root().join("docs/benchmarks.md")).unwrap();
-        for name in BARS.iter().map(|bar| bar.name).chain([BUGS]) {
+        for name in all().map(|bar| bar.name).chain([BUGS]) {
             assert!(text.contains(&format!("`{name}`")), "docs/benchmarks.md lacks {name}");
         }
     }

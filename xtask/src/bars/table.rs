@@ -1,4 +1,4 @@
-//! The bars: which command, which figures of its report, which targets. docs/benchmarks.md explains
+//! The bars of multicast: which command, which figures of its report, which targets. docs/benchmarks.md explains
 //! each.
 
 use super::figure::{Figure, Target};
@@ -13,15 +13,15 @@ const fn at_least(name: &'static str, at: &'static str, least: f64) -> Figure {
     figure(name, at, Target::AtLeast(least))
 }
 
-const fn at_most(name: &'static str, at: &'static str, most: f64) -> Figure {
+pub(super) const fn at_most(name: &'static str, at: &'static str, most: f64) -> Figure {
     figure(name, at, Target::AtMost(most))
 }
 
-const fn report(name: &'static str, at: &'static str) -> Figure {
+pub(super) const fn report(name: &'static str, at: &'static str) -> Figure {
     figure(name, at, Target::Report)
 }
 
-/// Every bar that is a run of the release binary.
+/// Every one of them that is a run of the release binary.
 pub(crate) const BARS: &[Bar] = &[
     Bar {
         name: "core.demo",
