@@ -17,8 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::monotonic_ns;
-use crate::member::protocol::{Order, Progress, Report, Setup, Step, Tally};
+use crate::member::protocol::{Order, Progress, Report, Root, Setup, Step, Tally};
 
+/// Roots of the table kept.
+const ROOTS_MAX: usize = 4096;
 /// Reports that may wait for the conductor.
 const REPORTS_MAX: usize = 4096;
 /// How long a member may take to start.
@@ -47,6 +49,10 @@ pub(crate) struct Herd {
     reports: mpsc::Receiver<(usize, Report)>,
     step: Step,
     datagram_bytes: usize,
+    /// The newest roots of the table that the observer saw, oldest first.
+    roots: Vec<Root>,
+    /// When members last changed something in the table: which, and when.
+    changes: Vec<(usize, u64)>,
 }
 
 impl Herd {
@@ -56,10 +62,17 @@ impl Herd {
     /// A member does not start, or they do not find each other in time.
     pub(crate) async fn start(count: usize, setup: &Setup) -> Result<Self> {
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
-        let mut herd =
-            Self { members: Vec::new(), reports, step: Step::default(), datagram_bytes: 0 };
+        let mut herd = Self {
+            members: Vec::new(),
+            reports,
+            step: Step::default(),
+            datagram_bytes: 0,
+            roots: Vec::new(),
+            changes: Vec::new(),
+        };
         let mut setup = setup.clone();
         for index in 0..count {
+            setup.index = index;
             herd.spawn(index, &setup, sender.clone()).await?;
             setup.record = None;
             if index == 0 {
@@ -151,6 +164,21 @@ impl Herd {
     /// The newest progress of each member.
     pub(crate) fn progress(&self) -> impl Iterator<Item = &Progress> {
         self.members.iter().map(|member| &member.progress)
+    }
+
+    /// The newest roots of the table that the observer saw, oldest first.
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// When a member last changed something in the table, since [`Self::forget_changes`].
+    pub(crate) fn change_of(&self, member: usize) -> Option<u64> {
+        self.changes.iter().find(|(other, _)| *other == member).map(|(_, at_ns)| *at_ns)
+    }
+
+    /// Forgets what members changed so far.
+    pub(crate) fn forget_changes(&mut self) {
+        self.changes.clear();
     }
 
     /// Gives one member an order.
@@ -276,6 +304,18 @@ impl Herd {
                 if let Some(member) = self.members.get_mut(index) {
                     member.progress = progress;
                 }
+                Ok(None)
+            }
+            Report::Root(root) => {
+                if self.roots.len() >= ROOTS_MAX {
+                    self.roots.remove(0);
+                }
+                self.roots.push(root);
+                Ok(None)
+            }
+            Report::Changed { at_ns } => {
+                self.changes.retain(|(member, _)| *member != index);
+                self.changes.push((index, at_ns));
                 Ok(None)
             }
             other => Ok(Some(other)),

@@ -34,6 +34,10 @@ fn a_small_demo_verifies_every_healthy_member() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{report}");
     assert_eq!((&report["healthy"], &report["verified"]), (&3.into(), &3.into()));
+    let table = &report["table"];
+    assert_eq!(table["zones"].as_array().map(Vec::len), Some(3), "{table}");
+    let changes = table["changes"].as_array().unwrap();
+    assert!(changes.len() == 2 && changes.iter().all(|change| change["seconds"].is_number()));
     assert!(std::fs::read_to_string(&svg).unwrap().contains("</svg>"));
     std::fs::remove_file(svg).unwrap();
 }

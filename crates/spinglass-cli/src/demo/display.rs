@@ -38,7 +38,8 @@ impl Display {
     }
 
     /// Shows the newest progress, in the members' order; the first one is the sender.
-    pub(crate) fn show<'a>(&mut self, members: impl Iterator<Item = &'a Progress>) {
+    /// `root` is the table's, in a line.
+    pub(crate) fn show<'a>(&mut self, members: impl Iterator<Item = &'a Progress>, root: &str) {
         let members: Vec<&Progress> = members.collect();
         let receivers = members.get(1..).unwrap_or_default();
         let delivered: u64 = receivers.iter().map(|progress| progress.messages).sum();
@@ -54,10 +55,11 @@ impl Display {
         let marks: String =
             receivers.iter().zip(self.sleeping.iter().skip(1)).map(|(p, s)| mark(p, *s)).collect();
         let text = format!("{rate:>7.0} delivered/s  {repairs} repairs  {gaps} gaps  [{marks}]");
-        self.bar.set_message(text.clone());
+        self.bar.set_message(format!("{text}\n  {root}"));
         if self.bar.is_hidden() && self.last_plain.elapsed() >= PLAIN_INTERVAL {
             self.last_plain = Instant::now();
             self.format.say(&format!("  {:>3} %  {text}", position * 100 / self.pieces.max(1)));
+            self.format.say(&format!("         {root}"));
         }
     }
 

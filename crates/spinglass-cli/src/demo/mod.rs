@@ -1,9 +1,10 @@
 //! `spinglass demo`: a real file to dozens of real processes, while some sleep and packets are
-//! lost.
+//! lost; and a table of three regions that follows what changes in one of them.
 
 mod display;
 pub(crate) mod plot;
 mod report;
+mod table;
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::output::{Format, Verdict};
 use crate::sleepers::Sleepers;
 use display::Display;
 use report::Report;
+use table::Act;
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
@@ -35,7 +37,10 @@ Examples:
 
 One member sends; the others receive. A quarter of them are stopped and continued (SIGSTOP, SIGCONT)
 in random slots of 100 ms; every member drops 5 % of the packets that reach it. Healthy members must
-end with the file whole, by its BLAKE3 hash; a sleeper with the file whole or every gap told.")]
+end with the file whole, by its BLAKE3 hash; a sleeper with the file whole or every gap told.
+
+Meanwhile the members are agents of three regions. A summary is installed, one machine's load
+changes, and the table's root, as another region's member sees it, follows.")]
 pub(crate) struct Demo {
     /// How many members, each a process
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(2..=256))]
@@ -132,6 +137,7 @@ pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
     ));
     let setup =
         Setup { drop_probability: options.loss, progress_ms: PROGRESS_MS, ..spread.setup(None) };
+    let setup = table::setup(setup);
     let mut herd = Herd::start(count, &setup).await?;
     let sleeping = sleepers_of(&herd, options.sleepers);
     format.say(&format!(
@@ -149,12 +155,14 @@ pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
         let pids = sleeping.iter().filter_map(|index| pids.get(*index).copied()).collect();
         Sleepers::start(pids, options.asleep, options.seed)
     };
-    stream_file(&mut herd, &stream, &sleeping, options, format).await?;
+    let act = stream_file(&mut herd, &stream, &sleeping, options, format).await?;
+    let seen = act.finish(&mut herd).await?;
     let lines = stream_live(&mut herd, options, format).await?;
     drop(sleepers);
     let tallies = settle(&mut herd, &stream, lines).await?;
     herd.end().await;
-    let report = Report::new(&stream, options, &spread, &sleeping, &tallies, lines, step.bin_ns);
+    let found = (&tallies[..], seen);
+    let report = Report::new(&stream, options, &spread, &sleeping, found, lines, step.bin_ns);
     let svg = options.svg.clone();
     let svg = svg.unwrap_or_else(|| std::env::temp_dir().join("spinglass-demo.svg"));
     std::fs::write(&svg, plot::as_svg(&report.throughput())).with_context(|| {
@@ -178,7 +186,9 @@ async fn stream_file(
     sleeping: &[usize],
     options: &Demo,
     format: Format,
-) -> Result<()> {
+) -> Result<Act> {
+    let mut act = Act::begin(herd, sleeping, options.seconds).await?;
+    let begun = Instant::now();
     let order = Order::Stream {
         file: stream.file.clone(),
         piece_bytes: stream.piece_bytes.try_into().unwrap_or(usize::MAX),
@@ -190,10 +200,11 @@ async fn stream_file(
     loop {
         let tick = Instant::now() + Duration::from_millis(PROGRESS_MS);
         let published = herd.watch_until(tick).await?;
-        display.show(herd.progress());
+        act.go_on(herd, begun.elapsed()).await?;
+        display.show(herd.progress(), &Act::line(herd));
         if published {
             display.finish();
-            return Ok(());
+            return Ok(act);
         }
         ensure!(Instant::now() < end, "the sender did not finish in time");
     }

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::plot::{Throughput, for_terminal};
+use super::table::Seen;
 use super::{Demo, Stream};
 use crate::member::protocol::Tally;
 use crate::network::Spread;
@@ -94,17 +95,20 @@ pub(crate) struct Report {
     healthy_rate_share: f64,
     healthy_rate_variation: f64,
     bin_ms: u64,
+    /// The table's part.
+    table: Seen,
     outcomes: Vec<Outcome>,
 }
 
 impl Report {
-    /// Draws conclusions from the tallies; the first one is the sender's.
+    /// Draws conclusions from the tallies, of which the first one is the sender's, and from what
+    /// was seen of the table.
     pub(crate) fn new(
         stream: &Stream,
         options: &Demo,
         spread: &Spread,
         sleeping: &[usize],
-        tallies: &[Tally],
+        (tallies, table): (&[Tally], Seen),
         live_lines: u64,
         bin_ns: u64,
     ) -> Self {
@@ -136,6 +140,7 @@ impl Report {
             healthy_rate_share: 0.0,
             healthy_rate_variation: 0.0,
             bin_ms: bin_ns / 1_000_000,
+            table,
             outcomes,
         };
         let healthy = report.throughput().healthy;
@@ -191,7 +196,7 @@ impl Report {
     pub(crate) fn print(&self, svg: &Path, took: Duration, format: Format) -> Result<()> {
         format.print(self, |report| {
             let plot = for_terminal(&report.throughput());
-            let mut text = format!("\n{}\n{plot}\n", report.table());
+            let mut text = format!("\n{}\n{plot}\n", report.members_table());
             text += &format!("  drawn in {}\n", svg.display());
             text += &format!(
                 "  healthy members: {:.1} % of the offered rate, coefficient of variation \
@@ -205,6 +210,7 @@ impl Report {
                 report.sleepers_told,
                 report.sleepers - report.sleepers_whole - report.sleepers_told
             );
+            text += &report.table.text();
             text += &format!(
                 "verified {} of {} healthy members ({:.1} s, {})\n",
                 report.verified,
@@ -216,7 +222,7 @@ impl Report {
         })
     }
 
-    fn table(&self) -> String {
+    fn members_table(&self) -> String {
         let header = [
             "member", "messages", "copy", "gaps", "missing", "repaired", "helped", "p50 ms",
             "p99 ms",

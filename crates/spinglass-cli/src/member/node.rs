@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use spinglass::{Event, Group, GroupKeys, Node};
+use spinglass::{Config, Event, Group, GroupKeys, Node, Table, Value, ZonePath};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::emit;
-use super::protocol::{Counters, Order, Report, Setup};
+use super::protocol::{Counters, Order, Report, Root, RootZone, Setup};
 use super::tally::Counting;
 use super::{Orders, tell};
 use crate::clock::monotonic_ns;
@@ -35,9 +35,11 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     let mut events = Vec::new();
     let mut counting = Counting::new(super::protocol::Step::default());
     let mut progress = ticks(setup.progress_ms);
+    let (mut table, mut watches_root, mut last) = (node.table(), false, Vec::new());
     loop {
         tokio::select! {
             order = orders.next() => match order? {
+                Some(Order::WatchRoot) => watches_root = true,
                 Some(order) => obey(order, &node, &group, &mut counting).await?,
                 None => break,
             },
@@ -46,6 +48,14 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
                     bail!("the node has stopped");
                 }
                 count_events(&mut counting, &mut events);
+            }
+            changed = table.changed(), if watches_root => {
+                changed?;
+                let zones = root_zones(&table).await?;
+                if zones != last {
+                    last.clone_from(&zones);
+                    tell(&Report::Root(Root { at_ns: monotonic_ns(), zones }))?;
+                }
             }
             _ = progress.tick(), if setup.progress_ms > 0 => {
                 tell(&Report::Progress(counting.progress(&counters(&node).await)))?;
@@ -66,6 +76,16 @@ async fn start(setup: &Setup) -> Result<Node> {
         .group_key(GroupKeys::from_key(setup.group_key))
         .subscription_limits(WAITING_EVENTS_MAX, WAITING_BYTES_MAX)
         .pace(PACE.0, PACE.1);
+    if setup.table_round_ms > 0 {
+        let mut config = Config::lan();
+        config.table.round = Duration::from_millis(setup.table_round_ms);
+        builder = builder.config(config).pace(PACE.0, PACE.1);
+    }
+    if !setup.regions.is_empty() {
+        let region = setup.regions.get(setup.index % setup.regions.len());
+        builder = builder.region(region.cloned().unwrap_or_default());
+        builder = builder.name(format!("n{:02}", setup.index));
+    }
     if let Some(bytes) = setup.datagram_bytes {
         builder = builder.datagram_bytes(bytes);
     }
@@ -118,9 +138,32 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
         Order::Line { text } => emit::line(group, counting.step().number, &text)
             .await
             .context("cannot publish a line")?,
+        Order::Load { load } => {
+            node.table().set("load", load).await?;
+            tell(&Report::Changed { at_ns: monotonic_ns() })?;
+        }
+        Order::Install { name, sql } => {
+            node.table().install(&ZonePath::root(), &name, &sql).await?;
+        }
+        Order::WatchRoot => bail!("the root is watched by whoever reads the orders"),
         Order::Flood { .. } => bail!("a member with a node does not flood"),
     }
     Ok(())
+}
+
+/// The rows of the table's root.
+async fn root_zones(table: &Table) -> Result<Vec<RootZone>> {
+    let zone = table.zone(&ZonePath::root()).await?;
+    let rows = zone.rows.iter().map(|row| {
+        let attributes = row.row.attributes();
+        let members = attributes.get("nmembers").and_then(Value::as_int).unwrap_or(0);
+        let load = match attributes.get("load") {
+            Some(Value::Float(load)) => Some(load.get()),
+            _ => None,
+        };
+        RootZone { name: row.row.name().to_owned(), members, load }
+    });
+    Ok(rows.collect())
 }
 
 fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {

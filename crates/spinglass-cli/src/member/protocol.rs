@@ -10,6 +10,8 @@
 //!            ── Emit / Stream / Line ▶            the sender alone
 //!            ◀─ Published ──────────
 //!            ◀─ Progress ...                      every while, if asked for
+//!            ── Load / Install ────▶              the table's part: see the demo
+//!            ◀─ Changed / Root ...
 //!            ── Tell ──────────────▶
 //!            ◀─ Tally ──────────────              everything counted in this step
 //! ```
@@ -42,6 +44,12 @@ pub(crate) struct Setup {
     pub(crate) progress_ms: u64,
     /// Record the node's inputs to this file.
     pub(crate) record: Option<PathBuf>,
+    /// Regions of the table, which members take by turns; none: all are in the root's.
+    pub(crate) regions: Vec<String>,
+    /// Which turn this member has.
+    pub(crate) index: usize,
+    /// The table's round, in milliseconds; 0: the default.
+    pub(crate) table_round_ms: u64,
 }
 
 /// A run of messages that is counted by itself.
@@ -101,6 +109,20 @@ pub(crate) enum Order {
     },
     /// Send a [`Tally`].
     Tell,
+    /// Set the load in the own row of the table.
+    Load {
+        /// To this.
+        load: f64,
+    },
+    /// Install a summary at the table's root.
+    Install {
+        /// Its name.
+        name: String,
+        /// Its text.
+        sql: String,
+    },
+    /// Report the table's root whenever it changes.
+    WatchRoot,
 }
 
 /// What a member reports.
@@ -126,8 +148,35 @@ pub(crate) enum Report {
     Progress(Progress),
     /// Everything counted in this step.
     Tally(Box<Tally>),
+    /// A load was set, at this time.
+    Changed {
+        /// On the machine's monotonic clock.
+        at_ns: u64,
+    },
+    /// The table's root changed.
+    Root(Root),
     /// Something failed; the member ends.
     Trouble(String),
+}
+
+/// The table's root, as a member sees it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Root {
+    /// When, on the machine's monotonic clock.
+    pub(crate) at_ns: u64,
+    /// A row per child zone.
+    pub(crate) zones: Vec<RootZone>,
+}
+
+/// A zone in the root's table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RootZone {
+    /// Its name.
+    pub(crate) name: String,
+    /// Agents in it.
+    pub(crate) members: i64,
+    /// What the demo's summary says of their loads, once it is installed.
+    pub(crate) load: Option<f64>,
 }
 
 /// A few figures for a display.
