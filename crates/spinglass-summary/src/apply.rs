@@ -206,11 +206,11 @@ fn text(
     let Value::Text(text) = first else { return Ok(Value::Null) };
     let made = match (scalar, second, third) {
         (Scalar::Lower, ..) => {
-            meter.allocate(text.len())?;
+            meter.compose(text.len())?;
             return Ok(Value::text(&text.to_ascii_lowercase()));
         }
         (Scalar::Upper, ..) => {
-            meter.allocate(text.len())?;
+            meter.compose(text.len())?;
             return Ok(Value::text(&text.to_ascii_uppercase()));
         }
         // As SQLite has it: where nothing is to be replaced, it is nothing what by.
@@ -243,8 +243,9 @@ fn replace(text: &str, old: &str, new: &str, meter: &mut Meter) -> Result<Value,
     let found = text.matches(old).count();
     meter.step(found)?;
     let kept = text.len().saturating_sub(found.saturating_mul(old.len()));
-    meter.allocate(kept.saturating_add(found.saturating_mul(new.len())))?;
-    let mut made = String::with_capacity(text.len());
+    let bytes = kept.saturating_add(found.saturating_mul(new.len()));
+    meter.compose(bytes)?;
+    let mut made = String::with_capacity(bytes);
     for (index, part) in text.split(old).enumerate() {
         if index > 0 {
             made.push_str(new);

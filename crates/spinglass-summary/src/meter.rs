@@ -52,6 +52,12 @@ impl Meter {
         if left.is_some() { Ok(()) } else { Err(EvalError::Memory) }
     }
 
+    /// Takes memory for a text that is put together and then copied to be kept: for a moment both
+    /// are there.
+    pub(crate) fn compose(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.allocate(bytes.saturating_mul(2))
+    }
+
     /// Takes the steps to read a value to its end.
     #[inline]
     pub(crate) fn read(&mut self, value: &Value) -> Result<(), EvalError> {

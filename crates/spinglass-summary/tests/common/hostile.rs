@@ -104,7 +104,7 @@ const WRONG: &[(&str, &str)] = &[
 /// Texts that are legal, and ask for more than there is.
 const COSTLY: &[(&str, &str)] = &[
     ("Memory", "SELECT MAX(REPLACE(long, 'a', 'aaaaaaaaaaaaaaaa')) AS n FROM zone"),
-    ("Steps", "SELECT MAX(REPLACE(REPLACE(long, 'a', 'aaaa'), 'a', 'aaaa')) AS n FROM zone"),
+    ("Memory", "SELECT MAX(REPLACE(REPLACE(long, 'a', 'aaaa'), 'a', 'aaaa')) AS n FROM zone"),
     ("Memory", "SELECT MAX(UPPER(long)) AS n FROM zone"),
     ("Memory", "SELECT MAX(long || long || long || long) AS n FROM zone"),
     ("Memory", "SELECT FIRST(64, LOWER(long)) AS n FROM zone"),
