@@ -6,3 +6,5 @@ pub mod bodies;
 pub mod key_files;
 #[path = "../../crates/spinglass-core/tests/fuzz/member.rs"]
 pub mod member;
+#[path = "../../crates/spinglass-summary/tests/sql/body.rs"]
+pub mod sql;

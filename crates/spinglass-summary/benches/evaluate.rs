@@ -1,14 +1,16 @@
 //! What an evaluation costs: a zone of 64 rows with 20 attributes each. The bar is 5 us, for one
 //! evaluation of a function over the whole zone.
 
+mod zone;
+
 use divan::Bencher;
-use spinglass_summary::{Budget, Function, Name, Query, Row, Value};
+use spinglass_summary::{Budget, Function, Query, Row};
+
+use zone::{ROW_COUNT, keyed, zone};
 
 fn main() {
     divan::main();
 }
-
-const ROW_COUNT: usize = 64;
 
 /// What a zone says of itself to its parent: how many there are, whom to talk to, how deep it is.
 const CORE: &str = "SELECT SUM(nmembers) AS nmembers, FIRST(3, contacts) AS contacts, \
@@ -28,30 +30,6 @@ const FUNCTIONS: [(&str, &str); 3] = [
     ),
     ("core", CORE),
 ];
-
-/// Child zones as they come in: similar rows, sorted by their names.
-fn zone() -> Vec<(String, Row)> {
-    let name = |name: &str| Name::new(name).expect("a legal name");
-    let row = |index: usize| {
-        let number = index as i64;
-        let contact = |port: i64| Value::text(&format!("10.1.{index}.1:{port}"));
-        let mut row: Vec<(Name, Value)> = vec![
-            (name("load"), Value::float((number * 37 % 64) as f64 / 64.0)),
-            (name("nmembers"), Value::Int(number * 13 % 25 + 1)),
-            (name("depth"), Value::Int(number % 3)),
-            (name("up"), Value::Bool(number % 8 != 0)),
-            (name("contacts"), Value::list([7001, 7002, 7003].map(contact))),
-        ];
-        let other = |other: i64| (name(&format!("attribute{other}")), Value::Int(number * other));
-        row.extend((0..15).map(other));
-        (format!("zone{index:02}"), row.into_iter().collect())
-    };
-    (0..ROW_COUNT).map(row).collect()
-}
-
-fn keyed(zone: &[(String, Row)]) -> Vec<(&str, &Row)> {
-    zone.iter().map(|(key, row)| (&**key, row)).collect()
-}
 
 #[divan::bench(args = FUNCTIONS.map(|(name, _)| name))]
 fn evaluate(bencher: Bencher<'_, '_>, name: &str) {

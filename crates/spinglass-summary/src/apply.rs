@@ -206,11 +206,11 @@ fn text(
     let Value::Text(text) = first else { return Ok(Value::Null) };
     let made = match (scalar, second, third) {
         (Scalar::Lower, ..) => {
-            meter.allocate(text.len())?;
+            meter.compose(text.len())?;
             return Ok(Value::text(&text.to_ascii_lowercase()));
         }
         (Scalar::Upper, ..) => {
-            meter.allocate(text.len())?;
+            meter.compose(text.len())?;
             return Ok(Value::text(&text.to_ascii_uppercase()));
         }
         // As SQLite has it: where nothing is to be replaced, it is nothing what by.
@@ -244,8 +244,7 @@ fn replace(text: &str, old: &str, new: &str, meter: &mut Meter) -> Result<Value,
     meter.step(found)?;
     let kept = text.len().saturating_sub(found.saturating_mul(old.len()));
     let bytes = kept.saturating_add(found.saturating_mul(new.len()));
-    // Made once, and copied into a value that is shared.
-    meter.allocate(bytes.saturating_mul(2))?;
+    meter.compose(bytes)?;
     let mut made = String::with_capacity(bytes);
     for (index, part) in text.split(old).enumerate() {
         if index > 0 {

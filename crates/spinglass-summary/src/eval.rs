@@ -117,7 +117,7 @@ impl Expr {
                     return made(cast(value, *to));
                 }
                 let Some(text) = told(value) else { return made(Value::Null) };
-                meter.allocate(text.len())?;
+                meter.compose(text.len())?;
                 made(Value::text(&text))
             }),
             Self::Extract(part, operand) => operand.with(frame, meter, |value, _| match value {
@@ -255,7 +255,7 @@ fn join(left: &Value, right: &Value, meter: &mut Meter) -> Result<Value, EvalErr
     let (Some(left), Some(right)) = (to_text(left), to_text(right)) else {
         return Ok(Value::Null);
     };
-    meter.allocate(left.len() + right.len())?;
+    meter.compose(left.len() + right.len())?;
     let mut text = String::with_capacity(left.len() + right.len());
     text.push_str(&left);
     text.push_str(&right);

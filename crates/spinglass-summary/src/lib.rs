@@ -1,4 +1,24 @@
 //! Values, rows, and the summary functions that fold a zone's rows into one.
+//!
+//! ```
+//! use spinglass_summary::{Budget, Function, Name, Row, Value};
+//!
+//! let load = Name::new("load").expect("a legal name");
+//! let host = |value: f64| -> Row { [(load.clone(), Value::float(value))].into_iter().collect() };
+//! let (a, b) = (host(0.5), host(2.0));
+//!
+//! let function = Function::parse("SELECT MIN(load) AS load, COUNT(*) AS n FROM zone")?;
+//! let made = function.evaluate(&[("a", &a), ("b", &b)], Budget::default());
+//! assert_eq!(made.row.get("load"), Some(&Value::float(0.5)));
+//! assert_eq!(made.row.get("n"), Some(&Value::Int(2)));
+//! assert!(made.errors.is_empty());
+//!
+//! let error = Function::parse("SELECT load FROM zone").unwrap_err();
+//! assert!(error.to_string().starts_with("line 1, column 8: load stands outside of an aggregate"));
+//! # Ok::<(), spinglass_summary::SqlError>(())
+//! ```
+//!
+//! The SQL is explained in `docs/sql.md`.
 
 #![no_std]
 #![forbid(unsafe_code)]

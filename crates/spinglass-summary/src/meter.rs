@@ -17,11 +17,10 @@ pub struct Budget {
 
 impl Default for Budget {
     /// 250,000 steps: a step takes at most some 40 ns on a slow machine, so 10 ms; 128 rows and 20
-    /// outputs of 10 nodes each take a tenth. 768 KiB of memory, which with
-    /// what is not metered stays below 1 MiB. 16 KiB of output: a guess, several
+    /// outputs of 10 nodes each take a tenth. 1 MiB of memory. 16 KiB of output: a guess, several
     /// times what the rows of a zone hold.
     fn default() -> Self {
-        Self { steps: 250_000, memory_bytes: 768 << 10, output_bytes: 16 << 10 }
+        Self { steps: 250_000, memory_bytes: 1 << 20, output_bytes: 16 << 10 }
     }
 }
 
@@ -51,6 +50,12 @@ impl Meter {
         let left = u32::try_from(bytes).ok().and_then(|bytes| self.memory_bytes.checked_sub(bytes));
         self.memory_bytes = left.unwrap_or(0);
         if left.is_some() { Ok(()) } else { Err(EvalError::Memory) }
+    }
+
+    /// Takes memory for a text that is put together and then copied to be kept: for a moment both
+    /// are there.
+    pub(crate) fn compose(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.allocate(bytes.saturating_mul(2))
     }
 
     /// Takes the steps to read a value to its end.

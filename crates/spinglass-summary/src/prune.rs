@@ -7,6 +7,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::aggregate::{bloom_has, is_bloom};
 use crate::arithmetic::truth;
@@ -42,6 +43,8 @@ impl Outcomes {
 #[derive(Debug)]
 pub(crate) struct Knowledge {
     columns: Vec<Known>,
+    /// What all the patterns of a condition may cost together; what costs more can be anything.
+    meter: Cell<Meter>,
 }
 
 /// What is known of a column's values in all hosts that have it.
@@ -71,7 +74,8 @@ impl Knowledge {
             }
             known
         };
-        Self { columns: columns.iter().map(known).collect() }
+        let meter = Cell::new(Meter::new(Budget::default()));
+        Self { columns: columns.iter().map(known).collect(), meter }
     }
 
     /// What a condition can come to in some host.
@@ -84,14 +88,7 @@ impl Knowledge {
             Expr::Column(slot) => self.columns.get(*slot).map_or(Outcomes::UNKNOWN, Known::truth),
             Expr::Not(operand) => self.outcomes(operand).negated(true),
             Expr::And(parts) => self.every(parts),
-            Expr::Or(parts) => {
-                let any = |is: fn(&Outcomes) -> bool| parts.iter().any(|p| is(&self.outcomes(p)));
-                let every = |is: fn(&Outcomes) -> bool| parts.iter().all(|p| is(&self.outcomes(p)));
-                Outcomes {
-                    can_be_true: any(|part| part.can_be_true),
-                    can_be_false: every(|part| part.can_be_false),
-                }
-            }
+            Expr::Or(parts) => self.some(parts),
             Expr::Chain(left, rest) => match &**rest {
                 [(Operator::Compare(comparison), right)] => self.compare(left, *comparison, right),
                 _ => Outcomes::UNKNOWN,
@@ -123,8 +120,10 @@ impl Knowledge {
             Expr::Like { parts, escape, negated } => {
                 let [text, pattern] = &**parts;
                 let outcomes = self.texts(text, pattern, |text, pattern| {
-                    let mut meter = Meter::new(Budget::default());
-                    like::matches(text, pattern, *escape, &mut meter).ok()
+                    let mut meter = self.meter.get();
+                    let matches = like::matches(text, pattern, *escape, &mut meter);
+                    self.meter.set(meter);
+                    matches.ok()
                 });
                 outcomes.negated(*negated)
             }
@@ -150,6 +149,17 @@ impl Knowledge {
             every.can_be_false |= part.can_be_false;
         }
         every
+    }
+
+    /// Each part is weighed once: twice at each level would be 2^depth times.
+    fn some(&self, parts: &[Expr]) -> Outcomes {
+        let mut some = Outcomes { can_be_true: false, can_be_false: true };
+        for part in parts {
+            let part = self.outcomes(part);
+            some.can_be_true |= part.can_be_true;
+            some.can_be_false &= part.can_be_false;
+        }
+        some
     }
 
     fn known(&self, expr: &Expr) -> Option<&Known> {

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{hostile, keyed, keys};
-use spinglass_summary::{Budget, Evaluation, Function, Value};
+use spinglass_summary::{Budget, Evaluation, Function, Name, Query, Row, Value};
 
 /// What came of a text, in the words of the list.
 fn outcome(sql: &str, evaluate: impl Fn(&Function) -> Evaluation) -> String {
@@ -53,4 +53,21 @@ fn an_output_that_fails_takes_no_other_with_it() {
     let evaluation = function.evaluate(&keyed(&keys, &rows), Budget::default());
     assert_eq!(evaluation.errors.len(), 3, "{:?}", evaluation.errors);
     assert_eq!(evaluation.row.get("n"), Some(&Value::Int(rows.len() as i64)));
+}
+
+/// A zone is passed by, or is not, in no more time than a query's row takes: here a query whose
+/// every level doubled the work, and one that matches long patterns with long texts.
+#[test]
+fn a_zone_is_weighed_in_little_time() {
+    let function = Function::parse("SELECT UNION(os) AS os FROM zone").expect("a function");
+    let nested = (0..26).fold("os = 'x'".to_owned(), |inner, _| format!("({inner} OR os = 'y')"));
+    let pattern = format!("os LIKE '{}b'", "%a".repeat(15));
+    let patterns = vec![pattern; 80].join(" OR ");
+    let long = (0..64).map(|index: usize| Value::text(&"a".repeat(3000 + index)));
+    let os = Name::new("os").expect("a legal name");
+    let zone: Row = [(os, Value::list(long))].into_iter().collect();
+    for (condition, may_match) in [(nested, false), (patterns, true)] {
+        let query = Query::parse(&format!("SELECT * FROM hosts WHERE {condition}"));
+        assert_eq!(query.expect("a query").may_match(&zone, &[&function]), may_match);
+    }
 }

@@ -1,14 +1,15 @@
 //! `cargo xtask bars`: runs the real thing and holds its figures against their targets.
 //!
-//! Each bar runs `target/release/spinglass ... --json`, or a benchmark, and reads figures out of the
-//! report; which ones, and what they must reach, stands in [`table`] and [`astrolabe`]. Nothing
-//! here knows a protocol.
+//! Each bar runs `target/release/spinglass ... --json`, or a benchmark or test by cargo, and reads
+//! figures out of the report; which ones, and what they must reach, stands in [`table`] and
+//! [`astrolabe`]. Nothing here knows a protocol.
 
 mod astrolabe;
 mod bugs;
 mod figure;
 mod table;
 
+use std::fmt;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -16,6 +17,11 @@ use serde_json::Value;
 
 use crate::shell::{cargo, root, run_quietly, run_shown};
 use figure::{Figure, Line};
+
+/// The bars that are runs of a program.
+fn all() -> impl Iterator<Item = &'static Bar> {
+    table::BARS.iter().chain(astrolabe::BARS)
+}
 
 /// A promise of the project, measured.
 #[derive(Debug)]
@@ -28,28 +34,91 @@ pub(crate) struct Bar {
     pub(crate) runs: &'static [Run],
 }
 
-/// One run of the program.
+/// One run of a program whose last line of JSON is its report.
 #[derive(Debug)]
 pub(crate) struct Run {
     /// What tells this run from the bar's others; empty if there is only one.
     pub(crate) label: &'static str,
-    /// The command, after `spinglass`, without `--json`; or one of cargo's, from `cargo` on, that
-    /// prints its report as JSON.
-    pub(crate) full: &'static str,
+    /// What is run.
+    pub(crate) full: Program,
     /// The same in a few seconds, for every change; `None` if it can't be short.
-    pub(crate) quick: Option<&'static str>,
+    pub(crate) quick: Option<Program>,
     /// What is read from its report.
     pub(crate) figures: &'static [Figure],
     /// Pointers to sample sizes and seeds, printed behind every figure.
     pub(crate) context: &'static [&'static str],
 }
 
-/// The bars that are runs of a program.
-fn all() -> impl Iterator<Item = &'static Bar> {
-    table::BARS.iter().chain(astrolabe::BARS)
+/// What a run runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Program {
+    /// The release binary, with these words and `--json`.
+    Spinglass(&'static str),
+    /// A benchmark, which knows `--json`.
+    Bench {
+        /// The package that it belongs to.
+        package: &'static str,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A test, which reads from the environment how much to try.
+    Test {
+        /// The package that it belongs to.
+        package: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// A variable and its value.
+        setting: (&'static str, &'static str),
+    },
 }
 
-/// The bar that is no run of the release binary: it builds one binary per deliberate bug.
+impl Program {
+    fn command(self) -> Command {
+        match self {
+            Self::Spinglass(words) => {
+                let mut command = Command::new(root().join("target/release/spinglass"));
+                command.args(words.split_whitespace()).arg("--json").current_dir(root());
+                command
+            }
+            Self::Bench { package, name } => {
+                cargo(&["bench", "--quiet", "--package", package, "--bench", name, "--", "--json"])
+            }
+            Self::Test { package, name, setting: (variable, value) } => {
+                let words =
+                    ["test", "--quiet", "--package", package, "--test", name, "--", "--nocapture"];
+                let mut command = cargo(&words);
+                command.env(variable, value);
+                command
+            }
+        }
+    }
+}
+
+/// As a person would type it.
+impl fmt::Display for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spinglass(words) => {
+                let words: Vec<&str> = words.split_whitespace().collect();
+                write!(formatter, "spinglass {} --json", words.join(" "))
+            }
+            Self::Bench { package, name } => {
+                write!(formatter, "cargo bench -p {package} --bench {name} -- --json")
+            }
+            Self::Test { package, name, setting: (variable, value) } => {
+                write!(formatter, "{variable}={value} cargo test -p {package} --test {name}")
+            }
+        }
+    }
+}
+
+impl Run {
+    fn program(&self, quick: bool) -> Option<Program> {
+        if quick { self.quick } else { Some(self.full) }
+    }
+}
+
+/// The bar that is no run with a report: it builds one binary per deliberate bug.
 const BUGS: &str = "core.bugs";
 const BUGS_ABOUT: &str = "each deliberate protocol bug is caught by the simulator's seeds";
 
@@ -68,12 +137,17 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
     }
     let quick = options.contains(&"--quick");
     let chosen = |name: &str| names.is_empty() || names.iter().any(|wish| is_named(name, wish));
-    build_release()?;
+    let runs: Vec<(&Bar, &Run, Program)> = all()
+        .filter(|bar| chosen(bar.name))
+        .flat_map(|bar| bar.runs.iter().map(move |run| (bar, run)))
+        .filter_map(|(bar, run)| Some((bar, run, run.program(quick)?)))
+        .collect();
+    if runs.iter().any(|(.., program)| matches!(program, Program::Spinglass(_))) {
+        build_release()?;
+    }
     let mut good = true;
-    for bar in all().filter(|bar| chosen(bar.name)) {
-        for run in bar.runs {
-            good &= perform(bar, run, quick)?;
-        }
+    for (bar, run, program) in runs {
+        good &= perform(bar, run, program)?;
     }
     if chosen(BUGS) && !quick {
         good &= bugs::run(BUGS)?;
@@ -107,28 +181,14 @@ fn build_release() -> Result<()> {
 }
 
 /// Runs one run of a bar and prints its figures.
-fn perform(bar: &Bar, run: &Run, quick: bool) -> Result<bool> {
-    let arguments = match (quick, run.quick) {
-        (true, None) => return Ok(true),
-        (true, Some(quick)) => quick,
-        (false, _) => run.full,
-    };
+fn perform(bar: &Bar, run: &Run, program: Program) -> Result<bool> {
     let name = if run.label.is_empty() {
         bar.name.to_owned()
     } else {
         format!("{}.{}", bar.name, run.label)
     };
-    let mut command = match arguments.strip_prefix("cargo ") {
-        Some(words) => cargo(&words.split_whitespace().collect::<Vec<_>>()),
-        None => Command::new(root().join("target/release/spinglass")),
-    };
-    if arguments.starts_with("cargo ") {
-        eprintln!("xtask: {name}: {arguments}");
-    } else {
-        eprintln!("xtask: {name}: spinglass {arguments} --json");
-        command.args(arguments.split_whitespace()).arg("--json").current_dir(root());
-    }
-    let finished = run_quietly(&mut command)?;
+    eprintln!("xtask: {name}: {program}");
+    let finished = run_quietly(&mut program.command())?;
     let report = finished.stdout.iter().rev().find(|line| line.starts_with(['{', '[']));
     let Some(report) = report else {
         for line in finished.stderr.iter().rev().take(3).rev() {
@@ -160,6 +220,17 @@ mod tests {
     fn bars_are_found_by_name_and_by_family() {
         assert!(is_a_bar("core") && is_a_bar("core.perturb") && is_a_bar(BUGS));
         assert!(!is_a_bar("core.per") && !is_a_bar("nothing"));
+    }
+
+    #[test]
+    fn programs_are_told_as_they_are_typed() {
+        let words = Program::Spinglass("lab  flat");
+        assert_eq!(words.to_string(), "spinglass lab flat --json");
+        let test = Program::Test { package: "a", name: "b", setting: ("C", "1") };
+        assert_eq!(test.to_string(), "C=1 cargo test -p a --test b");
+        let command = test.command();
+        let settings: Vec<_> = command.get_envs().collect();
+        assert_eq!(settings, [("C".as_ref(), Some("1".as_ref()))]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) const FUNCTIONS_MAX: usize = 64;
 /// What all functions of one zone may cost together is this, times [`FUNCTIONS_MAX`] at worst; the
 /// row that comes out is bounded on its own.
 const BUDGET: Budget =
-    Budget { steps: 250_000, memory_bytes: 768 << 10, output_bytes: ATTRIBUTE_BYTES_MAX as u32 };
+    Budget { steps: 250_000, memory_bytes: 1 << 20, output_bytes: ATTRIBUTE_BYTES_MAX as u32 };
 
 /// A function that holds in some zone.
 #[derive(Debug, Clone)]
