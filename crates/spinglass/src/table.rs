@@ -21,6 +21,8 @@ use crate::node::{Pulse, Shared};
 pub struct Table {
     shared: Arc<Shared>,
     pulse: watch::Receiver<Pulse>,
+    /// What [`changed`](Self::changed) last returned for.
+    seen: u64,
 }
 
 /// A zone as this agent sees it.
@@ -66,8 +68,9 @@ impl fmt::Debug for Look {
 }
 
 impl Table {
-    pub(crate) const fn new(shared: Arc<Shared>, pulse: watch::Receiver<Pulse>) -> Self {
-        Self { shared, pulse }
+    pub(crate) fn new(shared: Arc<Shared>, pulse: watch::Receiver<Pulse>) -> Self {
+        let seen = pulse.borrow().table;
+        Self { shared, pulse, seen }
     }
 
     /// Sets an attribute of this agent's row; null removes it. The region sees it within a few
@@ -149,13 +152,16 @@ impl Table {
         self.look(|node| node.table().region().clone()).await
     }
 
-    /// Waits until something in the table changes, after the last call on this handle.
+    /// Waits until something in the table has changed since this last returned on this handle, or
+    /// since the handle was made. A call that is dropped before it returns misses nothing.
     ///
     /// # Errors
     /// The node is gone.
     pub async fn changed(&mut self) -> Result<(), Closed> {
-        let seen = self.pulse.borrow_and_update().table;
-        self.pulse.wait_for(|pulse| pulse.table != seen).await.map(|_| ()).map_err(|_| Closed)
+        let seen = self.seen;
+        let pulse = self.pulse.wait_for(|pulse| pulse.table != seen).await.map_err(|_| Closed)?;
+        self.seen = pulse.table;
+        Ok(())
     }
 
     async fn change(

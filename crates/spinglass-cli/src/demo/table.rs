@@ -139,7 +139,11 @@ impl Act {
                 }
                 self.go_on(herd, all).await?;
             }
-            ensure!(Instant::now() < end, "the root did not follow a change within {PATIENCE:?}");
+            ensure!(
+                Instant::now() < end,
+                "the root did not follow a change within {PATIENCE:?}: {}",
+                Self::line(herd)
+            );
             herd.watch_until(Instant::now() + Duration::from_millis(ROUND_MS)).await?;
             self.go_on(herd, Duration::ZERO).await?;
         }

@@ -139,8 +139,10 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
             .await
             .context("cannot publish a line")?,
         Order::Load { load } => {
+            // Taken before: this process may be slower to hear that it is set than others that it is.
+            let at_ns = monotonic_ns();
             node.table().set("load", load).await?;
-            tell(&Report::Changed { at_ns: monotonic_ns() })?;
+            tell(&Report::Changed { at_ns })?;
         }
         Order::Install { name, sql } => {
             node.table().install(&ZonePath::root(), &name, &sql).await?;
