@@ -139,7 +139,7 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
             .await
             .context("cannot publish a line")?,
         Order::Load { load } => {
-            // Taken before: this process may be slower to hear that it is set than others that it is.
+            // Taken before: others may see it before this process hears that it is set.
             let at_ns = monotonic_ns();
             node.table().set("load", load).await?;
             tell(&Report::Changed { at_ns })?;
