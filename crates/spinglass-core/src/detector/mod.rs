@@ -1,6 +1,6 @@
 //! Failure detection in a region: who is removed from its table before its row falls silent.
 //!
-//! Every agent is observed by up to ten others, its successors in as many [`rings`]. An observer
+//! Every agent is observed by up to ten others, its successors in as many `rings`. An observer
 //! probes one of its subjects a round. When one doesn't answer it is watched: probed every half
 //! round, together with some agent that is not in doubt. Only a pair of which the other one
 //! answered counts against the subject, so an observer that is cut off, overloaded or was asleep
@@ -24,7 +24,7 @@
 //! Invariants: an accusation counts only with the signature of one of the subject's observers, as
 //! this agent's own table gives them; it names the subject's life and the version of its row that
 //! the observer held, so accusations of different times don't add up; what is held is bounded by
-//! the rings and [`VERDICTS_MAX`].
+//! the rings and `VERDICTS_MAX`.
 
 mod health;
 mod messages;
