@@ -13,7 +13,7 @@ pub(crate) const BARS: &[Bar] = &[
         runs: &[Run {
             label: "",
             full: Spinglass("lab rounds --levels 3 --loss 0,0.05,0.1,0.15"),
-            quick: Some(Spinglass("lab rounds --levels 2 --loss 0,0.15")),
+            quick: None,
             figures: &[
                 Figure {
                     name: "last_over_clean",
