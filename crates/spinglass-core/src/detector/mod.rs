@@ -34,7 +34,6 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 pub use messages::{ACCUSATIONS_MAX, Accusation, Verdict};
 
@@ -159,16 +158,11 @@ impl Detector {
         }
     }
 
-    /// How long a half round is, which is how long an answer may take.
-    pub(crate) const fn interval(&self) -> Duration {
-        self.config.probe_timeout
-    }
-
     // --- half rounds
 
     /// Judges the last half round's probes and sends this one's. Returns when the next is due.
     pub(crate) fn on_tick(&mut self, cx: &mut DetectorCx<'_>) -> Instant {
-        let interval = self.interval();
+        let interval = self.config.probe_timeout;
         let late = cx.now.since(self.due) > interval / 2;
         self.due = if late { cx.now + interval } else { self.due + interval };
         self.choose_subjects(cx.table);
@@ -260,11 +254,8 @@ impl Detector {
             if watch.accused.is_some() && (is_new || repeats) {
                 self.accuse(subject, cx);
             } else if tells_doubt {
-                for to in self.observers_but_me(subject, cx.table) {
-                    let to = cx.table.address_of(to);
-                    to.into_iter().for_each(|to| {
-                        cx.outbox.control(Control::Doubt { to, subject });
-                    });
+                for to in self.other_observers(subject, cx.table) {
+                    cx.outbox.control(Control::Doubt { to, subject });
                 }
             }
         }
@@ -423,17 +414,17 @@ impl Detector {
         let incarnation = version.incarnation;
         let verdict =
             Arc::new(Verdict { zone, subject, incarnation, accusations: alloc::vec![accusation] });
-        for to in self.observers_but_me(subject, cx.table) {
-            let Some(to) = cx.table.address_of(to) else { continue };
+        for to in self.other_observers(subject, cx.table) {
             cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(&verdict) });
         }
         self.decide(subject, cx);
     }
 
-    fn observers_but_me(&self, subject: RowKey, table: &Table) -> Vec<RowKey> {
-        let mut observers = rings::observers(subject, keys(table), self.config.observers);
-        observers.retain(|observer| *observer != self.own);
-        observers
+    /// Where a subject's other observers are reached.
+    fn other_observers(&self, subject: RowKey, table: &Table) -> Vec<SocketAddr> {
+        let observers = rings::observers(subject, keys(table), self.config.observers);
+        let others = observers.into_iter().filter(|observer| *observer != self.own);
+        others.filter_map(|observer| table.address_of(observer)).collect()
     }
 
     /// Removes an agent that a quorum of its observers accuses.

@@ -22,7 +22,7 @@ pub(crate) fn observers(
     agents: impl Iterator<Item = RowKey> + Clone,
     rings: u32,
 ) -> Vec<RowKey> {
-    distinct(nearest(subject, agents, rings, |agent, subject| agent.wrapping_sub(subject)))
+    distinct(successors(subject, agents, rings))
 }
 
 /// The distinct agents that `observer` observes.
@@ -41,11 +41,20 @@ pub(crate) fn is_quorum(
     agents: impl Iterator<Item = RowKey> + Clone,
     rings: u32,
 ) -> bool {
-    let successors = nearest(subject, agents, rings, |agent, subject| agent.wrapping_sub(subject));
+    let successors = successors(subject, agents, rings);
     let accusing = successors.iter().filter(|observer| accusers.contains(observer));
     let rings_accusing = accusing.clone().count();
     let is_one = accusing.clone().min() == accusing.max();
     !is_one && rings_accusing * 10 >= rings as usize * QUORUM_TENTHS
+}
+
+/// The observer of `subject` in each ring.
+fn successors(
+    subject: RowKey,
+    agents: impl Iterator<Item = RowKey> + Clone,
+    rings: u32,
+) -> Vec<RowKey> {
+    nearest(subject, agents, rings, |agent, subject| agent.wrapping_sub(subject))
 }
 
 /// In each ring the agent nearest to `from`, by a distance along the ring.
