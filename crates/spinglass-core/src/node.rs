@@ -233,6 +233,7 @@ impl Node {
                 // What may be published is asked for by `poll_transmit`.
                 Timer::Pace => (),
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
+                Timer::News => self.on_table_news(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
             }
         }

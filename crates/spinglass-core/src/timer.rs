@@ -15,13 +15,15 @@ pub(crate) enum Timer {
     Pace,
     /// The table's next round.
     Table,
+    /// News of the table are passed on.
+    News,
     /// The failure detector's next half round.
     Probe,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table, Self::Probe];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table, Self::News, Self::Probe];
 }
 
 /// When each timer is due, if it is set.
@@ -56,13 +58,14 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table, probe] = &mut self.due;
+        let [round, solicit, tail, pace, table, news, probe] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
             Timer::Tail => tail,
             Timer::Pace => pace,
             Timer::Table => table,
+            Timer::News => news,
             Timer::Probe => probe,
         }
     }

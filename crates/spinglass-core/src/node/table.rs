@@ -18,7 +18,8 @@ use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
 use crate::table::{
-    Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath,
+    NEWS_WAIT_PARTS, Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow,
+    ZonePath,
 };
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
@@ -45,12 +46,14 @@ impl Node {
     ///
     /// # Errors
     /// The agent fills this attribute in itself, or the row has no room for it; nothing changed.
-    pub fn set_attribute(&mut self, _now: Now, name: Name, value: Value) -> Result<(), SetError> {
+    pub fn set_attribute(&mut self, now: Now, name: Name, value: Value) -> Result<(), SetError> {
         self.stats.inputs += 1;
         if self.has_left {
             return Err(SetError::Closed);
         }
-        self.table.set(name, value)
+        self.table.set(name, value)?;
+        self.await_news(now.monotonic);
+        Ok(())
     }
 
     /// Installs a summary function in a zone of the own path, from where it holds downwards;
@@ -71,9 +74,11 @@ impl Node {
         }
         let cx = &mut table_cx!(self, now.wall_ms);
         match sql {
-            Some(sql) => self.table.install(zone, name, sql, cx),
-            None => self.table.uninstall(zone, name, cx),
+            Some(sql) => self.table.install(zone, name, sql, cx)?,
+            None => self.table.uninstall(zone, name, cx)?,
         }
+        self.await_news(now.monotonic);
+        Ok(())
     }
 
     /// Lets agents of one process share the memory of rows that they verified.
@@ -105,6 +110,19 @@ impl Node {
         self.timers.set(Timer::Table, self.first_table_round + interval * next);
         let lost = self.detector.lost(self.config.table.silent_rounds);
         self.table.on_round(&lost, &mut table_cx!(self, wall_ms));
+    }
+
+    pub(super) fn on_table_news(&mut self, now: Instant, wall_ms: u64) {
+        self.table.on_news(&mut table_cx!(self, wall_ms));
+        self.await_news(now);
+    }
+
+    /// Has news passed on before long, together with what else comes until then.
+    fn await_news(&mut self, now: Instant) {
+        if self.has_table() && self.table.has_news() {
+            let wait = self.config.table.round / NEWS_WAIT_PARTS;
+            self.timers.set_earlier(Timer::News, now + wait);
+        }
     }
 
     /// Takes in what another agent says of its table.
@@ -139,7 +157,9 @@ impl Node {
             self.stats.frames_skipped += 1;
             return Ok(());
         }
-        self.table.on_row(row, &mut table_cx!(self, now.wall_ms))
+        self.table.on_row(row, &mut table_cx!(self, now.wall_ms))?;
+        self.await_news(now.monotonic);
+        Ok(())
     }
 
     const fn has_table(&self) -> bool {

@@ -34,11 +34,13 @@ impl Table {
     pub(crate) fn on_round(&mut self, lost: &[RowKey], cx: &mut TableCx<'_>) {
         self.round += 1;
         self.bytes_left = self.config.bytes_per_round;
+        self.begin_news_round();
         self.drop_silent(lost);
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
         }
+        self.pass_on(cx);
         for to in self.choose_partners() {
             cx.outbox.control(Control::TableDigest { to });
         }
@@ -156,7 +158,7 @@ impl Table {
     }
 
     /// A contact of a random row of the table at `depth`, other than one's own.
-    fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
+    pub(super) fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
         let level = self.levels.get(depth)?;
         let own =
             if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
@@ -282,7 +284,12 @@ impl Table {
         self.send_rows(to, rows, cx);
     }
 
-    fn send_rows(&mut self, to: SocketAddr, rows: Vec<Arc<TableRow>>, cx: &mut TableCx<'_>) {
+    pub(super) fn send_rows(
+        &mut self,
+        to: SocketAddr,
+        rows: Vec<Arc<TableRow>>,
+        cx: &mut TableCx<'_>,
+    ) {
         let mut sent = Vec::new();
         for row in rows {
             let Some(left) = self.bytes_left.checked_sub(row.encoded().len()) else {

@@ -30,6 +30,8 @@ pub(crate) struct Line {
     pub(crate) row: Arc<TableRow>,
     /// The own round in which this row came: silence is counted from here.
     pub(crate) heard: u32,
+    /// Whether it says something new that was not passed on yet.
+    is_news: bool,
 }
 
 /// What became of a row.
@@ -99,13 +101,14 @@ impl Level {
         if self.gone.get(&key).is_some_and(|(gone, _)| row.version() <= *gone) {
             return Merged::Old;
         }
-        let line = Line { key, row: Arc::clone(row), heard: round };
+        let mut line = Line { key, row: Arc::clone(row), heard: round, is_news: true };
         let merged = match self.lines.binary_search_by_key(&key, |line| line.key) {
             Ok(at) => {
                 let Some(held) = self.lines.get_mut(at) else { return Merged::Old };
                 if !row.supersedes(&held.row) {
                     return Merged::Old;
                 }
+                line.is_news = held.is_news || !held.row.says_same(row);
                 let old = core::mem::replace(held, line).row;
                 subtract(&mut self.digest, &old);
                 Merged::Replaced
@@ -141,6 +144,13 @@ impl Level {
         }
         self.gone.insert(key, (last, forget));
         Some(line)
+    }
+
+    /// The rows that are news, and when each came; they are none any more.
+    pub(crate) fn take_news(&mut self) -> impl Iterator<Item = (u32, Arc<TableRow>)> {
+        self.lines.iter_mut().filter_map(|line| {
+            core::mem::take(&mut line.is_news).then(|| (line.heard, Arc::clone(&line.row)))
+        })
     }
 
     pub(crate) fn forget_gone(&mut self, round: u32) {

@@ -17,7 +17,7 @@
 //! Once a round each agent compares tables with a random agent of its region, and a representative
 //! also with a random representative of a sibling zone, at that level and all above
 //! ([`TableDigest`], [`Inventory`], [`Want`]). Whatever differs is exchanged, newest first, within
-//! a budget of bytes.
+//! a budget of bytes. Between rounds a row that says something new is passed on at once.
 //!
 //! Invariants: only verified rows are merged; a line's version never goes back; what was removed
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row
@@ -27,6 +27,7 @@ mod functions;
 mod gossip;
 mod level;
 mod messages;
+mod news;
 mod path;
 mod publish;
 mod region;
@@ -45,6 +46,7 @@ use spinglass_summary::RowBuilder;
 
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
+pub(crate) use news::NEWS_WAIT_PARTS;
 pub use path::{DEPTH_MAX, PathError, ZonePath};
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
 
@@ -163,6 +165,10 @@ pub struct Table {
     has_left: bool,
     /// Whether the region removed this agent in its present life.
     is_suspended: bool,
+    /// Whether rows are held that say something new and were not passed on yet.
+    has_news: bool,
+    /// How often news may still be passed on before the next round.
+    news_left: u32,
     /// Bytes of rows and inventories that may still be sent in this round.
     bytes_left: usize,
     seeds: Vec<SocketAddr>,
@@ -223,6 +229,8 @@ impl Table {
             refresh_phase,
             has_left: false,
             is_suspended: false,
+            has_news: false,
+            news_left: 0,
             seeds,
             remembered: Vec::new(),
             revision: 0,
@@ -293,6 +301,7 @@ impl Table {
         for row in rows {
             self.merge(row);
         }
+        self.forget_news();
     }
 
     pub(crate) fn share(&mut self, pool: Box<dyn RowPool>) {

@@ -29,6 +29,15 @@ const STALE_REFRESHES: u32 = 2;
 /// The longest name of a function, in bytes.
 const FUNCTION_NAME_BYTES_MAX: usize = 64;
 
+/// Why a zone's row may be issued now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// A round has begun.
+    Round,
+    /// News came between two rounds.
+    News,
+}
+
 impl Table {
     /// Issues the own row if it has changed or is due for refreshing.
     pub(super) fn issue_own(&mut self, cx: &mut TableCx<'_>) {
@@ -53,11 +62,19 @@ impl Table {
     /// Issues what the functions make of the own zones, from the region upwards.
     pub(crate) fn issue_zones(&mut self, cx: &mut TableCx<'_>) {
         for depth in (1..self.levels.len()).rev() {
-            self.issue_zone(depth, cx);
+            self.issue_zone(depth, Due::Round, cx);
         }
     }
 
-    fn issue_zone(&mut self, depth: usize, cx: &mut TableCx<'_>) {
+    /// The same between two rounds, for zones whose row was quiet and for which one is the first to
+    /// speak: so news climb a level at once, and one representative tells them.
+    pub(super) fn issue_zones_at_once(&mut self, cx: &mut TableCx<'_>) {
+        for depth in (1..self.levels.len()).rev() {
+            self.issue_zone(depth, Due::News, cx);
+        }
+    }
+
+    fn issue_zone(&mut self, depth: usize, due: Due, cx: &mut TableCx<'_>) {
         let (zone, parent) = (self.region.ancestor(depth), self.region.ancestor(depth - 1));
         let held = self.own_zone(depth).cloned();
         let refresh = self.config.refresh_rounds;
@@ -65,6 +82,12 @@ impl Table {
         let stale = refresh.saturating_mul(STALE_REFRESHES);
         let is_orphan = age >= stale;
         let held_rank = held.as_ref().and_then(|line| self.rank(line.row.contacts()));
+        // After some quiet whoever hears news first tells it: waiting for the first in rank to hear
+        // it too would cost rounds at every level.
+        let is_quiet = age >= STAGGER_ROUNDS;
+        if due == Due::News && (is_orphan || held_rank != Some(0) || !is_quiet) {
+            return;
+        }
         if held_rank.is_none() && !is_orphan {
             self.set_pending(depth, None);
             return;
@@ -85,9 +108,6 @@ impl Table {
         let since = self.pending.get(depth).copied().flatten().unwrap_or(self.round);
         self.set_pending(depth, Some(since));
         let waited = self.round.saturating_sub(since);
-        // After some quiet whoever hears news first tells it: waiting for the first in rank to hear
-        // it too would cost rounds at every level.
-        let is_quiet = age >= STAGGER_ROUNDS;
         if is_quiet || waited >= rank.saturating_mul(STAGGER_ROUNDS) {
             self.set_pending(depth, None);
             let (kind, name) = (Kind::Zone, zone.last_name());
@@ -186,6 +206,7 @@ impl Table {
         let merged = level.merge(row, self.round, self.config.rows_max);
         if matches!(merged, Merged::Added | Merged::Replaced) {
             self.revision += 1;
+            self.has_news = true;
         }
         merged
     }

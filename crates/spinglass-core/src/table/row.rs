@@ -243,6 +243,13 @@ impl TableRow {
     pub fn supersedes(&self, other: &Self) -> bool {
         (self.version(), self.hash) > (other.version(), other.hash)
     }
+
+    /// Whether this row says what `other`, of the same line, says.
+    pub(crate) fn says_same(&self, other: &Self) -> bool {
+        self.is_removed() == other.is_removed()
+            && self.version().incarnation == other.version().incarnation
+            && self.attributes() == other.attributes()
+    }
 }
 
 impl<'a> UnverifiedRow<'a> {
