@@ -276,7 +276,7 @@ impl MulticastConfig {
         Self {
             gap_wait: Duration::from_millis(10),
             solicit_retry: Duration::from_millis(60),
-            tail_wait: Duration::from_millis(10),
+            tail_wait: Duration::from_millis(8),
             ..Self::lan()
         }
     }
