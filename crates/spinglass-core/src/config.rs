@@ -45,17 +45,13 @@ pub struct LinkConfig {
     pub epoch: Epoch,
 }
 
-/// Settings of the provisional membership.
+/// Settings of the membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersConfig {
-    /// How long a member may be silent before it is dropped, in the smallest of groups; it grows
-    /// with the group, since news of one member comes round more seldom there.
-    ///
-    /// Default: 10 s, which is 100 rounds. Origin: a guess; the table's failure detector replaces
-    /// it.
-    pub silent_after: Duration,
-    /// The most members that are remembered. When full, newcomers are ignored. Default: 65,536.
-    pub members_max: usize,
+    /// The most records of members met that are kept, some 500 bytes each. When full, the member
+    /// heard of least recently is forgotten, and introduced again when it matters.
+    /// Default: 8,192, twice as many as streams are followed.
+    pub records_max: usize,
 }
 
 /// Observers of an agent at most: a verdict, with the word of each, fits a datagram.
@@ -77,8 +73,7 @@ pub struct DetectorConfig {
 /// Settings of the hierarchical table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableConfig {
-    /// The table's gossip round. Default: 1 s, as Astrolabe's measurements had at the lowest level;
-    /// zero: no table.
+    /// The table's gossip round. Default: 1 s, as Astrolabe's measurements had at the lowest level.
     pub round: Duration,
     /// Rounds after which representatives issue their zone's row anew though nothing in it changed,
     /// and an agent its own; six times as many for the latter where a failure detector tells who
@@ -195,7 +190,7 @@ impl Default for LinkConfig {
 
 impl Default for MembersConfig {
     fn default() -> Self {
-        Self { silent_after: Duration::from_secs(10), members_max: 65_536 }
+        Self { records_max: 8192 }
     }
 }
 
@@ -223,14 +218,6 @@ impl Default for TableConfig {
             bytes_per_round: 16 << 10,
             rows_max: 1024,
         }
-    }
-}
-
-impl TableConfig {
-    /// No table.
-    #[must_use]
-    pub fn off() -> Self {
-        Self { round: Duration::ZERO, ..Self::default() }
     }
 }
 
@@ -308,15 +295,14 @@ impl Config {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
         let (table, detector) = (&self.table, &self.detector);
-        let rules: [(&'static str, u64, u64, u64); 24] = [
+        let rules: [(&'static str, u64, u64, u64); 23] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
                 DATAGRAM_BYTES_MIN as u64,
                 DATAGRAM_BYTES_MAX as u64,
             ),
-            ("members.members_max", self.members.members_max as u64, 2, 1 << 20),
-            ("members.silent_after", nanos(self.members.silent_after), 100 * ms, 86_400_000 * ms),
+            ("members.records_max", self.members.records_max as u64, 16, 1 << 20),
             ("multicast.round", nanos(multicast.round), ms, 3_600_000 * ms),
             ("multicast.digest_fanout", multicast.digest_fanout.into(), 1, 16),
             ("multicast.reliability", multicast.reliability.nines.into(), 1, 15),
@@ -339,7 +325,7 @@ impl Config {
             ("multicast.send_rate", multicast.send_rate, 1, 1 << 40),
             ("multicast.send_queue_bytes", multicast.send_queue_bytes as u64, 1 << 10, 1 << 32),
             ("multicast.streams_max", multicast.streams_max as u64, 1, 1 << 20),
-            ("table.round", nanos(table.round), 0, 3_600_000 * ms),
+            ("table.round", nanos(table.round), ms, 3_600_000 * ms),
             ("table.refresh_rounds", table.refresh_rounds.into(), 1, 10_000),
             (
                 "table.silent_rounds",

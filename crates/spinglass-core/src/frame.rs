@@ -9,15 +9,14 @@ use alloc::vec::Vec;
 use crate::detector::Verdict;
 use crate::event::Reject;
 use crate::id::MemberId;
-use crate::link::BootName;
-use crate::members::{UnverifiedRecord, WELCOME_RECORDS};
+use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes before a frame's body.
 pub const FRAME_HEADER_BYTES: usize = 3;
-/// Boots, and members, that one request for records names at most.
+/// Members that one request for records names at most.
 pub const WHO_IS_MAX: usize = 16;
 
 const SPREAD: u8 = 1;
@@ -27,7 +26,6 @@ const TAIL: u8 = 4;
 const SOLICIT: u8 = 5;
 const RECORD: u8 = 6;
 const WHO_IS: u8 = 7;
-const JOIN: u8 = 8;
 const TABLE_DIGEST: u8 = 9;
 const INVENTORY: u8 = 10;
 const WANT: u8 = 11;
@@ -52,15 +50,8 @@ pub enum Frame<'a> {
     Solicit(Solicit),
     /// A member's record.
     Record(UnverifiedRecord),
-    /// A request for records.
-    WhoIs {
-        /// Of these boots.
-        boots: Vec<BootName>,
-        /// And of these members.
-        members: Vec<MemberId>,
-    },
-    /// A request to be let in.
-    Join,
+    /// A request for these members' records.
+    WhoIs(Vec<MemberId>),
     /// A number per level of the sender's table.
     TableDigest(TableDigest),
     /// What the sender holds of one level.
@@ -112,8 +103,6 @@ impl<'a> Frame<'a> {
                 Self::Record(record)
             }
             WHO_IS => Self::parse_who_is(body)?,
-            JOIN if body.is_empty() => Self::Join,
-            JOIN => return Err(Malformed),
             TABLE_DIGEST => Self::TableDigest(TableDigest::parse(body)?),
             INVENTORY => Self::Inventory(Inventory::parse(body)?),
             WANT => Self::Want(Want::parse(body)?),
@@ -128,14 +117,6 @@ impl<'a> Frame<'a> {
 
     fn parse_who_is(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
-        let count = usize::from(reader.u8()?);
-        if count > WHO_IS_MAX {
-            return Err(Malformed);
-        }
-        let mut boots = Vec::with_capacity(count);
-        for _ in 0..count {
-            boots.push(BootName(reader.array()?));
-        }
         let mut members = Vec::new();
         while !reader.is_empty() {
             members.push(MemberId(reader.array()?));
@@ -143,7 +124,7 @@ impl<'a> Frame<'a> {
         if members.len() > WHO_IS_MAX {
             return Err(Malformed);
         }
-        Ok(Self::WhoIs { boots, members })
+        Ok(Self::WhoIs(members))
     }
 
     /// Appends the frame as it was read; nothing for an unknown one.
@@ -155,8 +136,7 @@ impl<'a> Frame<'a> {
             Self::Tail(digest) => put_frame(TAIL, buffer, |buffer| digest.encode(buffer)),
             Self::Solicit(solicit) => put_solicit(solicit, buffer),
             Self::Record(record) => put_record(|buffer| record.encode(buffer), buffer),
-            Self::WhoIs { boots, members } => put_who_is(boots, members, buffer),
-            Self::Join => put_join(buffer),
+            Self::WhoIs(members) => put_who_is(members, buffer),
             Self::TableDigest(digest) => put_table_digest(digest, buffer),
             Self::Inventory(inventory) => put_inventory(inventory, buffer),
             Self::Want(want) => put_want(want, buffer),
@@ -203,19 +183,11 @@ pub fn put_record(record: impl FnOnce(&mut Vec<u8>), buffer: &mut Vec<u8>) {
     put_frame(RECORD, buffer, record);
 }
 
-/// Appends a request for records, of at most [`WHO_IS_MAX`] boots and members each.
-pub fn put_who_is(boots: &[BootName], members: &[MemberId], buffer: &mut Vec<u8>) {
+/// Appends a request for records, of at most [`WHO_IS_MAX`] members.
+pub fn put_who_is(members: &[MemberId], buffer: &mut Vec<u8>) {
     put_frame(WHO_IS, buffer, |buffer| {
-        let count = boots.len().min(WHO_IS_MAX);
-        buffer.put_u8(u8::try_from(count).unwrap_or(0));
-        boots.iter().take(count).for_each(|boot| buffer.put(&boot.0));
         members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
     });
-}
-
-/// Appends a request to be let in.
-pub fn put_join(buffer: &mut Vec<u8>) {
-    put_frame(JOIN, buffer, |_| ());
 }
 
 /// Appends a table's digest.
@@ -277,4 +249,4 @@ fn put_frame(kind: u8, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Records fit a datagram of the smallest size one by one; five fit the default one.
-const _: () = assert!(WELCOME_RECORDS * (crate::members::RECORD_BYTES_MAX + 3) < 1200 - 60);
+const _: () = assert!(RECORDS_PER_DATAGRAM * (crate::members::RECORD_BYTES_MAX + 3) < 1200 - 60);

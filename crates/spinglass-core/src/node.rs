@@ -23,7 +23,7 @@ use crate::event::{Datagram, Event, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
-use crate::members::{Learned, MemberList, MemberRecord, Members, UnverifiedRecord};
+use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::outbox::{Control, Outbox};
 use crate::record::{Beginnings, Entry};
@@ -36,7 +36,8 @@ use crate::wire::Reader;
 
 /// The bundle that sub-protocols work with, borrowed from a node field by field.
 macro_rules! cx {
-    ($node:ident, $now:expr) => {
+    ($node:ident, $now:expr) => {{
+        $node.members.look(&$node.table);
         Cx {
             now: $now,
             members: &mut $node.members,
@@ -46,7 +47,7 @@ macro_rules! cx {
             events: &mut $node.events,
             stats: &mut $node.stats,
         }
-    };
+    }};
 }
 
 mod detector;
@@ -58,8 +59,6 @@ mod transmit;
 const FEW: usize = 4;
 /// Requests for records sent in one round at most.
 const WHO_IS_PER_ROUND: u32 = 16;
-/// Members that are told of a good-bye at once; gossip tells the rest.
-const GOODBYES: usize = 8;
 
 /// What the host knows of this member before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,13 +133,10 @@ impl Node {
             ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
         let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
         let Identity { incarnation, address, ref region, .. } = identity;
-        let region = String::from(region.as_str());
-        let own = MemberRecord::sign(&boot, incarnation, address, region, false, &mut *crypto);
+        let own = MemberRecord::sign(&boot, incarnation, address, region.clone(), &mut *crypto);
         let own = Arc::new(own);
         let rng = Prng::new(seed);
-        let name = boot.name(epoch, &mut *crypto);
-        let members =
-            Members::new(config.members.clone(), &own, name, seeds.clone(), rng.fork("members"));
+        let members = Members::new(&config.members, &own, rng.fork("members"));
         let multicast = Multicast::new(
             config.multicast.clone(),
             (sender, incarnation),
@@ -155,9 +151,7 @@ impl Node {
             table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);
-        if !config.table.round.is_zero() {
-            timers.set(Timer::Table, first_table_round);
-        }
+        timers.set(Timer::Table, table::first_look(now.monotonic, first_table_round));
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
@@ -282,19 +276,7 @@ impl Node {
             return;
         }
         self.has_left = true;
-        self.renew_record();
         self.leave_table(now);
-        for _ in 0..GOODBYES.min(self.members.count().saturating_sub(1)) {
-            if let Some(to) = self.members.choose_partner() {
-                self.outbox.control(Control::Digest { to });
-            }
-        }
-    }
-
-    /// Takes over a list of members that needs no checking: a simulator's, or one's own from
-    /// before.
-    pub fn adopt(&mut self, members: &Arc<MemberList>) {
-        self.members.adopt(members);
     }
 
     // --- outputs
@@ -369,8 +351,7 @@ impl Node {
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
-            (Frame::WhoIs { boots, members }, Some(to)) => self.on_who_is(to, &boots, &members),
-            (Frame::Join, Some(address)) => self.members.on_join(address),
+            (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
             (
                 frame @ (Frame::Probe(_)
                 | Frame::Answer(_)
@@ -428,7 +409,7 @@ impl Node {
         self.stats.reject(reject);
         if reject == Reject::UnknownSender {
             let StreamId { sender, .. } = candidate.packet.header.stream;
-            self.ask_who_is(candidate.from, Vec::new(), alloc::vec![sender]);
+            self.ask_who_is(candidate.from, alloc::vec![sender]);
         }
     }
 
@@ -460,64 +441,55 @@ impl Node {
         if id == self.own.id() {
             return Ok(None);
         }
-        let known = self.members.list().find(id).filter(|known| record.equals(known));
-        if let Some(known) = known {
+        if let Some(known) = self.members.find(id).filter(|known| record.equals(known)) {
+            let (known, name) = (Arc::clone(known), self.boot_name(&known.boot()));
+            // Also what is known already is heard: whoever is spoken of is not forgotten first.
+            self.members.on_record(&known, name);
             return Ok(Some(known.boot()));
         }
         self.stats.signatures_checked += 1;
         let Some(record) = record.verify(&mut *self.crypto) else {
             return Err(Reject::Forged);
         };
-        let (record, round) = (Arc::new(record), self.multicast.round());
-        let boot = record.boot();
-        let name = boot.name(self.link.epoch(), &mut *self.crypto);
-        let direct = from == id;
-        match self.members.on_record(&record, name, direct, round, &mut self.events) {
+        let (boot, record) = (record.boot(), Arc::new(record));
+        let name = self.boot_name(&boot);
+        match self.members.on_record(&record, name) {
             Learned::New => {
                 self.link.forget(id, &mut *self.crypto);
-                if record.has_left() {
-                    self.multicast.on_member_down(id);
-                }
                 Ok(Some(boot))
             }
             Learned::Known => Ok(Some(boot)),
-            Learned::Stale if direct => Err(Reject::StaleIncarnation),
-            Learned::Stale | Learned::Full => Ok(None),
+            Learned::Stale if from == id => Err(Reject::StaleIncarnation),
+            Learned::Stale => Ok(None),
         }
     }
 
+    fn boot_name(&mut self, boot: &Boot) -> BootName {
+        boot.name(self.link.epoch(), &mut *self.crypto)
+    }
+
     fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
-        let round = self.multicast.round();
-        if let Some(place) = self.members.list().place(from.0) {
-            self.members.on_own_heartbeat(place, digest.round, round);
-        }
-        let mut unknown = Vec::new();
-        for (boot, heartbeat) in &digest.heartbeats {
-            match self.members.list().place_of_boot(*boot) {
-                Some(place) => self.members.on_heartbeat(place, *heartbeat, round),
-                None => unknown.push(*boot),
-            }
-        }
+        let senders = digest.entries.iter().map(|entry| entry.stream.sender);
+        let mut unknown: Vec<_> = senders.filter(|id| self.members.find(*id).is_none()).collect();
+        unknown.dedup();
         if !unknown.is_empty() {
-            self.ask_who_is(from.0, unknown, Vec::new());
+            self.ask_who_is(from.0, unknown);
         }
         self.multicast.on_digest(from, digest, &mut cx!(self, now));
     }
 
-    fn ask_who_is(&mut self, whom: MemberId, boots: Vec<BootName>, members: Vec<MemberId>) {
+    fn ask_who_is(&mut self, whom: MemberId, members: Vec<MemberId>) {
         let Some(to) = self.members.address_of(whom) else { return };
         if self.who_is_left > 0 {
             self.who_is_left -= 1;
-            self.outbox.control(Control::WhoIs { to, boots, members });
+            self.outbox.control(Control::WhoIs { to, members });
         }
     }
 
-    fn on_who_is(&mut self, to: SocketAddr, boots: &[BootName], members: &[MemberId]) {
-        let list = self.members.list();
-        let named = boots.iter().filter_map(|boot| list.at(list.place_of_boot(*boot)?));
-        let found = members.iter().filter_map(|id| list.find(*id));
-        let records: Vec<_> = named.chain(found).take(WHO_IS_MAX).cloned().collect();
-        for records in records.chunks(crate::members::WELCOME_RECORDS) {
+    fn on_who_is(&mut self, to: SocketAddr, members: &[MemberId]) {
+        let found = members.iter().filter_map(|id| self.members.find(*id));
+        let records: Vec<_> = found.take(WHO_IS_MAX).cloned().collect();
+        for records in records.chunks(RECORDS_PER_DATAGRAM) {
             self.outbox.control(Control::Records { to, records: records.to_vec() });
         }
     }
@@ -526,44 +498,28 @@ impl Node {
         let interval = self.config.multicast.round;
         let passed = now.since(self.first_round).as_nanos() / interval.as_nanos().max(1);
         // Rounds are counted by the clock: a member that slept skips some, and does not catch up.
-        let round = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
-        self.timers.set(Timer::Round, self.first_round + interval * round);
+        // Number 1 is what lies before the first of them.
+        let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
+        let round = next.saturating_add(1);
+        self.timers.set(Timer::Round, self.first_round + interval * next);
         self.stats.rounds += 1;
         self.who_is_left = WHO_IS_PER_ROUND;
         if self.link.is_spent() {
             self.link.renew(&mut *self.crypto);
             self.renew_record();
         }
+        self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
-        let told = self.events.len();
-        self.members.on_round(round, interval, &mut self.events);
-        for event in self.events.iter().skip(told) {
-            if let Event::MemberDown { id, .. } = event {
-                self.link.forget(*id, &mut *self.crypto);
-                self.multicast.on_member_down(*id);
-            }
-        }
-        if let Some(to) = self.members.choose_join(round.into()) {
-            self.outbox.control(Control::Join { to });
-        }
-        for _ in 0..self.members.welcomes() {
-            if let Some((to, records)) = self.members.next_welcome() {
-                self.outbox.control(Control::Records { to, records });
-            }
-        }
     }
 
     /// Signs the own record anew, after something in it changed.
     fn renew_record(&mut self) {
         let Identity { incarnation, address, region, .. } = &self.identity;
-        let boot = self.link.boot();
-        let crypto = &mut *self.crypto;
-        let (region, left) = (String::from(region.as_str()), self.has_left);
-        let own = MemberRecord::sign(&boot, *incarnation, *address, region, left, crypto);
+        let (boot, region) = (self.link.boot(), region.clone());
+        let own = MemberRecord::sign(&boot, *incarnation, *address, region, &mut *self.crypto);
         self.stats.signatures_made += 1;
         self.own = Arc::new(own);
-        let name = boot.name(self.link.epoch(), &mut *self.crypto);
-        self.members.renew_own(&self.own, name);
+        self.members.renew_own(&self.own);
     }
 }
 

@@ -8,7 +8,6 @@ use core::net::SocketAddr;
 
 use crate::detector::Verdict;
 use crate::id::{MemberId, StreamId};
-use crate::link::BootName;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::table::{Inventory, RowKey, TableRow, Want};
@@ -22,18 +21,16 @@ const PACKETS_MAX: usize = 16_384;
 /// Something to tell one member.
 #[derive(Debug, Clone)]
 pub(crate) enum Control {
-    /// Ask to be let in.
-    Join { to: SocketAddr },
     /// A digest of everything active.
-    Digest { to: MemberId },
+    Digest { to: SocketAddr },
     /// A digest of one stream that went quiet.
     Tail { to: SocketAddr, stream: StreamId },
     /// Ask for packets.
     Solicit { to: SocketAddr, solicit: Solicit },
-    /// Records for a joiner, or for one who asked.
+    /// Records for one who asked.
     Records { to: SocketAddr, records: Vec<Arc<MemberRecord>> },
-    /// Ask for the records of boots and members.
-    WhoIs { to: SocketAddr, boots: Vec<BootName>, members: Vec<MemberId> },
+    /// Ask for members' records.
+    WhoIs { to: SocketAddr, members: Vec<MemberId> },
     /// Compare tables.
     TableDigest { to: SocketAddr },
     /// Tell what one holds of parts of levels.
@@ -57,8 +54,8 @@ pub(crate) enum Control {
 pub(crate) enum Way {
     /// To the group, by IP multicast.
     Multicast,
-    /// Down the sender's tree. `regions_only`: IP multicast serves the regions.
-    Tree { regions_only: bool },
+    /// Down the sender's tree. `zones_only`: IP multicast serves the regions.
+    Tree { zones_only: bool },
     /// To one member, as a repair.
     Repair(SocketAddr),
     /// To the region by IP multicast, as a repair.

@@ -67,6 +67,8 @@ pub struct Stats {
     pub packets_lost: u64,
     /// Gaps told to the application.
     pub gaps: u64,
+    /// Introductions sent: records that go before packets.
+    pub introductions: u64,
     /// Table digests received.
     pub table_digests_received: u64,
     /// Table digests sent.

@@ -5,11 +5,11 @@
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Epoch, Salt};
-use spinglass_core::members::MemberList;
+use spinglass_core::crypto::Salt;
 use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Dissemination, Driver, Event, Host, Identity, Incarnation, Instant, Node,
@@ -70,11 +70,9 @@ fn member(index: u8, datagram_bytes: usize) -> Driver {
 /// Publishes [`MESSAGES`] of `size` bytes; returns the sender's and the receiver's time.
 fn run(size: usize, datagram_bytes: usize) -> (Duration, Duration) {
     let (mut sender, mut receiver) = (member(1, datagram_bytes), member(2, datagram_bytes));
-    let records = vec![sender.node().own_record(), receiver.node().own_record()];
-    let mut crypto = RealCrypto::new(SigningKey::from_seed([9; 32]), GroupKeys::development());
-    let list = MemberList::trusted(records, Epoch(0), &mut crypto);
-    sender.node_mut().adopt(&list);
-    receiver.node_mut().adopt(&list);
+    receiver.node_mut().adopt_rows(Now::default(), &[]);
+    let row = receiver.node().table().own_row().map(Arc::clone);
+    sender.node_mut().adopt_rows(Now::default(), row.as_slice());
     let topic = sender.node_mut().topic("bench");
     receiver.subscribe(Now::default(), topic, Start::Live);
     let (mut outside, mut inside) = (Outside::default(), Outside::default());

@@ -16,6 +16,7 @@ use spinglass_core::multicast::{
     Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Solicit,
     VerifiedBursts, sign_burst,
 };
+use spinglass_core::table::ZonePath;
 use spinglass_core::wire::{Put as _, Reader};
 use spinglass_core::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
@@ -47,13 +48,13 @@ fn stream() -> StreamId {
 
 fn record() -> MemberRecord {
     let address = "127.0.0.1:7710".parse().unwrap();
-    MemberRecord::sign(&boot(), INCARNATION, address, "/usa/ithaca".into(), false, &mut member(1))
+    let region = ZonePath::parse("/usa/ithaca").unwrap();
+    MemberRecord::sign(&boot(), INCARNATION, address, region, &mut member(1))
 }
 
 fn digest() -> Digest {
     let entry = Entry { stream: stream(), high: 14, low: 0, missing: vec![12..13, 5..9] };
-    let heartbeats = vec![(boot().name(Epoch(0), &mut member(1)), 9)];
-    Digest { round: 5, heartbeats, entries: vec![entry] }
+    Digest { round: 5, entries: vec![entry] }
 }
 
 fn solicit() -> Solicit {
@@ -86,14 +87,15 @@ fn bytes(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     buffer
 }
 
-/// The frame join, sealed under the counters 1 and 2; the counter 0 is spent before them.
+/// The frame who-is that asks for nobody, sealed under the counters 1 and 2; the counter 0 is spent
+/// before them.
 fn datagrams() -> [Vec<u8>; 2] {
     let mut crypto = member(1);
     let mut link = Link::new(Epoch(0), boot(), &mut crypto).unwrap();
     let mut sealed = |long| {
         bytes(|buffer| {
             let begun = link.begin(long, buffer);
-            frame::put_join(buffer);
+            frame::put_who_is(&[], buffer);
             link.seal(&begun, buffer, &mut crypto);
         })
     };
@@ -116,7 +118,7 @@ fn made() -> Vectors {
         ("boot", name.0.to_vec()),
         ("datagram-long", long),
         ("datagram-short", short),
-        ("frame-who-is", bytes(|buffer| frame::put_who_is(&[name], &[boot().sender], buffer))),
+        ("frame-who-is", bytes(|buffer| frame::put_who_is(&[boot().sender], buffer))),
         ("record", bytes(|buffer| record().encode(buffer))),
         ("packet-0", first),
         ("packet-1", second),
@@ -196,7 +198,7 @@ fn another_member_opens_the_documents_datagrams() {
     let opened = link.open(&mut short, found, &mut crypto).unwrap();
     assert_eq!(opened.sealer, Sealer::Known(boot().sender));
     let mut frames = Reader::new(&short[opened.frames]);
-    assert!(matches!(Frame::next(&mut frames), Some(Ok(Frame::Join))));
+    assert!(matches!(Frame::next(&mut frames), Some(Ok(Frame::WhoIs(_)))));
     assert!(Frame::next(&mut frames).is_none());
 }
 
@@ -233,9 +235,8 @@ fn the_documents_gossip_says_what_the_document_says() {
     assert_eq!(Solicit::parse(&vector("solicit")), Ok(solicit()));
     let who_is = vector("frame-who-is");
     let mut reader = Reader::new(&who_is);
-    let Some(Ok(Frame::WhoIs { boots, members })) = Frame::next(&mut reader) else {
+    let Some(Ok(Frame::WhoIs(members))) = Frame::next(&mut reader) else {
         panic!("not the frame who-is");
     };
-    assert_eq!(boots, [BootName(vector("boot").try_into().unwrap())]);
     assert_eq!(members, [boot().sender]);
 }

@@ -18,10 +18,12 @@ use crate::world::World;
 const FAULTS: Duration = Duration::from_secs(8);
 /// Steps that it is cut into; knobs turn between them.
 const STEPS: u32 = 40;
-/// Virtual time for everybody to find everybody again: silence is noticed after 10 s.
-const HEAL: Duration = Duration::from_secs(14);
-/// Virtual time for what is published then to reach everybody: 60 rounds.
-const LIVENESS: Duration = Duration::from_secs(6);
+/// Virtual time for everybody to find everybody again: who was removed comes back once it has been
+/// well for as long as it was not, and broken relays go on breaking.
+const HEAL: Duration = Duration::from_secs(45);
+/// Virtual time for what is published then to reach everybody: what is missing before it is given
+/// up after at most 100 rounds.
+const LIVENESS: Duration = Duration::from_secs(12);
 /// Messages published by each publisher after healing.
 const LIVE_MESSAGES: usize = 20;
 
@@ -120,6 +122,9 @@ impl Knobs {
         let mut config = Config::lan();
         config.link.datagram_bytes = self.datagram_bytes;
         config.multicast.dissemination = self.dissemination;
+        // Five times as hasty as usual: a run is short.
+        config.table.round = Duration::from_millis(200);
+        config.detector.probe_timeout = Duration::from_millis(100);
         config.multicast.buffer_bytes_max = self.buffer_bytes_max;
         config.multicast.repair_bytes_per_round = self.repair_bytes_per_round;
         Setup {

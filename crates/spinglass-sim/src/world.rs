@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Epoch, Salt};
-use spinglass_core::members::MemberList;
+use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
@@ -146,22 +145,9 @@ impl World {
             world.begin_life(index);
         }
         if world.setup.acquainted {
-            world.acquaint();
+            world.settle(&[]);
         }
         world
-    }
-
-    /// Lets everybody know everybody.
-    fn acquaint(&mut self) {
-        let drivers = self.members.iter().filter_map(|member| member.driver.as_ref());
-        let records = drivers.map(|driver| driver.node().own_record()).collect();
-        let mut crypto = self.crypto(0);
-        let list = MemberList::trusted(records, Epoch(0), &mut *crypto);
-        for member in &mut self.members {
-            if let Some(driver) = &mut member.driver {
-                driver.node_mut().adopt(&list);
-            }
-        }
     }
 
     fn crypto(&self, index: usize) -> Box<dyn Crypto> {
@@ -193,7 +179,8 @@ impl World {
         let salt = mix(self.setup.seed ^ member.life, &index.to_le_bytes());
         let region = self.setup.region(index);
         let identity = Identity {
-            incarnation: Incarnation(1_000 + life),
+            // As with clocks: far from the lives that the table counts in between.
+            incarnation: Incarnation(1_000 * life),
             salt: Salt(u128::from(salt).to_le_bytes()),
             address: address(index),
             region,

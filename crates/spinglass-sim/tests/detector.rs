@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use spinglass_core::{Config, TableConfig};
+use spinglass_core::Config;
 use spinglass_sim::{Blind, Lossy, Network, Setup, World};
 
 /// One region of agents that hold its whole table.
 fn region(agents: usize, seed: u64, network: Network) -> World {
     let mut config = Config::lan();
     config.multicast.round = Duration::from_secs(60);
-    config.members.silent_after = Duration::from_secs(86_400);
     let mut setup = Setup::new(agents, config, seed);
-    setup.config.table = TableConfig::default();
+    setup.region_members = 0;
     let mut world = World::new(setup, network);
-    world.settle(&[]);
     run(&mut world, 5);
     world
 }

@@ -8,6 +8,9 @@ const WELL_TICKS: u32 = 20;
 /// The longest sickness that counts, in half rounds: whoever was away for a day isn't kept out for
 /// another one.
 const SICK_TICKS_MAX: u32 = 60;
+/// Half rounds of health that one of sickness takes back: all of them would keep an agent away for
+/// ever in a network that loses one probe in five.
+const RELAPSE_TICKS: u32 = 2;
 /// Such half rounds that are no sickness yet: single probes are lost.
 const SICK_TICKS_MIN: u32 = 3;
 
@@ -25,7 +28,7 @@ const WEIGHTS: [(i32, i32); 7] =
 pub(crate) struct Health {
     /// Half rounds in which most probes were not answered, since it was last well for long.
     sick: u32,
-    /// Half rounds with probes since the last of those.
+    /// Half rounds in which most were, less [`RELAPSE_TICKS`] for each in which they were not.
     well: u32,
     /// Whether the region removed this agent, in its present life.
     is_removed: bool,
@@ -67,7 +70,7 @@ impl Health {
         }
         if answered * 2 < sent {
             self.sick = (self.sick + 1).min(SICK_TICKS_MAX);
-            self.well = 0;
+            self.well = self.well.saturating_sub(RELAPSE_TICKS);
             return;
         }
         self.well += 1;

@@ -1,24 +1,21 @@
 //! What a member signs about itself.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::config::REGION_BYTES_MAX;
-use crate::crypto::{Crypto, Domain, PublicKey, Salt, Signature};
-use crate::event::Member;
+use crate::crypto::{Crypto, Domain, Hash, PublicKey, Salt, Signature};
 use crate::id::{Incarnation, MemberId};
 use crate::link::Boot;
+use crate::table::{RowKey, ZonePath};
 use crate::wire::{Malformed, Put, Reader};
 
-/// Bytes of the longest record: key 32, incarnation 8, salt 16, generation 4, flags 1, address 19,
-/// region 1 + 64, signature 64.
-pub const RECORD_BYTES_MAX: usize = 145 + REGION_BYTES_MAX;
+/// Bytes of the longest record: key 32, incarnation 8, salt 16, generation 4, address 19, region
+/// 1 + 64, signature 64.
+pub const RECORD_BYTES_MAX: usize = 144 + REGION_BYTES_MAX;
 
 /// What keeps a record's signature from passing for one over anything else.
 const SIGNING_DOMAIN: &[u8] = b"spinglass member v1";
-/// The member has said good-bye.
-const FLAG_LEFT: u8 = 1;
 
 /// A member's signed record of one of its lives. Immutable; shared, not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +30,8 @@ pub struct MemberRecord {
     pub generation: u32,
     /// Where it receives.
     pub address: SocketAddr,
-    /// Its region; at most [`REGION_BYTES_MAX`] bytes.
-    pub region: String,
-    flags: u8,
+    /// Its region.
+    pub region: ZonePath,
     id: MemberId,
     signature: Signature,
 }
@@ -50,8 +46,7 @@ impl MemberRecord {
         boot: &Boot,
         incarnation: Incarnation,
         address: SocketAddr,
-        region: String,
-        has_left: bool,
+        region: ZonePath,
         crypto: &mut dyn Crypto,
     ) -> Self {
         let mut record = Self {
@@ -61,7 +56,6 @@ impl MemberRecord {
             generation: boot.generation,
             address,
             region,
-            flags: if has_left { FLAG_LEFT } else { 0 },
             id: boot.sender,
             signature: Signature([0; 64]),
         };
@@ -75,10 +69,9 @@ impl MemberRecord {
         self.id
     }
 
-    /// Whether this is its good-bye.
-    #[must_use]
-    pub const fn has_left(&self) -> bool {
-        self.flags & FLAG_LEFT != 0
+    /// Its line in its region's table.
+    pub(crate) fn key(&self) -> RowKey {
+        RowKey::of_hash(Hash(self.id.0))
     }
 
     /// What its sealing key is derived from.
@@ -90,15 +83,7 @@ impl MemberRecord {
     /// Whether this record is newer than `other`, of the same member.
     #[must_use]
     pub fn supersedes(&self, other: &Self) -> bool {
-        let age = |record: &Self| (record.incarnation, record.has_left(), record.generation);
-        age(self) > age(other)
-    }
-
-    /// The member, as the application sees it.
-    #[must_use]
-    pub fn member(&self) -> Member {
-        let Self { id, incarnation, address, region, .. } = self;
-        Member { id: *id, incarnation: *incarnation, address: *address, region: region.clone() }
+        (self.incarnation, self.generation) > (other.incarnation, other.generation)
     }
 
     /// Appends the record.
@@ -112,9 +97,8 @@ impl MemberRecord {
         buffer.put_u64(self.incarnation.0);
         buffer.put(&self.salt.0);
         buffer.put_u32(self.generation);
-        buffer.put_u8(self.flags);
         buffer.put_address(self.address);
-        buffer.put_text(&self.region);
+        buffer.put_text(self.region.as_str());
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
@@ -134,13 +118,9 @@ impl UnverifiedRecord {
         let public_key = PublicKey(reader.array()?);
         let incarnation = Incarnation(reader.u64()?);
         let (salt, generation) = (Salt(reader.array()?), reader.u32()?);
-        let flags = reader.u8()?;
         let address = reader.address()?;
-        let region = String::from(reader.text(REGION_BYTES_MAX)?);
+        let region = ZonePath::read(reader)?;
         let signature = Signature(reader.array()?);
-        if flags & !FLAG_LEFT != 0 {
-            return Err(Malformed);
-        }
         let id = MemberId::default();
         Ok(Self(MemberRecord {
             public_key,
@@ -149,7 +129,6 @@ impl UnverifiedRecord {
             generation,
             address,
             region,
-            flags,
             id,
             signature,
         }))

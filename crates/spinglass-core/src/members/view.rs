@@ -1,226 +1,311 @@
-//! What multicast asks of the membership: partners, trees, bufferers. The hierarchical table will
-//! answer the same questions.
+//! What multicast asks of the membership: partners, trees, bufferers.
 //!
-//! Everything here is arithmetic on the sorted list, the same at every member that knows the same
-//! members, so trees and bufferers need no messages and change with the membership by themselves.
+//! ```text
+//!   /              sender's zone ──▶ head of eu ──▶ head of asia       a tree over child zones
+//!   /eu                                │ head of paris ──▶ head of rome        in each zone
+//!   /eu/paris                          │      │ agents, a tree again
+//! ```
+//!
+//! Everything here is arithmetic on the tables of the own path, the same at every agent that holds
+//! the same tables, so trees and bufferers need no messages and change with the membership by
+//! themselves. Of each zone one representative, another one for each sender, is the zone's *head*:
+//! it hands packets to other zones' heads, and begins the tree inside its own.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::ops::Range;
 
-use super::{MemberList, Members, PAST_LIFE_ROUNDS};
-use crate::crypto::PublicKey;
-use crate::event::{DESTINATIONS_MAX, Member, Reject};
-use crate::id::{Incarnation, MemberId, StreamId};
-use crate::link::{Boot, BootName};
+use super::{MemberRecord, Members};
+use crate::event::DESTINATIONS_MAX;
+use crate::id::{MemberId, StreamId};
+use crate::rng::Prng;
+use crate::table::{RowKey, Table, TableRow, ZonePath};
 
-/// One in this many digests goes to another region, if there are several: mostly near, seldom far.
-const FAR_ONE_IN: u64 = 4;
+/// At most one in so many digests goes to another zone, if there are several: mostly near, seldom
+/// far.
+const FAR_ONE_IN: usize = 4;
+/// Digests that all of a region together send to other zones per round: as many as it has
+/// representatives, so that each one of those hears one (FACTS 8: the load on wide links does not
+/// grow with what is behind them).
+const FAR_PER_ROUND: usize = 3;
+/// Trees remembered, one per sender. When full, all are computed anew as they are needed.
+const TREES_MAX: usize = 1024;
+
+/// Who is there, as the table told last.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    /// The table's count of changes when this was made.
+    revision: u64,
+    region: ZonePath,
+    address: Option<SocketAddr>,
+    /// The region's agents, this one included, by key.
+    agents: Vec<(RowKey, SocketAddr)>,
+    /// This agent's place among them.
+    own: usize,
+    /// The tables above the region, root first.
+    zones: Vec<ZoneTable>,
+    trees: BTreeMap<MemberId, Arc<Tree>>,
+}
+
+/// A zone's child zones, by key, and the place of the one on the own path.
+#[derive(Debug)]
+struct ZoneTable {
+    children: Vec<Arc<TableRow>>,
+    own: Option<usize>,
+}
+
+/// This agent's part in one sender's tree.
+#[derive(Debug, Default)]
+struct Tree {
+    /// Heads of other zones that this agent, as its zone's head, hands packets to.
+    heads: Vec<SocketAddr>,
+    /// Agents of the region that it hands them to.
+    agents: Vec<SocketAddr>,
+    /// Depths of the tables in which this agent is the head of its child zone.
+    headed: Vec<usize>,
+    is_region_head: bool,
+}
+
+impl View {
+    pub(super) const fn is_older_than(&self, table: &Table) -> bool {
+        self.revision != table.peers_revision()
+    }
+
+    pub(super) fn of(table: &Table) -> Self {
+        let (own_key, address) = table.own();
+        let contact = |row: &Arc<TableRow>| Some((row.key(), *row.contacts().first()?));
+        let mut agents: Vec<_> =
+            table.agents().filter(|row| row.key() != own_key).filter_map(contact).collect();
+        let own = agents.partition_point(|(key, _)| *key < own_key);
+        agents.insert(own, (own_key, address));
+        let zones = table.zones_above().map(|(children, own_key)| {
+            let children: Vec<_> = children.collect();
+            let own = children.binary_search_by_key(&own_key, |row| row.key()).ok();
+            ZoneTable { children, own }
+        });
+        Self {
+            revision: table.peers_revision(),
+            region: table.region().clone(),
+            address: Some(address),
+            agents,
+            own,
+            zones: zones.collect(),
+            trees: BTreeMap::new(),
+        }
+    }
+
+    fn place(&self, key: RowKey) -> Option<usize> {
+        self.agents.binary_search_by_key(&key, |(key, _)| *key).ok()
+    }
+
+    /// The address at a place of the region, counted from this agent.
+    fn at_distance(&self, distance: usize) -> Option<SocketAddr> {
+        let place = (self.own + distance) % self.agents.len().max(1);
+        self.agents.get(place).map(|(_, address)| *address)
+    }
+
+    /// A representative of a random zone beside the own path.
+    fn choose_far(&self, rng: &mut Prng) -> Option<SocketAddr> {
+        let tables: Vec<_> = self.zones.iter().filter(|table| table.others() > 0).collect();
+        let table = tables.get(rng.index(tables.len()))?;
+        let child = table.other(rng.index(table.others()))?;
+        child.contacts().get(rng.index(child.contacts().len())).copied()
+    }
+
+    fn make_tree(&self, sender: &MemberRecord, arity: usize) -> Tree {
+        let mut tree = Tree::default();
+        let common = self.region.common_depth(&sender.region);
+        let place = self.place(sender.key()).filter(|_| sender.region == self.region);
+        // The head of the zone whose table is looked at; `None`: the sender itself.
+        let mut head: Option<SocketAddr> = None;
+        for (depth, table) in self.zones.iter().enumerate() {
+            let root = match head {
+                Some(head) => table.child_of(head),
+                None => sender.region.names().nth(depth).and_then(|name| table.child_named(name)),
+            };
+            let Some(own) = table.own else { continue };
+            let root = root.unwrap_or(own);
+            if root != own || depth == common {
+                head = table.head(own, sender.id());
+            }
+            let is_sender = head.is_none() && place == Some(self.own);
+            if head == self.address || is_sender {
+                tree.headed.push(depth);
+                let children = heap_children(table.children.len(), root, own, arity);
+                let heads = children.filter_map(|child| table.head(child, sender.id()));
+                tree.heads.extend(heads.filter(|head| Some(*head) != self.address));
+            }
+        }
+        let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
+        let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
+        tree.is_region_head = root == self.own;
+        let children = heap_children(self.agents.len(), root, self.own, arity);
+        let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
+        tree.agents.extend(children.filter_map(address));
+        tree
+    }
+}
+
+impl ZoneTable {
+    /// Child zones beside the one on the own path.
+    fn others(&self) -> usize {
+        self.children.len() - usize::from(self.own.is_some())
+    }
+
+    /// The `index`-th of them.
+    fn other(&self, index: usize) -> Option<&Arc<TableRow>> {
+        let is_past = self.own.is_some_and(|own| index >= own);
+        self.children.get(index + usize::from(is_past))
+    }
+
+    /// The child zone that an agent, by its address, speaks for.
+    fn child_of(&self, head: SocketAddr) -> Option<usize> {
+        self.children.iter().position(|row| row.contacts().contains(&head))
+    }
+
+    fn child_named(&self, name: &str) -> Option<usize> {
+        self.children.iter().position(|row| row.name() == name)
+    }
+
+    /// Who is a child zone's head in a sender's tree.
+    fn head(&self, child: usize, sender: MemberId) -> Option<SocketAddr> {
+        let row = self.children.get(child)?;
+        let spread = mix(u128::from_le_bytes(sender.0), row.key().0);
+        let contacts = row.contacts();
+        contacts.get((spread % contacts.len().max(1) as u64) as usize).copied()
+    }
+}
 
 impl Members {
-    /// The list itself.
-    #[must_use]
-    pub fn list(&self) -> &MemberList {
-        &self.list
-    }
-
-    /// How many members, the own one included.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Every member, the own one included, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Member> + '_ {
-        self.list.records().map(|record| record.member())
-    }
-
-    /// A member's key, and the latest life known of it; also of one that is gone, whose last
-    /// packets may still be under repair.
-    #[must_use]
-    pub fn key_of(&self, id: MemberId) -> Option<(PublicKey, Incarnation)> {
-        let present = self.list.find(id).map(|record| (record.public_key, record.incarnation));
-        let departed = || self.departed.get(&id).map(|gone| (gone.public_key, gone.incarnation));
-        present.or_else(departed)
-    }
-
-    /// The key of a member of whose life packets are taken in: its latest known one, or one that
-    /// a restart has ended just now.
-    ///
-    /// # Errors
-    /// The member or this life of it is unknown, or the life is over.
-    pub fn key_in_life(
-        &self,
-        id: MemberId,
-        incarnation: Incarnation,
-        round: u32,
-    ) -> Result<PublicKey, Reject> {
-        let (key, latest) = self.key_of(id).ok_or(Reject::UnknownSender)?;
-        if incarnation > latest {
-            return Err(Reject::UnknownSender);
-        }
-        let is_recent = |(since, before): &(u32, Incarnation)| {
-            incarnation >= *before && round.saturating_sub(*since) <= PAST_LIFE_ROUNDS
-        };
-        if incarnation == latest || self.restarted.get(&id).is_some_and(is_recent) {
-            Ok(key)
-        } else {
-            Err(Reject::StaleIncarnation)
-        }
-    }
-
-    /// Where a member receives.
-    #[must_use]
-    pub fn address_of(&self, id: MemberId) -> Option<SocketAddr> {
-        self.list.find(id).map(|record| record.address)
-    }
-
-    /// The boot that goes by `name`.
-    #[must_use]
-    pub fn boot_named(&self, name: BootName) -> Option<Boot> {
-        self.list.place_of_boot(name).and_then(|place| self.list.at(place)).map(|at| at.boot())
+    /// How many agents there are in all, as the summaries say.
+    pub(crate) const fn count(&self) -> usize {
+        self.count
     }
 
     /// A random gossip partner: mostly from the own region.
-    pub fn choose_partner(&mut self) -> Option<MemberId> {
-        let own = self.list.place(self.own)?;
-        let near = self.list.region(self.list.region_of(own));
-        let far = near.len() < 2 || self.rng.below(FAR_ONE_IN) == 0;
-        let range = if far { 0..self.list.len() } else { near };
-        let others = range.len().checked_sub(1).filter(|others| *others > 0)?;
-        let drawn = range.start + self.rng.index(others);
-        let place = if drawn >= own { drawn + 1 } else { drawn };
-        self.list.at(place).map(|record| record.id())
+    pub(crate) fn choose_partner(&mut self) -> Option<SocketAddr> {
+        let near = self.view.agents.len().saturating_sub(1);
+        let one_in = FAR_ONE_IN.max(self.view.agents.len() / FAR_PER_ROUND);
+        let is_far = near == 0 || self.rng.index(one_in) == 0;
+        let far = if is_far { self.view.choose_far(&mut self.rng) } else { None };
+        let choose_near = |rng: &mut Prng| self.view.at_distance(1 + rng.index(near));
+        far.or_else(|| if near > 0 { choose_near(&mut self.rng) } else { None })
     }
 
     /// Whom to announce a packet to, the `turn`-th time: the member of the own region that is a
     /// certain distance away, which follows from the packet. Each has one who announces to it.
-    #[must_use]
-    pub fn rotation(&self, stream: &StreamId, sequence: u64, turn: u64) -> Option<SocketAddr> {
-        let own = self.list.place(self.own)?;
-        let near = self.list.region(self.list.region_of(own));
-        let range = if near.len() < 2 { 0..self.list.len() } else { near };
-        let others = (range.len() as u64).checked_sub(1).filter(|others| *others > 0)?;
+    pub(crate) fn rotation(
+        &self,
+        stream: &StreamId,
+        sequence: u64,
+        turn: u64,
+    ) -> Option<SocketAddr> {
+        let others = (self.view.agents.len() as u64).checked_sub(1).filter(|others| *others > 0)?;
         let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
-        let distance = 1 + (mix(u128::from(packet), turn) % others) as usize;
-        let place = range.start + (own - range.start + distance) % range.len();
-        self.list.at(place).map(|record| record.address)
+        self.view.at_distance(1 + (mix(u128::from(packet), turn) % others) as usize)
     }
 
-    /// Whether two members are in one region.
-    #[must_use]
-    pub fn is_near(&self, id: MemberId) -> bool {
-        let region = |id| self.list.place(id).map(|place| self.list.region_of(place));
-        region(id) == region(self.own)
+    /// The same among zones: whom a zone's head announces a packet to, one in another zone for each
+    /// table in which it is its zone's head.
+    pub(crate) fn far_rotation(
+        &mut self,
+        stream: &StreamId,
+        sequence: u64,
+        turn: u64,
+        arity: usize,
+    ) -> Vec<SocketAddr> {
+        let Some(tree) = self.tree(stream.sender, arity) else { return Vec::new() };
+        let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
+        let spread = mix(u128::from(packet), turn);
+        let headed = tree.headed.iter().filter_map(|depth| {
+            let table = self.view.zones.get(*depth)?;
+            let others = (table.children.len() as u64).checked_sub(1).filter(|it| *it > 0)?;
+            let distance = 1 + (spread % others) as usize;
+            let child = (table.own? + distance) % table.children.len();
+            // Another one than the head, which may be the one that missed it.
+            let contacts = table.children.get(child)?.contacts();
+            contacts.get((spread >> 32) as usize % contacts.len().max(1)).copied()
+        });
+        headed.collect()
+    }
+
+    /// Whether a member is of the own region.
+    pub(crate) fn is_near(&self, id: MemberId) -> bool {
+        self.find(id).is_some_and(|record| record.region == self.view.region)
     }
 
     /// The members that this one forwards `sender`'s packets to.
     ///
-    /// Two k-ary heaps, both rooted by the sender [GCAST, FACTS 2.3]: one over the regions, in
-    /// which each region is stood for by a member that depends on the sender, and one inside each
-    /// region. With `regions_only` the second one is left out: IP multicast serves the regions.
-    #[must_use]
-    pub fn children(&self, sender: MemberId, arity: usize, regions_only: bool) -> Vec<SocketAddr> {
-        let (Some(own), Some(root)) = (self.list.place(self.own), self.list.place(sender)) else {
-            return Vec::new();
-        };
-        let root_region = self.list.region_of(root);
-        let own_region = self.list.region_of(own);
-        let range = self.list.region(own_region);
-        let head = self.head(sender, root, own_region);
-        let mut children = Vec::new();
-        if head == own {
-            let regions = 0..self.list.region_count();
-            for region in heap_children(&regions, root_region, own_region, arity) {
-                children.push(self.head(sender, root, region));
-            }
-        }
-        if !regions_only {
-            children.extend(heap_children(&range, head, own, arity));
-        }
-        children.truncate(DESTINATIONS_MAX);
-        let address = |place: usize| self.list.at(place).map(|record| record.address);
-        children.into_iter().filter_map(address).collect()
+    /// In each zone a k-ary heap over its child zones, each stood for by its head; in the region
+    /// one over its agents; the sender, or else the zone's head, is the root of each [GCAST, FACTS
+    /// 2.3]. With `zones_only` the last one is left out: IP multicast serves the regions.
+    pub(crate) fn children(
+        &mut self,
+        sender: MemberId,
+        arity: usize,
+        zones_only: bool,
+    ) -> Vec<SocketAddr> {
+        let Some(tree) = self.tree(sender, arity) else { return Vec::new() };
+        let agents = if zones_only { &[][..] } else { &tree.agents };
+        tree.heads.iter().chain(agents).take(DESTINATIONS_MAX).copied().collect()
     }
 
     /// Whether this member stands for its region in `sender`'s tree.
-    #[must_use]
-    pub fn is_region_head(&self, sender: MemberId) -> bool {
-        let (Some(own), Some(root)) = (self.list.place(self.own), self.list.place(sender)) else {
-            return false;
-        };
-        self.head(sender, root, self.list.region_of(own)) == own
+    pub(crate) fn is_region_head(&mut self, sender: MemberId, arity: usize) -> bool {
+        self.tree(sender, arity).is_some_and(|tree| tree.is_region_head)
     }
 
-    /// The place of the member that stands for a region in a sender's tree.
-    fn head(&self, sender: MemberId, root: usize, region: usize) -> usize {
-        let range = self.list.region(region);
-        if range.contains(&root) {
-            return root;
+    fn tree(&mut self, sender: MemberId, arity: usize) -> Option<Arc<Tree>> {
+        if let Some(tree) = self.view.trees.get(&sender) {
+            return Some(Arc::clone(tree));
         }
-        let spread = mix(u128::from_le_bytes(sender.0), region as u64);
-        range.start + (spread % range.len().max(1) as u64) as usize
+        let tree = Arc::new(self.view.make_tree(self.find(sender)?, arity));
+        if self.view.trees.len() >= TREES_MAX {
+            self.view.trees.clear();
+        }
+        self.view.trees.insert(sender, Arc::clone(&tree));
+        Some(tree)
     }
 
     /// The long-term bufferers of a packet: `count` members of the own region, named by a hash of
-    /// (packet, member) [Ozkasap et al. 1999]. Each of `count` points on the ring of names, drawn
+    /// (packet, member) [Ozkasap et al. 1999]. Each of `count` points on the ring of keys, drawn
     /// from the packet, falls to the next member, so that a change of membership moves few packets.
-    pub fn bufferers(
+    pub(crate) fn bufferers(
         &self,
         stream: &StreamId,
         sequence: u64,
         count: u16,
-    ) -> impl Iterator<Item = MemberId> + '_ {
-        let own = self.list.place(self.own).unwrap_or(0);
-        let range = self.list.region(self.list.region_of(own));
+    ) -> impl Iterator<Item = SocketAddr> + '_ {
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
         (0..count).filter_map(move |point| {
-            let place = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
-            self.successor(&range, place)
+            let key = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
+            let agents = &self.view.agents;
+            let place = agents.partition_point(|(agent, _)| agent.0 < key);
+            agents.get(place).or_else(|| agents.first()).map(|(_, address)| *address)
         })
     }
 
     /// Whether this member is a long-term bufferer of a packet.
-    #[must_use]
-    pub fn is_bufferer(&self, stream: &StreamId, sequence: u64, count: u16) -> bool {
-        count == 0 || self.bufferers(stream, sequence, count).any(|id| id == self.own)
-    }
-
-    /// The first member of a region at or after a point on the ring of names.
-    fn successor(&self, region: &Range<usize>, point: u64) -> Option<MemberId> {
-        let mut low = region.start;
-        let mut high = region.end;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let id = self.list.at(middle)?.id();
-            let [a, b, c, d, e, f, g, h, ..] = id.0;
-            if u64::from_be_bytes([a, b, c, d, e, f, g, h]) < point {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        let place = if low == region.end { region.start } else { low };
-        self.list.at(place).map(|record| record.id())
+    pub(crate) fn is_bufferer(&self, stream: &StreamId, sequence: u64, count: u16) -> bool {
+        let own = self.view.address;
+        count == 0 || self.bufferers(stream, sequence, count).any(|keeper| Some(keeper) == own)
     }
 }
 
-/// The places below `own` in the k-ary heap over `range` whose root is at `root`.
+/// The places below `own` in the k-ary heap over `length` places whose root is at `root`.
 fn heap_children(
-    range: &Range<usize>,
+    length: usize,
     root: usize,
     own: usize,
     arity: usize,
 ) -> impl Iterator<Item = usize> + use<> {
-    let (start, length) = (range.start, range.len());
-    let shift = |place: usize| (place + length - start) % length.max(1);
-    let position = (shift(own) + length - shift(root)) % length.max(1);
-    let root = shift(root);
+    let position = (own + length - root) % length.max(1);
     let first = position.saturating_mul(arity).saturating_add(1);
     (first..first.saturating_add(arity))
         .take_while(move |child| *child < length)
-        .map(move |child| start + (child + root) % length)
+        .map(move |child| (child + root) % length)
 }
 
 /// A well-spread function of two numbers; not for secrets.
@@ -242,11 +327,10 @@ mod tests {
     #[test]
     fn a_heap_reaches_everybody_once() {
         for (length, root, arity) in [(1, 0, 2), (7, 3, 2), (32, 31, 8), (100, 5, 3)] {
-            let range = 10..10 + length;
             let mut parents = alloc::vec![0; length];
-            for own in range.clone() {
-                for child in heap_children(&range, 10 + root, own, arity) {
-                    parents[child - 10] += 1;
+            for own in 0..length {
+                for child in heap_children(length, root, own, arity) {
+                    parents[child] += 1;
                 }
             }
             assert_eq!(parents.remove(root), 0, "the root has no parent");

@@ -1,7 +1,7 @@
 //! What members tell each other about packets: digests and solicitations.
 //!
 //! ```text
-//!  digest   round u32 | heartbeats u8 | (boot 8, heartbeat u32)… | entries…
+//!  digest   round u32 | entries…
 //!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges
 //!  solicit  round u32 | topic 8 | sender 16 | incarnation u64 | wanted ranges
 //!  ranges   count u8 | (skip varint, length - 1 varint)…      downwards from `high`, or from the
@@ -16,8 +16,6 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
-use crate::link::BootName;
-use crate::members::HEARTBEATS_MAX;
 use crate::wire::{Malformed, Put, Reader};
 
 /// Ranges in one entry or solicitation at most; further ones wait for the next.
@@ -30,8 +28,6 @@ pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1;
 pub struct Digest {
     /// Its sender's round: what a solicitation that answers it quotes.
     pub round: u32,
-    /// Rounds that its sender has heard of other members.
-    pub heartbeats: Vec<(BootName, u32)>,
     /// A few streams, the ones active last first.
     pub entries: Vec<Entry>,
 }
@@ -61,19 +57,9 @@ pub struct Solicit {
 }
 
 impl Digest {
-    /// Appends everything before the entries.
-    pub fn encode_head(round: u32, heartbeats: &[(BootName, u32)], buffer: &mut Vec<u8>) {
-        buffer.put_u32(round);
-        buffer.put_u8(u8::try_from(heartbeats.len()).unwrap_or(u8::MAX));
-        for (boot, heartbeat) in heartbeats {
-            buffer.put(&boot.0);
-            buffer.put_u32(*heartbeat);
-        }
-    }
-
     /// Appends the digest.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        Self::encode_head(self.round, &self.heartbeats, buffer);
+        buffer.put_u32(self.round);
         self.entries.iter().for_each(|entry| entry.encode(buffer));
     }
 
@@ -84,13 +70,6 @@ impl Digest {
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         let mut digest = Self { round: reader.u32()?, ..Self::default() };
-        let heartbeats = reader.u8()?;
-        if usize::from(heartbeats) > HEARTBEATS_MAX {
-            return Err(Malformed);
-        }
-        for _ in 0..heartbeats {
-            digest.heartbeats.push((BootName(reader.array()?), reader.u32()?));
-        }
         while !reader.is_empty() {
             digest.entries.push(Entry::parse(&mut reader)?);
         }
@@ -214,8 +193,7 @@ mod tests {
             let missing = ranges_of(missing.into_iter().rev());
             let entry = Entry { stream: StreamId::default(), high: 500, low: 500 - kept, missing };
             let wanted = entry.missing.clone();
-            let heartbeats = alloc::vec![(BootName([7; 8]), 9)];
-            let digest = Digest { round, heartbeats, entries: alloc::vec![entry.clone(), entry] };
+            let digest = Digest { round, entries: alloc::vec![entry.clone(), entry] };
             let mut bytes = Vec::new();
             digest.encode(&mut bytes);
             prop_assert_eq!(Digest::parse(&bytes), Ok(digest));

@@ -258,11 +258,11 @@ impl Multicast {
         match self.config.dissemination {
             Dissemination::Multicast => cx.outbox.packets(id, Way::Multicast, start, until),
             Dissemination::Trees => {
-                cx.outbox.packets(id, Way::Tree { regions_only: false }, start, until);
+                cx.outbox.packets(id, Way::Tree { zones_only: false }, start, until);
             }
             Dissemination::Both => {
                 cx.outbox.packets(id, Way::Multicast, start, until);
-                cx.outbox.packets(id, Way::Tree { regions_only: true }, start, until);
+                cx.outbox.packets(id, Way::Tree { zones_only: true }, start, until);
             }
         }
         self.watch_tail(id, cx);
@@ -290,7 +290,7 @@ impl Multicast {
             return Ok(false);
         }
         let StreamId { sender, incarnation, .. } = header.stream;
-        cx.members.key_in_life(sender, incarnation, self.round)?;
+        cx.members.key_in_life(sender, incarnation)?;
         Ok(self.streams.len() < self.config.streams_max)
     }
 
@@ -395,12 +395,12 @@ impl Multicast {
         match self.config.dissemination {
             Dissemination::Multicast => (),
             Dissemination::Trees => {
-                cx.outbox.packets(id, Way::Tree { regions_only: false }, from, from + 1);
+                cx.outbox.packets(id, Way::Tree { zones_only: false }, from, from + 1);
             }
             Dissemination::Both => {
                 let remote = !cx.members.is_near(id.sender);
-                if remote && cx.members.is_region_head(id.sender) {
-                    cx.outbox.packets(id, Way::Tree { regions_only: true }, from, from + 1);
+                if remote && cx.members.is_region_head(id.sender, self.config.tree_arity.into()) {
+                    cx.outbox.packets(id, Way::Tree { zones_only: true }, from, from + 1);
                     cx.outbox.packets(id, Way::Multicast, from, from + 1);
                 }
             }
@@ -518,10 +518,10 @@ impl Multicast {
         if !self.round.is_multiple_of(PLAN_ROUNDS) {
             return;
         }
-        let (members, own, round) = (&cx.members, self.own, self.round);
+        let (members, own) = (&cx.members, self.own);
         self.streams.retain(|id, stream| {
             // While packets of a life are taken in, what was delivered of it must be remembered.
-            let goes_on = members.key_in_life(id.sender, id.incarnation, round).is_ok();
+            let goes_on = members.key_in_life(id.sender, id.incarnation).is_ok();
             id.sender == own || goes_on || !stream.is_empty()
         });
     }

@@ -63,8 +63,8 @@ impl Peers {
         self.recent.get(fresh + rng.index(choices)).copied()
     }
 
-    pub(super) fn find(&self, id: MemberId) -> Option<&Peer> {
-        self.recent.iter().find(|peer| peer.id == id)
+    pub(super) fn find(&self, address: SocketAddr) -> Option<&Peer> {
+        self.recent.iter().find(|peer| peer.address == address)
     }
 
     pub(super) fn forget(&mut self, id: MemberId) {

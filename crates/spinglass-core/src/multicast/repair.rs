@@ -11,6 +11,7 @@ use super::peers::{Verdict, rounds_later};
 use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
+use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
 use crate::outbox::{Control, Way};
 use crate::time::Instant;
@@ -137,16 +138,12 @@ impl Multicast {
     /// Asks for an old packet: one of those who keep it for long, each time another one.
     fn solicit_bufferer(&mut self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
         let count = self.config.long_term_bufferers;
-        let keepers: Vec<MemberId> = cx
-            .members
-            .bufferers(&id, sequence, count)
-            .filter(|member| *member != self.own)
-            .collect();
-        let Some(keeper) = keepers.get(self.rng.index(keepers.len())) else {
+        let (own, keepers) = (cx.members.own_address(), cx.members.bufferers(&id, sequence, count));
+        let keepers: Vec<SocketAddr> = keepers.filter(|keeper| *keeper != own).collect();
+        let Some(address) = keepers.get(self.rng.index(keepers.len())).copied() else {
             return self.solicit_anybody(id, &[sequence], cx);
         };
-        let Some(address) = cx.members.address_of(*keeper) else { return };
-        let clock = self.peers.find(*keeper);
+        let clock = self.peers.find(address);
         let round = clock.map_or(0, |peer| peer.round_at(cx.now, self.config.round));
         self.solicit(address, round, id, &[sequence], cx);
     }
@@ -252,8 +249,10 @@ impl Multicast {
         if id.sender == self.own {
             return;
         }
-        let key = cx.members.key_in_life(id.sender, id.incarnation, self.round);
-        if key.is_err() && !self.streams.contains_key(&id) {
+        let key = cx.members.key_in_life(id.sender, id.incarnation);
+        // Whose key is not known yet is asked for; its packets are worth remembering until then.
+        let is_over = key.is_err_and(|reject| reject == Reject::StaleIncarnation);
+        if is_over && !self.streams.contains_key(&id) {
             return;
         }
         let retry = self.config.solicit_retry;
@@ -403,21 +402,22 @@ impl Multicast {
                 cx.timers.set_earlier(Timer::Tail, due + wait);
             }
             let newest = stream.high();
-            if let Some(to) = cx.members.rotation(&id, newest, told.into()) {
-                self.announce(to, id, cx);
-            }
+            let near = cx.members.rotation(&id, newest, told.into());
+            let arity = self.config.tree_arity.into();
+            let far = cx.members.far_rotation(&id, newest, told.into(), arity);
+            near.into_iter().chain(far).for_each(|to| self.announce(to, id, cx));
         }
     }
 
     /// A packet came late, by repair: those who would have had it from here lack it too, perhaps.
     pub(super) fn announce_to_children(&mut self, id: StreamId, cx: &mut Cx<'_>) {
         let arity = self.config.tree_arity.into();
-        let regions_only = match self.config.dissemination {
+        let zones_only = match self.config.dissemination {
             Dissemination::Multicast => return,
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };
-        for to in cx.members.children(id.sender, arity, regions_only) {
+        for to in cx.members.children(id.sender, arity, zones_only) {
             self.announce(to, id, cx);
         }
     }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::Node;
-use crate::config::{Config, DetectorConfig, TableConfig};
+use crate::config::Config;
 use crate::crypto::Hash;
 use crate::detector::{Detector, DetectorCx};
 use crate::event::Reject;
@@ -36,6 +36,7 @@ impl Node {
         }
         let next = self.detector.on_tick(&mut detector_cx!(self, now));
         self.timers.set(Timer::Probe, next);
+        self.after_table(now);
     }
 
     /// Takes in what another agent says of who is alive.
@@ -53,7 +54,8 @@ impl Node {
             Frame::Answer(number) => self.detector.on_answer(number),
             Frame::Doubt(subject) if self.has_detector() => self.detector.on_doubt(subject),
             Frame::Accusations(verdict) if self.has_detector() => {
-                return self.detector.on_accusations(verdict, &mut detector_cx!(self, now));
+                self.detector.on_accusations(verdict, &mut detector_cx!(self, now))?;
+                self.after_table(now);
             }
             _ => (),
         }
@@ -74,13 +76,9 @@ impl Node {
         inventory.into_iter().for_each(|inventory| self.detector.on_inventory(to, inventory, cx));
     }
 
-    fn has_detector(&self) -> bool {
-        has_detector(&self.config.table, &self.config.detector)
+    const fn has_detector(&self) -> bool {
+        !self.config.detector.probe_timeout.is_zero()
     }
-}
-
-fn has_detector(table: &TableConfig, detector: &DetectorConfig) -> bool {
-    !table.round.is_zero() && !detector.probe_timeout.is_zero()
 }
 
 /// The detector, and when its first half round begins, if it has any: at a random phase.
@@ -94,7 +92,7 @@ pub(super) fn new_detector(
     let interval = u64::try_from(config.detector.probe_timeout.as_nanos()).unwrap_or(u64::MAX);
     let first = now + Duration::from_nanos(rng.below(interval.max(1)));
     let own = RowKey::of_hash(Hash(id.0));
-    let is_on = has_detector(&config.table, &config.detector);
+    let is_on = !config.detector.probe_timeout.is_zero();
     let detector = Detector::new(config.detector.clone(), own, first, rng);
     (detector, is_on.then_some(first))
 }

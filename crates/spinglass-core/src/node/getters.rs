@@ -1,5 +1,6 @@
 //! What a node tells of itself.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use super::Node;
@@ -9,7 +10,7 @@ use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
 use crate::stats::Stats;
-use crate::table::Table;
+use crate::table::{Table, member};
 
 impl Node {
     /// The name on the wire of a topic's text.
@@ -49,15 +50,23 @@ impl Node {
         stats
     }
 
-    /// Everybody known to be there, this member included.
+    /// The agents of the region, this one first. Nobody holds a list of all.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        self.members.iter()
+        let own = Member {
+            id: self.id(),
+            incarnation: self.own.incarnation,
+            address: self.own.address,
+            region: String::from(self.own.region.as_str()),
+        };
+        let others = self.table.agents().filter(|row| row.member() != self.own.id());
+        core::iter::once(own).chain(others.filter_map(|row| member(row)))
     }
 
-    /// How many that are.
+    /// How many agents there are in all: those of the region, and as many as the summaries of the
+    /// zones beside its path say.
     #[must_use]
     pub fn member_count(&self) -> usize {
-        self.members.count()
+        self.table.agents_in_all()
     }
 
     /// Bytes that were published and are not on their way yet.
@@ -88,6 +97,6 @@ impl Node {
     pub fn check_invariants(&self) {
         self.multicast.check_invariants();
         self.table.check_invariants();
-        assert!(self.members.count() <= self.config.members.members_max);
+        self.members.check_invariants(&self.config.members);
     }
 }

@@ -13,7 +13,7 @@ use spinglass_summary::{Name, Value};
 use super::{Identity, Node};
 use crate::config::Config;
 use crate::crypto::{Crypto, Hash};
-use crate::event::Reject;
+use crate::event::{Event, Reject};
 use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
@@ -27,6 +27,9 @@ use crate::timer::Timer;
 /// Refresh periods between two issues of an unchanged row of an agent that others watch: its
 /// refreshing only mends what gossip and the failure detector missed.
 const WATCHED_REFRESHES: u32 = 6;
+
+/// How many times faster than others a newcomer begins rounds, until it has found its region.
+const JOIN_HASTE: u32 = 10;
 
 /// The bundle that the table works with, borrowed from a node field by field.
 macro_rules! table_cx {
@@ -52,7 +55,7 @@ impl Node {
             return Err(SetError::Closed);
         }
         self.table.set(name, value)?;
-        self.await_news(now.monotonic);
+        self.after_table(now.monotonic);
         Ok(())
     }
 
@@ -77,7 +80,7 @@ impl Node {
             Some(sql) => self.table.install(zone, name, sql, cx)?,
             None => self.table.uninstall(zone, name, cx)?,
         }
-        self.await_news(now.monotonic);
+        self.after_table(now.monotonic);
         Ok(())
     }
 
@@ -98,30 +101,40 @@ impl Node {
     }
 
     pub(super) fn leave_table(&mut self, now: Now) {
-        if self.has_table() {
-            self.table.leave(&mut table_cx!(self, now.wall_ms));
-        }
+        self.table.leave(&mut table_cx!(self, now.wall_ms));
     }
 
     pub(super) fn on_table_round(&mut self, now: Instant, wall_ms: u64) {
-        let interval = self.config.table.round;
-        let passed = now.since(self.first_table_round).as_nanos() / interval.as_nanos().max(1);
+        let (interval, first) = (self.config.table.round, self.first_table_round);
+        let passed = now.since(first).as_nanos() / interval.as_nanos().max(1);
         let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
-        self.timers.set(Timer::Table, self.first_table_round + interval * next);
+        let next = if now < first { first } else { first + interval * next };
         let lost = self.detector.lost(self.config.table.silent_rounds);
         self.table.on_round(&lost, &mut table_cx!(self, wall_ms));
+        let soon = now + interval / JOIN_HASTE;
+        self.timers.set(Timer::Table, if self.table.is_joining() { soon } else { next });
+        self.after_table(now);
     }
 
     pub(super) fn on_table_news(&mut self, now: Instant, wall_ms: u64) {
         self.table.on_news(&mut table_cx!(self, wall_ms));
-        self.await_news(now);
+        self.after_table(now);
     }
 
-    /// Has news passed on before long, together with what else comes until then.
-    fn await_news(&mut self, now: Instant) {
-        if self.has_table() && self.table.has_news() {
+    /// Has news passed on before long, together with what else comes until then; tells the others
+    /// what happened to agents of the region.
+    pub(super) fn after_table(&mut self, now: Instant) {
+        if self.table.has_news() {
             let wait = self.config.table.round / NEWS_WAIT_PARTS;
             self.timers.set_earlier(Timer::News, now + wait);
+        }
+        for event in self.table.take_events() {
+            match &event {
+                Event::MemberDown { id, .. } => self.multicast.on_member_down(*id),
+                Event::MemberUp(member) => self.members.forget_told(member.address),
+                Event::Message(_) | Event::Gap(_) => (),
+            }
+            self.events.push_back(event);
         }
     }
 
@@ -132,15 +145,11 @@ impl Node {
         (from, to): (MemberId, SocketAddr),
         now: Now,
     ) -> Result<(), Reject> {
-        if !self.has_table() {
-            self.stats.frames_skipped += 1;
-            return Ok(());
-        }
         let inventory =
             if let Frame::Inventory(inventory) = &frame { Some(inventory) } else { None };
         self.remind((from, to), inventory, now.monotonic);
-        let region = self.members.list().find(from).map(|record| record.region.as_str());
-        let region = ZonePath::parse(region.unwrap_or("")).map_err(|_| Reject::Misplaced)?;
+        let record = self.members.find(from).ok_or(Reject::UnknownSender)?;
+        let region = record.region.clone();
         let cx = &mut table_cx!(self, now.wall_ms);
         match frame {
             Frame::TableDigest(digest) => self.table.on_digest(to, &region, &digest, cx),
@@ -153,17 +162,9 @@ impl Node {
 
     /// Takes in a row, whoever passed it on.
     pub(super) fn on_table_row(&mut self, row: UnverifiedRow<'_>, now: Now) -> Result<(), Reject> {
-        if !self.has_table() {
-            self.stats.frames_skipped += 1;
-            return Ok(());
-        }
         self.table.on_row(row, &mut table_cx!(self, now.wall_ms))?;
-        self.await_news(now.monotonic);
+        self.after_table(now.monotonic);
         Ok(())
-    }
-
-    const fn has_table(&self) -> bool {
-        !self.config.table.round.is_zero()
     }
 }
 
@@ -201,4 +202,9 @@ pub(super) fn new_table(
 pub(super) fn first_round(config: &Config, now: Instant, rng: &mut Prng) -> Instant {
     let nanos = u64::try_from(config.table.round.as_nanos()).unwrap_or(u64::MAX);
     now + Duration::from_nanos(rng.below(nanos.max(1)))
+}
+
+/// When the table is first looked at: a newcomer does not wait for the round.
+pub(super) fn first_look(now: Instant, first_round: Instant) -> Instant {
+    now + first_round.since(now) / JOIN_HASTE
 }

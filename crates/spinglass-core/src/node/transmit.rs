@@ -8,18 +8,16 @@ use super::Node;
 use crate::config::Dissemination;
 use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
-use crate::id::StreamId;
+use crate::id::{MemberId, StreamId};
 use crate::link::OVERHEAD_BYTES;
 use crate::members::{MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
 use crate::outbox::{Control, Run, Way};
 use crate::table::TableRow;
-use crate::time::Now;
+use crate::time::{Instant, Now};
 
 /// Bytes of a control datagram at most, also where packets may be larger: gossip stays small.
 const CONTROL_BYTES_MAX: usize = 1200;
-/// Room that news of members leave for a digest's entries.
-const DIGEST_ROOM_MIN: usize = 320;
 /// Bytes that one offloaded send carries at most: what UDP's length field allows, headers aside.
 const RUN_BYTES_MAX: usize = 65_000;
 
@@ -35,9 +33,9 @@ impl Node {
         loop {
             buffer.clear();
             let made = if let Some(control) = self.outbox.pop_control() {
-                self.write_control(control, buffer)
+                self.write_control(control, now.monotonic, buffer)
             } else if let Some(run) = self.outbox.pop_run() {
-                self.write_run(run, segments_max.max(1), buffer)
+                self.write_run(run, segments_max.max(1), now.monotonic, buffer)
             } else if self.multicast.make_burst(&mut cx!(self, now.monotonic)) {
                 None
             } else {
@@ -62,10 +60,14 @@ impl Node {
 
     // --- control
 
-    fn write_control(&mut self, control: Control, buffer: &mut Vec<u8>) -> Option<Transmit> {
+    fn write_control(
+        &mut self,
+        control: Control,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
         let to = match &control {
-            Control::Digest { to } => self.members.address_of(*to)?,
-            Control::Join { to }
+            Control::Digest { to }
             | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
             | Control::Records { to, .. }
@@ -79,33 +81,19 @@ impl Node {
             | Control::Doubt { to, .. }
             | Control::Accusations { to, .. } => *to,
         };
-        // Whoever is told something for the first time must learn from whom. What is sent often is
-        // kept small: if its receiver does not know this boot yet, the next digest tells it.
-        let is_brief = matches!(
-            control,
-            Control::Solicit { .. }
-                | Control::Tail { .. }
-                | Control::TableWant { .. }
-                | Control::TableRows { .. }
-                | Control::Probe { .. }
-                | Control::Answer { .. }
-                | Control::Doubt { .. }
-                | Control::Accusations { .. }
-        );
-        // Whoever said good-bye is forgotten already.
-        let long = !is_brief || self.has_left;
+        // Whoever is told something for the first time must learn from whom.
+        let long = self.members.introduces_itself(to, now);
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Join { .. } => frame::put_join(buffer),
-            Control::Digest { .. } => self.write_digest(buffer),
-            Control::Tail { stream, .. } => self.write_tail(stream, buffer),
+            Control::Digest { .. } => self.write_digest(None, buffer),
+            Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
             Control::Records { records, .. } => self.write_records(&records, buffer),
-            Control::WhoIs { boots, members, .. } => frame::put_who_is(&boots, &members, buffer),
+            Control::WhoIs { members, .. } => frame::put_who_is(&members, buffer),
             Control::TableDigest { .. } => {
                 self.stats.table_digests_sent += 1;
                 frame::put_table_digest(&self.table.digest(), buffer);
@@ -128,37 +116,15 @@ impl Node {
         self.config.link.datagram_bytes.min(CONTROL_BYTES_MAX) - crate::crypto::TAG_BYTES
     }
 
-    fn write_digest(&mut self, buffer: &mut Vec<u8>) {
+    fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
         self.stats.digests_sent += 1;
-        let limit = self.control_bytes_max();
-        let record = RECORD_BYTES_MAX + FRAME_HEADER_BYTES;
-        if buffer.len() + record + DIGEST_ROOM_MIN <= limit {
-            for news in self.members.choose_news() {
-                if buffer.len() + record + DIGEST_ROOM_MIN <= limit {
-                    frame::put_record(|buffer| news.encode(buffer), buffer);
-                }
-            }
-        }
-        let heartbeats = self.members.choose_heartbeats();
-        let round = self.multicast.round();
-        let multicast = &self.multicast;
-        frame::put_digest(false, buffer, |buffer| {
-            Digest::encode_head(round, &heartbeats, buffer);
-            let room = limit.saturating_sub(buffer.len());
-            multicast.digest_entries(None, room).iter().for_each(|entry| entry.encode(buffer));
-        });
-    }
-
-    fn write_tail(&mut self, stream: StreamId, buffer: &mut Vec<u8>) {
-        self.stats.digests_sent += 1;
-        self.stats.tails_sent += 1;
+        self.stats.tails_sent += u64::from(only.is_some());
         let limit = self.control_bytes_max();
         let (round, multicast) = (self.multicast.round(), &self.multicast);
-        frame::put_digest(true, buffer, |buffer| {
-            Digest::encode_head(round, &[], buffer);
-            let room = limit.saturating_sub(buffer.len());
-            let entries = multicast.digest_entries(Some(stream), room);
-            entries.iter().for_each(|entry| entry.encode(buffer));
+        frame::put_digest(only.is_some(), buffer, |buffer| {
+            let room = limit.saturating_sub(buffer.len() + size_of_val(&round));
+            let entries = multicast.digest_entries(only, room);
+            Digest { round, entries }.encode(buffer);
         });
     }
 
@@ -195,9 +161,15 @@ impl Node {
         &mut self,
         mut run: Run,
         segments_max: usize,
+        now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let (to, kind) = self.resolve(&run)?;
+        if let Some(untold) = self.members.introduces(&to, run.stream.sender, now) {
+            let sender = run.stream.sender;
+            self.outbox.unpop_run(run);
+            return Some(self.write_introduction(untold, sender, buffer));
+        }
         let mut segment_bytes = 0;
         let mut packets = 0;
         while run.from < run.until && packets < segments_max {
@@ -236,6 +208,24 @@ impl Node {
         Some(Transmit { to, segment_bytes })
     }
 
+    /// Writes what those to whom packets go must know first: who seals, and who has signed them.
+    fn write_introduction(
+        &mut self,
+        to: Destinations,
+        sender: MemberId,
+        buffer: &mut Vec<u8>,
+    ) -> Transmit {
+        let begun = self.link.begin(true, buffer);
+        let own = Arc::clone(&self.own);
+        let of_sender = self.members.find(sender).filter(|record| record.id() != own.id());
+        for record in core::iter::once(&own).chain(of_sender) {
+            frame::put_record(|buffer| record.encode(buffer), buffer);
+        }
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        self.stats.introductions += 1;
+        Transmit { to, segment_bytes: buffer.len() }
+    }
+
     fn count_packets(
         &mut self,
         kind: PacketKind,
@@ -257,15 +247,16 @@ impl Node {
     }
 
     /// Where a run goes just now. `None`: nowhere.
-    fn resolve(&self, run: &Run) -> Option<(Destinations, PacketKind)> {
+    fn resolve(&mut self, run: &Run) -> Option<(Destinations, PacketKind)> {
         let arity = usize::from(self.config.multicast.tree_arity);
+        self.members.look(&self.table);
         match run.way {
             Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
-            Way::Tree { regions_only } => {
+            Way::Tree { zones_only } => {
                 debug_assert!(self.config.multicast.dissemination != Dissemination::Multicast);
-                let mut children = self.members.children(run.stream.sender, arity, regions_only);
+                let mut children = self.members.children(run.stream.sender, arity, zones_only);
                 children.truncate(DESTINATIONS_MAX);
                 let some = !children.is_empty();
                 some.then_some((Destinations::Members(children), PacketKind::Spread))

@@ -395,7 +395,7 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 }
 
 /// Settings in a configuration.
-const NUMBERS: usize = 35;
+const NUMBERS: usize = 34;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -409,8 +409,7 @@ fn numbers(config: &Config) -> [u64; NUMBERS] {
     [
         link.datagram_bytes as u64,
         link.epoch.0.into(),
-        nanos(members.silent_after),
-        members.members_max as u64,
+        members.records_max as u64,
         nanos(multicast.round),
         multicast.rounds_aligned.into(),
         multicast.digest_fanout.into(),
@@ -455,10 +454,7 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         if number > 1 { Err(Malformed) } else { Ok(number == 1) }
     }
     let link = LinkConfig { datagram_bytes: as_(number()?)?, epoch: Epoch(as_(number()?)?) };
-    let members = MembersConfig {
-        silent_after: Duration::from_nanos(number()?),
-        members_max: as_(number()?)?,
-    };
+    let members = MembersConfig { records_max: as_(number()?)? };
     let multicast = MulticastConfig {
         round: Duration::from_nanos(number()?),
         rounds_aligned: yes(number()?)?,

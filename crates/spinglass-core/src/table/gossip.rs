@@ -23,6 +23,10 @@ pub(super) const GONE_MAX: usize = 4096;
 /// Rounds between two attempts to reach a seed once others are known: what mends a partition that
 /// outlasted everybody's patience.
 const REJOIN_ROUNDS: u32 = 10;
+/// Rounds that a newcomer counts before it is as patient as all others, once it has found its
+/// region, and if it does not find it.
+const JOIN_ROUNDS: u32 = 10;
+const SEARCH_ROUNDS: u32 = 100;
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
 /// Agents that are told of a good-bye at once.
@@ -77,7 +81,7 @@ impl Table {
         let agents_silent = self.config.silent_rounds.saturating_mul(self.agent_refreshes);
         let (round, own, gone) = (self.round, self.own, self.config.gone_rounds);
         let heights = (1..=self.levels.len() as u32).rev();
-        let mut dropped = 0;
+        let mut dropped = Vec::new();
         for (level, height) in self.levels.iter_mut().zip(heights) {
             let silent = self.config.silent_rounds.saturating_mul(height);
             level.forget_gone(round);
@@ -95,15 +99,17 @@ impl Table {
             let lines = level.lines().iter().filter(is_silent);
             let lines: Vec<(RowKey, Version)> =
                 lines.map(|line| (line.key, line.row.version())).collect();
-            dropped += lines.len() as u64;
             for (key, last) in lines {
-                let line = level.remove(key, last, round.saturating_add(gone), GONE_MAX);
-                let lost = line.filter(|line| line.row.kind() == Kind::Zone);
-                self.remembered.extend(lost.iter().flat_map(|line| line.row.contacts()));
+                dropped.extend(level.remove(key, last, round.saturating_add(gone), GONE_MAX));
             }
-            self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
         }
-        self.revision += dropped;
+        self.revision += dropped.len() as u64;
+        for Line { row, .. } in &dropped {
+            self.note_change(Some(row), None);
+        }
+        let zones = dropped.iter().filter(|line| line.row.kind() == Kind::Zone);
+        self.remembered.extend(zones.flat_map(|line| line.row.contacts()));
+        self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a
@@ -143,18 +149,31 @@ impl Table {
         Some(line).filter(|line| !line.row.is_removed())
     }
 
+    /// Whether this agent is new, or has yet to find its region: it knows nobody, or hears of
+    /// somebody who speaks for a zone of its path and whom it does not know.
+    pub(crate) fn is_joining(&self) -> bool {
+        let leaf = self.levels.len() - 1;
+        let knows_any = self.levels.iter().any(|level| level.children().nth(1).is_some());
+        let has_seeds = self.seeds.iter().any(|seed| *seed != self.address);
+        let finds_stranger = (1..=leaf).any(|depth| !self.strangers(depth).is_empty());
+        let is_new = self.round < JOIN_ROUNDS && has_seeds;
+        is_new || self.round < SEARCH_ROUNDS && (!knows_any && has_seeds || finds_stranger)
+    }
+
     /// Somebody who speaks for the zone at `depth` of the path and does not stand in its table:
     /// that is how a newcomer finds its zone, and how two halves of one that formed apart merge.
     fn choose_stranger(&mut self, depth: usize) -> Option<SocketAddr> {
-        let speakers = self.own_zone(depth)?.row.contacts();
-        let level = self.levels.get(depth)?;
-        let stands = |speaker: &SocketAddr| {
-            *speaker == self.address
-                || level.children().any(|line| line.row.contacts().contains(speaker))
-        };
-        let strangers: Vec<_> =
-            speakers.iter().filter(|speaker| !stands(speaker)).copied().collect();
+        let strangers = self.strangers(depth);
         strangers.get(self.rng.index(strangers.len())).copied()
+    }
+
+    fn strangers(&self, depth: usize) -> Vec<SocketAddr> {
+        let speakers = self.own_zone(depth).map_or(&[][..], |line| line.row.contacts());
+        let stands = |speaker: &SocketAddr| {
+            let mut rows = self.levels.get(depth).into_iter().flat_map(Level::children);
+            *speaker == self.address || rows.any(|line| line.row.contacts().contains(speaker))
+        };
+        speakers.iter().filter(|speaker| !stands(speaker)).copied().collect()
     }
 
     /// A contact of a random row of the table at `depth`, other than one's own.

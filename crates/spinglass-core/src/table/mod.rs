@@ -48,10 +48,12 @@ pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
 pub(crate) use news::NEWS_WAIT_PARTS;
 pub use path::{DEPTH_MAX, PathError, ZonePath};
+pub(crate) use region::member;
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
 
 use crate::config::TableConfig;
 use crate::crypto::Crypto;
+use crate::event::Event;
 use crate::id::Incarnation;
 use crate::outbox::Outbox;
 use crate::rng::Prng;
@@ -176,6 +178,11 @@ pub struct Table {
     remembered: Vec<SocketAddr>,
     /// Counts changes of what is held.
     revision: u64,
+    /// Counts changes of who is there.
+    peers_revision: u64,
+    /// What happened to agents of the region: at most one life's end and beginning per row taken
+    /// in.
+    events: Vec<Event>,
     pool: Option<Box<dyn RowPool>>,
     rng: Prng,
 }
@@ -234,6 +241,8 @@ impl Table {
             seeds,
             remembered: Vec::new(),
             revision: 0,
+            peers_revision: 1,
+            events: Vec::new(),
             pool: None,
             rng,
         }
@@ -302,6 +311,7 @@ impl Table {
             self.merge(row);
         }
         self.forget_news();
+        self.events = Vec::new();
     }
 
     pub(crate) fn share(&mut self, pool: Box<dyn RowPool>) {

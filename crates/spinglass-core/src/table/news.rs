@@ -6,8 +6,8 @@
 //! the rest the same row, so loss costs rounds only where it strikes.
 //!
 //! Invariants: each agent passes each row on once; at most [`NEWS_PER_ROUND`] times per round, at
-//! most [`NEWS_BYTES_MAX`] bytes at once, all within the round's budget of bytes. A row that is only
-//! refreshed is no news.
+//! most [`NEWS_BYTES_MAX`] bytes at once, all within the round's budget of bytes. A row that is
+//! only refreshed is no news.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

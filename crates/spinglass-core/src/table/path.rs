@@ -45,6 +45,13 @@ impl fmt::Display for PathError {
 
 impl core::error::Error for PathError {}
 
+/// The whole system.
+impl Default for ZonePath {
+    fn default() -> Self {
+        Self::root()
+    }
+}
+
 impl ZonePath {
     /// The whole system.
     #[must_use]

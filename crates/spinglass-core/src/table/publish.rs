@@ -203,10 +203,12 @@ impl Table {
     /// Takes a verified row in.
     pub(super) fn merge(&mut self, row: &Arc<TableRow>) -> Merged {
         let Some(level) = self.levels.get_mut(row.zone().depth()) else { return Merged::Old };
+        let before = level.find(row.key()).map(|line| Arc::clone(&line.row));
         let merged = level.merge(row, self.round, self.config.rows_max);
         if matches!(merged, Merged::Added | Merged::Replaced) {
             self.revision += 1;
             self.has_news = true;
+            self.note_change(before.as_deref(), Some(row));
         }
         merged
     }

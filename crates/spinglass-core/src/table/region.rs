@@ -1,14 +1,84 @@
-//! The region's agents, as the failure detector sees and removes them.
+//! Who is there, as the table tells it to the membership and to the failure detector.
 
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
+
+use spinglass_summary::Value;
 
 use super::Table;
 use super::gossip::GONE_MAX;
+use super::level::Level;
 use super::row::{Kind, RowKey, TableRow, Version};
+use crate::event::{DownReason, Event, Member};
 use crate::id::Incarnation;
 
 impl Table {
+    /// The own line and address.
+    pub(crate) const fn own(&self) -> (RowKey, SocketAddr) {
+        (self.own, self.address)
+    }
+
+    /// A number that changes whenever agents of the region, or contacts of zones on the own path or
+    /// beside it, do.
+    pub(crate) const fn peers_revision(&self) -> u64 {
+        self.peers_revision
+    }
+
+    /// The tables above the region, root first: the child zones, by rising key, and the line of the
+    /// one on the own path.
+    pub(crate) fn zones_above(
+        &self,
+    ) -> impl Iterator<Item = (impl Iterator<Item = Arc<TableRow>>, RowKey)> {
+        let above = self.levels.iter().zip(self.zone_keys.iter().skip(1));
+        above.map(|(level, own)| (level.children().map(|line| Arc::clone(&line.row)), *own))
+    }
+
+    /// How many agents there are in all: those of the region, this one included, and as many as the
+    /// rows of the zones beside the own path say.
+    #[must_use]
+    pub fn agents_in_all(&self) -> usize {
+        let near = 1 + self.agents().filter(|row| row.key() != self.own).count();
+        let told = |row: &TableRow| row.attributes().get("nmembers").and_then(Value::as_int);
+        let beside = |(level, own): (&Level, &RowKey)| -> usize {
+            let others = level.children().filter(|line| line.key != *own);
+            others.map(|line| usize::try_from(told(&line.row).unwrap_or(0)).unwrap_or(0)).sum()
+        };
+        let far = self.levels.iter().zip(self.zone_keys.iter().skip(1)).map(beside);
+        far.fold(near, usize::saturating_add)
+    }
+
+    /// What happened to agents of the region since this was asked last.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Notes that a line says something else than before; `after` is its last word, if any.
+    pub(super) fn note_change(&mut self, before: Option<&TableRow>, after: Option<&TableRow>) {
+        let is_there = |row: &&TableRow| row.kind() != Kind::Function && !row.is_removed();
+        let reason = if after.is_some() { DownReason::Left } else { DownReason::Silent };
+        let (before, after) = (before.filter(is_there), after.filter(is_there));
+        if after.or(before).is_none_or(|row| row.key() == self.own) {
+            return;
+        }
+        let life = |row: &TableRow| (row.version().incarnation, row.issuer().0);
+        let is_same_life = before.map(life) == after.map(life);
+        let where_ = |row: &TableRow| Vec::from(row.contacts());
+        if before.map(where_) != after.map(where_) {
+            self.peers_revision += 1;
+        }
+        if is_same_life || after.or(before).is_none_or(|row| row.kind() != Kind::Agent) {
+            return;
+        }
+        if let Some(row) = before {
+            let reason = if after.is_some() { DownReason::Restarted } else { reason };
+            let (id, incarnation) = (row.member(), row.version().incarnation);
+            self.events.push(Event::MemberDown { id, incarnation, reason });
+        }
+        self.events.extend(after.and_then(member).map(Event::MemberUp));
+    }
+
     /// The region's agents, by rising key.
     pub(crate) fn agents(&self) -> impl Iterator<Item = &Arc<TableRow>> + Clone {
         let lines = self.levels.last().into_iter().flat_map(|level| level.lines());
@@ -32,8 +102,9 @@ impl Table {
         let forget = self.round.saturating_add(self.config.gone_rounds);
         let last = Version { incarnation, counter: u64::MAX };
         let level = self.levels.last_mut();
-        if level.is_some_and(|level| level.remove(key, last, forget, GONE_MAX).is_some()) {
+        if let Some(line) = level.and_then(|level| level.remove(key, last, forget, GONE_MAX)) {
             self.revision += 1;
+            self.note_change(Some(&line.row), None);
         }
     }
 
@@ -48,4 +119,11 @@ impl Table {
         self.version = Version { incarnation, counter: 0 };
         (self.is_suspended, self.own_changed) = (false, true);
     }
+}
+
+/// The member that an agent's row describes.
+pub(crate) fn member(row: &TableRow) -> Option<Member> {
+    let address = *row.contacts().first()?;
+    let (id, incarnation) = (row.member(), row.version().incarnation);
+    Some(Member { id, incarnation, address, region: String::from(row.zone().as_str()) })
 }

@@ -18,7 +18,7 @@ use spinglass_summary::{Function, Row, Value};
 
 use super::path::ZonePath;
 use crate::crypto::{Crypto, Domain, Hash, PublicKey, Signature};
-use crate::id::Incarnation;
+use crate::id::{Incarnation, MemberId};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of the longest row, signature and all: with its frame, seal and its sender's record it
@@ -75,6 +75,8 @@ pub struct TableRow {
     draft: Draft,
     issuer: PublicKey,
     key: RowKey,
+    /// The name of who signed it.
+    member: MemberId,
     /// Of all its bytes: tells rows of one version apart, and is their share of a level's digest.
     hash: Hash,
     encoded: Arc<[u8]>,
@@ -147,7 +149,8 @@ impl TableRow {
             Kind::Agent | Kind::Zone => None,
         };
         let contacts = contacts(&draft.attributes).collect();
-        Self { draft, issuer, key, hash, encoded: Arc::from(encoded), contacts, function }
+        let member = MemberId::from_hash(crypto.hash(Domain::Member, &issuer.0));
+        Self { draft, issuer, key, member, hash, encoded: Arc::from(encoded), contacts, function }
     }
 
     /// What it describes.
@@ -178,6 +181,12 @@ impl TableRow {
     #[must_use]
     pub const fn issuer(&self) -> &PublicKey {
         &self.issuer
+    }
+
+    /// The name of the member that signed it.
+    #[must_use]
+    pub const fn member(&self) -> MemberId {
+        self.member
     }
 
     /// When, by its issuer's clock, in milliseconds since the Unix epoch: to be shown, not

@@ -65,24 +65,17 @@ fn burst() -> Vec<Vec<u8>> {
 fn a_digest() -> Digest {
     let missing = vec![8..9, 2..6];
     let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing };
-    let heartbeats = vec![(BootName([7; 8]), 9), (BootName([8; 8]), 300)];
-    Digest { round: 5, heartbeats, entries: vec![entry] }
+    Digest { round: 5, entries: vec![entry] }
 }
 
 fn a_solicit() -> Solicit {
     Solicit { round: 1, stream: stream(), wanted: vec![3..4, 0..2] }
 }
 
-fn a_record(address: &str, region: &str, has_left: bool) -> MemberRecord {
+fn a_record(address: &str, region: &str) -> MemberRecord {
     let address: SocketAddr = address.parse().expect("an address");
-    MemberRecord::sign(
-        &peer_boot(),
-        Incarnation(3),
-        address,
-        region.into(),
-        has_left,
-        &mut Gullible(2),
-    )
+    let region = ZonePath::parse(region).expect("a path");
+    MemberRecord::sign(&peer_boot(), Incarnation(3), address, region, &mut Gullible(2))
 }
 
 /// A row of any kind, with a value of every kind.
@@ -153,8 +146,7 @@ fn all_frames() -> Vec<u8> {
         frame::put_digest(false, buffer, |buffer| a_digest().encode(buffer));
         frame::put_digest(true, buffer, |buffer| a_digest().encode(buffer));
         frame::put_solicit(&a_solicit(), buffer);
-        frame::put_who_is(&[BootName([7; 8])], &[MemberId([9; 16])], buffer);
-        frame::put_join(buffer);
+        frame::put_who_is(&[MemberId([9; 16])], buffer);
         table_frames(buffer);
         detector_frames(buffer);
         buffer.put(&[200, 2, 0, 1, 2]);
@@ -268,7 +260,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let first = packets.first().expect("a burst has a packet").clone();
     let mut single = vec![first[..LEAF_HEADER_BYTES + 20].to_vec()];
     sign_burst(&mut single, &mut Gullible(2));
-    let long = "/a region that is as long as any region may be, which is 64 byte";
+    let long = "/a-region/that-is/as-long-as/any-region-may-be/which-is/64-bytes";
     assert_eq!(long.len(), 64);
     let mut recording = Vec::new();
     entries().iter().for_each(|entry| entry.encode(&mut recording));
@@ -281,8 +273,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("digest", "ranges", bytes(|to| a_digest().encode(to))),
         ("digest", "empty", bytes(|to| Digest::default().encode(to))),
         ("solicit", "ranges", bytes(|to| a_solicit().encode(to))),
-        ("record", "v4", bytes(|to| a_record("127.0.0.1:7710", "", false).encode(to))),
-        ("record", "v6", bytes(|to| a_record("[::1]:7710", long, true).encode(to))),
+        ("record", "v4", bytes(|to| a_record("127.0.0.1:7710", "/").encode(to))),
+        ("record", "v6", bytes(|to| a_record("[::1]:7710", long).encode(to))),
         ("row", "agent", a_row(0, "/usa/ithaca", 9)),
         ("row", "zone", a_row(1, "/usa", 0)),
         ("row", "function", a_row(2, "/", 0)),

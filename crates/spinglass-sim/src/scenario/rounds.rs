@@ -131,6 +131,7 @@ pub fn fabric(parameters: &Parameters) -> World {
     config.multicast.round = Duration::from_secs(3600);
     let mut setup = Setup::new(branching.pow(levels), config, seed);
     setup.config.table = TableConfig { round: ROUND, ..TableConfig::default() };
+    setup.acquainted = false;
     (setup.region_members, setup.zone_children) = (branching, branching);
     let mut world = World::new(setup, Network::default());
     world.settle(&functions(representatives));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
-use spinglass_core::{Config, Prng, TableConfig};
+use spinglass_core::{Config, Prng};
 
 use crate::network::Network;
 use crate::setup::Setup;
@@ -127,11 +127,9 @@ impl Region {
         let mut config = Config::lan();
         // Multicast rests: nobody publishes.
         config.multicast.round = Duration::from_secs(3600);
-        config.members.silent_after = Duration::from_secs(86_400);
         let mut setup = Setup::new(agents, config, seed);
-        setup.config.table = TableConfig::default();
-        let mut world = World::new(setup, Network::default());
-        world.settle(&[]);
+        setup.region_members = 0;
+        let world = World::new(setup, Network::default());
         Self { world, revisions: vec![0; agents], held: vec![vec![true; agents]; agents] }
     }
 }

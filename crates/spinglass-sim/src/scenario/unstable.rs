@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::Serialize;
-use spinglass_core::{Config, Prng, TableConfig};
+use spinglass_core::{Config, Prng};
 
 use crate::network::{Lossy, Network};
 use crate::setup::Setup;
@@ -80,12 +80,9 @@ pub fn run(parameters: &Parameters) -> Report {
     let mut config = Config::lan();
     // Multicast rests: nobody publishes.
     config.multicast.round = Duration::from_secs(3600);
-    config.members.silent_after = Duration::from_secs(86_400);
     let mut setup = Setup::new(agents, config, seed);
-    setup.config.table = TableConfig::default();
     setup.region_members = region;
     let mut world = World::new(setup, Network::default());
-    world.settle(&[]);
     world.run(WARM_UP, &mut Blind);
     let mut rng = Prng::new(seed).fork("unstable");
     let mut ill = BTreeSet::new();
