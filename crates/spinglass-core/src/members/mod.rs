@@ -15,8 +15,8 @@
 //!  a ── sender's record ──────────────▶ b
 //! ```
 //!
-//! Invariants: only a record signed by its own key is kept; a life that is over never returns; every
-//! list is bounded by a named constant.
+//! Invariants: only a record signed by its own key is kept; a life that is over never returns;
+//! every list is bounded by a named constant.
 
 mod directory;
 mod record;
