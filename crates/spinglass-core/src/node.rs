@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::detector::Detector;
+use crate::discovery::Discovery;
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
@@ -50,6 +51,7 @@ macro_rules! cx {
 }
 
 mod detector;
+mod discovery;
 mod getters;
 mod table;
 mod transmit;
@@ -93,6 +95,7 @@ pub struct Node {
     multicast: Multicast,
     table: Table,
     detector: Detector,
+    discovery: Discovery,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -158,6 +161,11 @@ impl Node {
         if !config.table.round.is_zero() {
             timers.set(Timer::Table, first_table_round);
         }
+        let announcer = Discovery::new(config.discovery.clone(), rng.fork("discovery"));
+        if let Some(turn) = announcer.turn() {
+            let mut rng = rng.fork("announcing phase");
+            timers.set(Timer::Announce, discovery::first_turn(turn, now.monotonic, &mut rng));
+        }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
@@ -172,6 +180,7 @@ impl Node {
             multicast,
             table,
             detector,
+            discovery: announcer,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -234,6 +243,7 @@ impl Node {
                 Timer::Pace => (),
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
+                Timer::Announce => self.on_announce_due(monotonic),
             }
         }
     }
@@ -370,6 +380,7 @@ impl Node {
             }
             (Frame::WhoIs { boots, members }, Some(to)) => self.on_who_is(to, &boots, &members),
             (Frame::Join, Some(address)) => self.members.on_join(address),
+            (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
                 | Frame::Answer(_)

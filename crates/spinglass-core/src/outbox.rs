@@ -24,6 +24,8 @@ const PACKETS_MAX: usize = 16_384;
 pub(crate) enum Control {
     /// Ask to be let in.
     Join { to: SocketAddr },
+    /// Announce oneself to whoever hears the group's IP multicast.
+    Announce,
     /// A digest of everything active.
     Digest { to: MemberId },
     /// A digest of one stream that went quiet.

@@ -33,6 +33,7 @@ pub use record::{MemberRecord, RECORD_BYTES_MAX, UnverifiedRecord};
 
 use crate::config::MembersConfig;
 use crate::crypto::PublicKey;
+use crate::discovery::Seeds;
 use crate::event::{DownReason, Event};
 use crate::id::{Incarnation, MemberId};
 use crate::link::BootName;
@@ -82,7 +83,7 @@ pub struct Members {
     /// Members that began a new life of late: since when, and the latest life known before.
     restarted: BTreeMap<MemberId, (u32, Incarnation)>,
     welcomes: VecDeque<Welcome>,
-    seeds: Vec<SocketAddr>,
+    seeds: Seeds,
     silence_cursor: usize,
     rng: Prng,
     has_left: bool,
@@ -148,7 +149,7 @@ impl Members {
             departed_order: VecDeque::new(),
             restarted: BTreeMap::new(),
             welcomes: VecDeque::new(),
-            seeds,
+            seeds: Seeds::new(seeds),
             silence_cursor: 0,
             rng,
             has_left: false,
@@ -162,6 +163,11 @@ impl Members {
             self.list = Arc::clone(list);
             self.heard = Vec::new();
         }
+    }
+
+    /// Adds an address to join by.
+    pub(crate) fn add_seed(&mut self, seed: SocketAddr) {
+        self.seeds.add(seed);
     }
 
     /// Replaces the own record: a new key generation, or good-bye.
@@ -315,7 +321,7 @@ impl Members {
             .values()
             .filter(|departed| departed.reason == DownReason::Silent)
             .map(|departed| departed.address)
-            .chain(self.seeds.iter().copied())
+            .chain(self.seeds.iter())
             .filter(|address| !self.list.has_address(*address))
             .collect();
         lost.get(self.rng.index(lost.len())).copied()

@@ -64,6 +64,7 @@ impl Node {
 
     fn write_control(&mut self, control: Control, buffer: &mut Vec<u8>) -> Option<Transmit> {
         let to = match &control {
+            Control::Announce => return Some(self.write_announcement(buffer)),
             Control::Digest { to } => self.members.address_of(*to)?,
             Control::Join { to }
             | Control::Tail { to, .. }
@@ -100,6 +101,7 @@ impl Node {
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
+            Control::Announce => (),
             Control::Join { .. } => frame::put_join(buffer),
             Control::Digest { .. } => self.write_digest(buffer),
             Control::Tail { stream, .. } => self.write_tail(stream, buffer),
@@ -122,6 +124,16 @@ impl Node {
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))
+    }
+
+    fn write_announcement(&mut self, buffer: &mut Vec<u8>) -> Transmit {
+        self.stats.announcements_sent += 1;
+        let begun = self.link.begin(true, buffer);
+        let own = Arc::clone(&self.own);
+        frame::put_record(|buffer| own.encode(buffer), buffer);
+        frame::put_announce(buffer);
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        Transmit { to: Destinations::Multicast, segment_bytes: buffer.len() }
     }
 
     fn control_bytes_max(&self) -> usize {

@@ -105,8 +105,8 @@ impl Table {
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a
-    /// sibling of each zone that one speaks for; and one of those who speak for a zone of the path
-    /// without standing in its table, which so is not whole.
+    /// sibling of each zone that one speaks for; one of those who speak for a zone of the path
+    /// without standing in its table, which so is not whole; and a stranger that announced itself.
     fn choose_partners(&mut self) -> Vec<SocketAddr> {
         let mut partners = Vec::new();
         let leaf = self.levels.len() - 1;
@@ -117,11 +117,12 @@ impl Table {
         }
         let stranger = (1..=leaf).rev().find_map(|depth| self.choose_stranger(depth));
         partners.extend(stranger);
+        partners.extend(self.strangers.pop_front());
         // Those who speak for the path's first zone look for what is beyond it.
         let is_rejoin =
             self.round.is_multiple_of(REJOIN_ROUNDS) && (leaf == 0 || self.speaks_for(1));
         if partners.is_empty() || is_rejoin {
-            let known = self.seeds.iter().chain(&self.remembered).copied();
+            let known = self.seeds.iter().chain(self.remembered.iter().copied());
             let known: Vec<_> = known.filter(|address| *address != self.address).collect();
             partners.extend(known.get(self.rng.index(known.len())));
         }
