@@ -43,6 +43,35 @@ fn a_small_demo_verifies_every_healthy_member() {
 }
 
 #[test]
+fn a_fleet_hears_updates_and_forms_again_after_an_outage() {
+    let shape = ["--agents", "9", "--zone", "3", "--round-ms", "100"];
+    let fleet = |more: &[&str]| {
+        let output = run(&[&["lab", "fleet", "--json"], &shape[..], more].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    for way in ["--real", "--in-process"] {
+        let report = fleet(&[way, "--updates", "2", "--idle-seconds", "1"]);
+        assert_eq!(report["levels"], 3, "{report}");
+        assert_eq!(report["rounds"].as_array().map(Vec::len), Some(2), "{report}");
+        assert!(report["idle"]["bytes_per_second"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["idle"]["resident_bytes"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let report = fleet(&["--real", "--outage"]);
+    assert!(report["outage"]["whole_seconds"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(report["outage"]["remembered"].as_f64().unwrap() >= 2.0, "{report}");
+}
+
+#[test]
+fn what_is_nobody_to_join_by_is_wrong_usage() {
+    let output = run(&["join", "--seeds", "10.0.0.1,no name"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("\"no name\" is nobody to join by"), "{error}");
+}
+
+#[test]
 fn an_interrupted_demo_leaves_no_process_behind() {
     let mut demo = spinglass(&["demo", "--members", "4", "--seconds", "30"])
         .stdout(Stdio::null())
