@@ -369,9 +369,9 @@ impl Herd {
         self.members.iter().filter_map(|member| processor_seconds(member.pid)).sum()
     }
 
-    /// Bytes of memory that each member holds.
-    pub(crate) fn resident_bytes(&self) -> Vec<u64> {
-        self.members.iter().filter_map(|member| resident_bytes(member.pid)).collect()
+    /// The memory that each member holds.
+    pub(crate) fn resident(&self) -> Vec<Resident> {
+        self.members.iter().filter_map(|member| resident(member.pid)).collect()
     }
 
     /// Ends every member and waits until it is gone.
@@ -402,12 +402,24 @@ pub(crate) fn set_stopped(pid: Pid, stopped: bool) {
     let _ = kill_process(pid, signal);
 }
 
-/// Bytes of memory that a process holds, what it shares with others included.
-pub(crate) fn resident_bytes(pid: Pid) -> Option<u64> {
+/// The memory that a process holds, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    /// All of it.
+    pub(crate) bytes: u64,
+    /// What is no page of a file, such as the program's own.
+    pub(crate) private_bytes: u64,
+}
+
+/// The memory that a process holds.
+pub(crate) fn resident(pid: Pid) -> Option<Resident> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes << 10)
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes << 10)
+    };
+    Some(Resident { bytes: bytes("VmRSS:")?, private_bytes: bytes("RssAnon:")? })
 }
 
 /// Processor seconds, user and system, that a process has used so far.

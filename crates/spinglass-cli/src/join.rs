@@ -72,6 +72,7 @@ impl Join {
     /// # Errors
     /// Something about the options or the machine makes it impossible.
     pub(crate) async fn start(&self) -> Result<Node> {
+        crate::warnings::show();
         let ip = self.interface.unwrap_or(Ipv4Addr::LOCALHOST);
         let usual = SocketAddr::from((ip, PORT));
         let node = match self.start_on(self.bind.unwrap_or(usual), &self.seeds).await {

@@ -64,6 +64,29 @@ fn a_fleet_hears_updates_and_forms_again_after_an_outage() {
 }
 
 #[test]
+fn a_damaged_memory_is_told() {
+    let (state, socket) = (scratch("damaged"), scratch("damaged.sock"));
+    let peers = scratch("damaged.peers");
+    std::fs::write(&peers, "127.0.0.1:1\n").unwrap();
+    let mut agent = spinglass(&["join", "--bind", "127.0.0.1:0", "--state"])
+        .arg(&state)
+        .arg("--socket")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let told = lines.find_map(|line| line.ok().filter(|line| line.contains("whom this member")));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(told.is_some_and(|told| told.contains("damaged.peers")));
+    for file in [state, socket, peers] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
 fn what_is_nobody_to_join_by_is_wrong_usage() {
     let output = run(&["join", "--seeds", "10.0.0.1,no name"]);
     assert_eq!(output.status.code(), Some(2));

@@ -22,12 +22,12 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(15);
 /// DNS within seconds.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// The same at most: it doubles each time, so that a resolver has one question a minute from an
-/// agent whose seeds are gone, however many agents there are that it can't help.
+/// agent whose seeds are gone. So often, too, is it seen whether one still answers.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Looks a name up again and again, and tells the node what it finds; ends with the node.
 pub(crate) async fn resolve(name: HostPort, shared: Arc<Shared>) {
-    let mut pause = AGAIN_MIN;
+    let mut again = AGAIN_MIN;
     let mut known: Vec<SocketAddr> = Vec::new();
     let mut is_lost = false;
     loop {
@@ -47,14 +47,15 @@ pub(crate) async fn resolve(name: HostPort, shared: Arc<Shared>) {
                 is_lost = true;
             }
         }
+        sleep(again).await;
+        again = AGAIN_MAX.min(again * 2);
         loop {
-            sleep(pause).await;
-            pause = AGAIN_MAX.min(pause * 2);
-            match is_answered(&known, &shared).await {
-                Some(true) => pause = AGAIN_MAX,
-                Some(false) => break,
-                None => return,
+            let Some(is_answered) = is_answered(&known, &shared).await else { return };
+            if !is_answered {
+                break;
             }
+            again = AGAIN_MIN;
+            sleep(AGAIN_MAX).await;
         }
     }
 }

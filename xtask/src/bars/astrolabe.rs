@@ -37,6 +37,7 @@ pub(crate) const BARS: &[Bar] = &[
                     at_most("rounds_median", "/rounds_median", 12.0),
                     report("rounds_max", "/rounds_max"),
                     at_most("resident_bytes", "/idle/resident_bytes", 8e6),
+                    report("private_bytes", "/idle/private_bytes"),
                     at_most("cpu_percent", "/idle/processor_percent", 0.3),
                     at_most("bytes_per_s", "/idle/bytes_per_second", 3000.0),
                 ],

@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, getpid};
 use spinglass::{Config, GroupKeys, Node, ZonePath};
+use spinglass_core::Prng;
 use tokio::task::JoinSet;
 
 use super::{COUNT, FORM_TIME, Idle, Plan, ROUNDS_MAX, Report, SEEDS, SETTLE_ROUNDS, SUMMARY};
 use crate::clock::monotonic_ns;
-use crate::herd::{processor_seconds, resident_bytes};
+use crate::herd::{processor_seconds, resident};
 use crate::member::protocol::Watch;
 use crate::member::reach;
 use crate::output::Format;
@@ -45,12 +46,15 @@ pub(super) async fn updates(plan: &Plan, report: &mut Report, format: Format) ->
 
 async fn start(plan: &Plan) -> Result<Vec<Node>> {
     let key = spinglass_crypto::random();
+    let mut rng = Prng::new(plan.seed).fork("seeds");
     let mut nodes: Vec<Node> = Vec::with_capacity(plan.agents);
     for agent in 0..plan.agents {
         let mut config = Config::lan();
         config.table.round = plan.round;
         config.multicast.round = MULTICAST_ROUND;
-        let seeds = nodes.iter().take(SEEDS).map(Node::local_addr);
+        // Thousands that all ask the same few at once would wait for these few's budgets.
+        let chosen: [usize; SEEDS] = std::array::from_fn(|_| rng.index(nodes.len()));
+        let seeds = chosen.iter().filter_map(|seed| nodes.get(*seed)).map(Node::local_addr);
         let builder = Node::builder()
             .config(config)
             .group_key(GroupKeys::from_key(key))
@@ -89,12 +93,13 @@ async fn idle(plan: &Plan, nodes: &[Node]) -> Result<Idle> {
     let seconds = monotonic_ns().saturating_sub(begin) as f64 / 1e9;
     let after = sent(nodes).await;
     let agents = plan.agents as f64;
-    let resident = resident_bytes(own).context("this process can't be looked at")? as f64 / agents;
+    let resident = resident(own).context("this process can't be looked at")?;
     let per_second = |after: u64, before: u64| (after - before) as f64 / seconds / agents;
     Ok(Idle {
         seconds,
-        resident_bytes: resident,
-        resident_bytes_max: resident,
+        resident_bytes: resident.bytes as f64 / agents,
+        resident_bytes_max: resident.bytes as f64 / agents,
+        private_bytes: resident.private_bytes as f64 / agents,
         processor_percent: processor_seconds / seconds / agents * 100.0,
         bytes_per_second: per_second(after.0, before.0),
         datagrams_per_second: per_second(after.1, before.1),

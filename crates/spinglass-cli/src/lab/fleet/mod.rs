@@ -81,6 +81,8 @@ struct Idle {
     resident_bytes: f64,
     /// The same of the largest agent.
     resident_bytes_max: f64,
+    /// Of the mean, what is not pages of the program's file, which all agents share.
+    private_bytes: f64,
     /// Percent of one core.
     processor_percent: f64,
     bytes_per_second: f64,
@@ -233,7 +235,13 @@ fn text(report: &Report) -> String {
     }
     if let Some(idle) = &report.idle {
         let (mean, most) = (idle.resident_bytes / 1e6, idle.resident_bytes_max / 1e6);
-        row("memory per agent", format!("{mean:.2} MB, at most {most:.2} MB"));
+        let private = idle.private_bytes / 1e6;
+        row(
+            "memory per agent",
+            format!(
+                "{mean:.2} MB, at most {most:.2} MB; without the program's file {private:.2} MB"
+            ),
+        );
         row("processor per agent", format!("{:.3} % of a core", idle.processor_percent));
         let (bytes, datagrams) = (idle.bytes_per_second, idle.datagrams_per_second);
         row("sent per agent", format!("{bytes:.0} B/s in {datagrams:.1} datagrams/s"));

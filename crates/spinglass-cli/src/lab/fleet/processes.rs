@@ -118,12 +118,14 @@ async fn idle(plan: &Plan, herd: &mut Herd) -> Result<Idle> {
     let seconds = monotonic_ns().saturating_sub(begin) as f64 / 1e9;
     let after = counters(herd).await?;
     let agents = plan.agents as f64;
-    let resident = herd.resident_bytes();
+    let resident = herd.resident();
+    let mean = |bytes: u64| bytes as f64 / resident.len().max(1) as f64;
     let per_second = |after: u64, before: u64| (after - before) as f64 / seconds / agents;
     Ok(Idle {
         seconds,
-        resident_bytes: resident.iter().sum::<u64>() as f64 / resident.len().max(1) as f64,
-        resident_bytes_max: resident.iter().max().copied().unwrap_or(0) as f64,
+        resident_bytes: mean(resident.iter().map(|agent| agent.bytes).sum()),
+        resident_bytes_max: resident.iter().map(|agent| agent.bytes).max().unwrap_or(0) as f64,
+        private_bytes: mean(resident.iter().map(|agent| agent.private_bytes).sum()),
         processor_percent: processor_seconds / seconds / agents * 100.0,
         bytes_per_second: per_second(after.bytes_sent, before.bytes_sent),
         datagrams_per_second: per_second(after.datagrams_sent, before.datagrams_sent),
