@@ -33,7 +33,7 @@ async fn counts(node: &Node, agents: i64) {
 /// A folder of this test's own, empty.
 fn folder(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
+    std::fs::create_dir_all(&path).expect("a folder");
     path
 }
 

@@ -25,9 +25,9 @@ Examples:
   spinglass lab fleet --agents 2000 --in-process      all in this process
   spinglass lab fleet --agents 300 --real --outage    all killed, and started again
 
-An attribute is set at one agent, chosen by chance; it has arrived when the root's summary says so at
-every agent. After an outage no agent has a seed: it has its --state file, and the first ones come
-back at other addresses.")]
+An attribute is set at one agent, chosen by chance; it has arrived when the root's summary says so
+at every agent. After an outage no agent has a seed: it has its --state file, and the first ones
+come back at other addresses.")]
 pub(crate) struct Fleet {
     /// How many agents
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=5000))]
@@ -218,7 +218,7 @@ impl Plan {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        // It is there only after an outage; and what stays behind is a few files among temporary ones.
+        // It is there only after an outage; what stays behind is a few files among temporary ones.
         let _ = std::fs::remove_dir_all(&self.memory);
     }
 }
