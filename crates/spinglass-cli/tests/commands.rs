@@ -44,7 +44,7 @@ fn a_small_demo_verifies_every_healthy_member() {
 
 #[test]
 fn a_fleet_hears_updates_and_forms_again_after_an_outage() {
-    let shape = ["--agents", "9", "--zone", "3", "--round-ms", "100"];
+    let shape = ["--agents", "10", "--zone", "3", "--round-ms", "100"];
     let fleet = |more: &[&str]| {
         let output = run(&[&["lab", "fleet", "--json"], &shape[..], more].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -314,7 +314,7 @@ impl Builder {
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         let mut beside = JoinSet::new();
         for name in names {
-            beside.spawn(resolver::resolve(name, Arc::clone(&shared)));
+            beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
         }
         tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))

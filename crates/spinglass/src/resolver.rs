@@ -25,13 +25,14 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// agent whose seeds are gone. So often, too, is it seen whether one still answers.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// Looks a name up again and again, and tells the node what it finds; ends with the node.
-pub(crate) async fn resolve(name: HostPort, shared: Arc<Shared>) {
+/// Looks a name up again and again, and tells the node what it finds; ends with the node. `own` is
+/// where the node receives: an address of the other family would only upset its socket.
+pub(crate) async fn resolve(name: HostPort, own: SocketAddr, shared: Arc<Shared>) {
     let mut again = AGAIN_MIN;
     let mut known: Vec<SocketAddr> = Vec::new();
     let mut is_lost = false;
     loop {
-        match look_up(&name).await {
+        match look_up(&name, own).await {
             Ok(addresses) => {
                 (known, is_lost) = (addresses, false);
                 let told = shared.inbox.command(Command::AddSeeds(known.clone()));
@@ -60,11 +61,18 @@ pub(crate) async fn resolve(name: HostPort, shared: Arc<Shared>) {
     }
 }
 
-async fn look_up(name: &HostPort) -> Result<Vec<SocketAddr>, String> {
+async fn look_up(name: &HostPort, own: SocketAddr) -> Result<Vec<SocketAddr>, String> {
     let found = timeout(LOOK_UP_TIME, tokio::net::lookup_host((name.host(), name.port()))).await;
     let found = found.map_err(|_| String::from("the resolver does not answer"))?;
-    let addresses: Vec<_> = found.map_err(|error| error.to_string())?.take(ADDRESSES_MAX).collect();
-    if addresses.is_empty() { Err(String::from("it has no address")) } else { Ok(addresses) }
+    let found = found.map_err(|error| error.to_string())?;
+    let reachable = found.filter(|address| address.is_ipv4() == own.is_ipv4());
+    let addresses: Vec<_> = reachable.take(ADDRESSES_MAX).collect();
+    let version = if own.is_ipv4() { 4 } else { 6 };
+    if addresses.is_empty() {
+        Err(format!("it has no IPv{version} address"))
+    } else {
+        Ok(addresses)
+    }
 }
 
 /// Whether a member is at one of these addresses, this one aside; `None`: the node is gone.

@@ -60,8 +60,9 @@ pub(crate) struct Fleet {
 
 /// Agents that all others join by at first.
 const SEEDS: usize = 3;
-/// How long the agents may take to become one system, at first and after an outage.
-const FORM_TIME: Duration = Duration::from_secs(300);
+/// How long the agents may take to become one system, at first and after an outage: two thousand
+/// that start alone at once take some five minutes.
+const FORM_TIME: Duration = Duration::from_secs(900);
 /// Rounds after which an update counts as never heard.
 const ROUNDS_MAX: u32 = 120;
 /// Rounds between the last change and the first look at idle agents: traffic is even by then.
