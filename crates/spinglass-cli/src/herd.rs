@@ -56,20 +56,24 @@ pub(crate) struct Herd {
 }
 
 impl Herd {
+    const fn empty(reports: mpsc::Receiver<(usize, Report)>) -> Self {
+        Self {
+            members: Vec::new(),
+            reports,
+            step: Step { number: 0, begin_ns: 0, bin_ns: 0 },
+            datagram_bytes: 0,
+            roots: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
     /// Starts `count` members that join one another, and waits until all know all.
     ///
     /// # Errors
     /// A member does not start, or they do not find each other in time.
     pub(crate) async fn start(count: usize, setup: &Setup) -> Result<Self> {
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
-        let mut herd = Self {
-            members: Vec::new(),
-            reports,
-            step: Step::default(),
-            datagram_bytes: 0,
-            roots: Vec::new(),
-            changes: Vec::new(),
-        };
+        let mut herd = Self::empty(reports);
         let mut setup = setup.clone();
         for index in 0..count {
             setup.index = index;
@@ -85,6 +89,28 @@ impl Herd {
         herd.gather(count, MEET_TIME, |report| matches!(report, Report::Ready).then_some(()))
             .await
             .context("the members did not all find one another")?;
+        Ok(herd)
+    }
+
+    /// Starts members as they are described, one each, and waits until all receive; not until they
+    /// know one another. All but the first `seeds` of them join by those.
+    ///
+    /// # Errors
+    /// A member does not start.
+    pub(crate) async fn raise(setups: &[Setup], seeds: usize) -> Result<Self> {
+        let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let mut herd = Self::empty(reports);
+        for (index, setup) in setups.iter().enumerate() {
+            let mut setup = setup.clone();
+            if index == seeds {
+                herd.await_bound(index).await?;
+            }
+            if index >= seeds {
+                setup.seeds = herd.addresses().into_iter().take(seeds).collect();
+            }
+            herd.spawn(index, &setup, sender.clone()).await?;
+        }
+        herd.await_bound(setups.len()).await?;
         Ok(herd)
     }
 
@@ -233,6 +259,22 @@ impl Herd {
         found.first().map(|(_, published)| *published).context("gathered one")
     }
 
+    /// Waits until every member has said, since it was last asked to watch, that its root says so;
+    /// returns when the last one's did, on the machine's monotonic clock.
+    ///
+    /// # Errors
+    /// One does not say so within `limit`.
+    pub(crate) async fn await_reached(&mut self, limit: Duration) -> Result<u64> {
+        let reached = self
+            .gather(self.count(), limit, |report| match report {
+                Report::Reached { at_ns } => Some(*at_ns),
+                _ => None,
+            })
+            .await
+            .context("not every member heard in time")?;
+        Ok(reached.into_iter().map(|(_, at_ns)| at_ns).max().unwrap_or(0))
+    }
+
     /// Every member's count of the step, in their order.
     ///
     /// # Errors
@@ -327,6 +369,11 @@ impl Herd {
         self.members.iter().filter_map(|member| processor_seconds(member.pid)).sum()
     }
 
+    /// The memory that each member holds.
+    pub(crate) fn resident(&self) -> Vec<Resident> {
+        self.members.iter().filter_map(|member| resident(member.pid)).collect()
+    }
+
     /// Ends every member and waits until it is gone.
     pub(crate) async fn end(mut self) {
         for member in &mut self.members {
@@ -355,7 +402,28 @@ pub(crate) fn set_stopped(pid: Pid, stopped: bool) {
     let _ = kill_process(pid, signal);
 }
 
-fn processor_seconds(pid: Pid) -> Option<f64> {
+/// The memory that a process holds, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resident {
+    /// All of it.
+    pub(crate) bytes: u64,
+    /// What is no page of a file, such as the program's own.
+    pub(crate) private_bytes: u64,
+}
+
+/// The memory that a process holds.
+pub(crate) fn resident(pid: Pid) -> Option<Resident> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes << 10)
+    };
+    Some(Resident { bytes: bytes("VmRSS:")?, private_bytes: bytes("RssAnon:")? })
+}
+
+/// Processor seconds, user and system, that a process has used so far.
+pub(crate) fn processor_seconds(pid: Pid) -> Option<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     // The program's name, in parentheses, may hold blanks; utime and stime are 12th and 13th after.
     let (_, fields) = stat.rsplit_once(") ")?;

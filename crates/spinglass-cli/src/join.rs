@@ -6,30 +6,30 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use spinglass::{MULTICAST_GROUP, Node, StartError};
-
-/// The port that members use unless they are told otherwise.
-const PORT: u16 = 7710;
+use spinglass::{MULTICAST_GROUP, Node, PORT, Seed, StartError};
 
 /// How to take part in a group.
 #[derive(Debug, Args)]
 pub(crate) struct Join {
-    /// Where to receive [default: 127.0.0.1:7710, or any port if that is taken]
+    /// Where to receive [default: the --interface, or else 127.0.0.1, at port 7710, or at any port
+    /// if that is taken]
     #[arg(long, value_name = "ADDRESS:PORT")]
     bind: Option<SocketAddr>,
     /// Where others reach this member, if not at the address it is bound to
     #[arg(long, value_name = "ADDRESS:PORT")]
     advertise: Option<SocketAddr>,
-    /// Members to join by [default: 127.0.0.1:7710]
-    #[arg(long, value_name = "ADDRESS:PORT", value_delimiter = ',')]
-    seeds: Vec<SocketAddr>,
+    /// Members to join by: addresses, or names to look up; without a port it is 7710 [default:
+    /// 127.0.0.1:7710, whom --state remembers, and with --interface whoever is on the network]
+    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    seeds: Vec<Seed>,
     /// The file with the group's key; without one only loopback is used, under a key known to all
     #[arg(long, value_name = "FILE")]
     group_key: Option<PathBuf>,
     /// The file with this member's identity key [default: a new identity at every start]
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// The file that remembers this member's last life; made if it is not there
+    /// The file, or folder, that remembers this member's last life and whom it knew; made if it is
+    /// not there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
     /// The region, such as /usa/ithaca: members of one are near each other
@@ -38,7 +38,7 @@ pub(crate) struct Join {
     /// What people call this member in the table [default: the beginning of its id]
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
-    /// Use IP multicast by the interface with this address
+    /// Use IP multicast by the interface with this address; members there find each other by it
     #[arg(long, value_name = "ADDRESS")]
     interface: Option<Ipv4Addr>,
     /// The IP multicast group
@@ -72,11 +72,14 @@ impl Join {
     /// # Errors
     /// Something about the options or the machine makes it impossible.
     pub(crate) async fn start(&self) -> Result<Node> {
-        let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        crate::warnings::show();
+        let ip = self.interface.unwrap_or(Ipv4Addr::LOCALHOST);
+        let usual = SocketAddr::from((ip, PORT));
         let node = match self.start_on(self.bind.unwrap_or(usual), &self.seeds).await {
             Err(StartError::AddressInUse(_)) if self.bind.is_none() => {
-                let seeds = if self.seeds.is_empty() { vec![usual] } else { self.seeds.clone() };
-                self.start_on((Ipv4Addr::LOCALHOST, 0).into(), &seeds).await
+                let here = || vec![Seed::Address(usual)];
+                let seeds = if self.seeds.is_empty() { here() } else { self.seeds.clone() };
+                self.start_on((ip, 0).into(), &seeds).await
             }
             other => other,
         };
@@ -90,10 +93,10 @@ impl Join {
         Ok(node)
     }
 
-    async fn start_on(&self, bind: SocketAddr, seeds: &[SocketAddr]) -> Result<Node, StartError> {
+    async fn start_on(&self, bind: SocketAddr, seeds: &[Seed]) -> Result<Node, StartError> {
         let mut builder = Node::builder()
             .bind(bind)
-            .seeds(seeds.iter().copied())
+            .seeds(seeds.iter().cloned())
             .region(self.region.as_str())
             .name(self.name.as_str());
         if self.wan {

@@ -21,6 +21,7 @@ mod plan;
 mod replay;
 mod sleepers;
 mod statistics;
+mod warnings;
 
 use std::process::ExitCode;
 

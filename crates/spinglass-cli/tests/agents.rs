@@ -1,6 +1,7 @@
 //! Agents as processes on this machine, and the commands that speak with them.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread::sleep;
@@ -17,10 +18,15 @@ struct Agent {
 
 impl Agent {
     fn start(name: &str, region: &str, seeds: &str) -> Self {
+        Self::start_with(name, region, &["--seeds", seeds])
+    }
+
+    fn start_with(name: &str, region: &str, more: &[&str]) -> Self {
         let file = format!("spinglass-{}-{name}.sock", std::process::id());
         let socket = std::env::temp_dir().join(file);
         let mut process = Command::new(env!("CARGO_BIN_EXE_spinglass"))
-            .args(["join", "--json", "--bind", "127.0.0.1:0", "--seeds", seeds])
+            .args(["join", "--json", "--bind", "127.0.0.1:0"])
+            .args(more)
             .args(["--name", name, "--region", region, "--set", "load=5", "--socket"])
             .arg(&socket)
             .stdin(Stdio::null())
@@ -100,6 +106,40 @@ fn agents_in_three_regions_are_one_table() {
     first.wait_for("/", "nmembers", "3");
     let tree = first.text(&["table"]);
     assert!(!tree.contains("eu") && !first.text(&["summary", "list"]).contains(sql), "{tree}");
+}
+
+#[test]
+fn agents_on_one_network_need_no_seeds() {
+    // A port that nothing else has keeps this test's group to itself.
+    let free = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("it").port();
+    let group = format!("239.192.77.13:{free}");
+    let network = ["--interface", "127.0.0.1", "--multicast", &group];
+    let first = Agent::start_with("web3", "/usa/ithaca", &network);
+    let second = Agent::start_with("web4", "/usa/boston", &network);
+    for agent in [&first, &second] {
+        agent.wait_for("/", "nmembers", "2");
+    }
+}
+
+#[test]
+fn agents_join_by_a_name_and_come_back_by_their_memory() {
+    let folder = std::env::temp_dir().join(format!("spinglass-{}-state", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let state = folder.to_str().expect("a path in letters");
+    let first = Agent::start("web5", "/usa/ithaca", "127.0.0.1:1");
+    let port = first.address.rsplit(':').next().expect("a port");
+    let seeds = format!("localhost:{port}");
+    let second = Agent::start_with("web6", "/usa/boston", &["--seeds", &seeds, "--state", state]);
+    second.wait_for("/", "nmembers", "2");
+    assert!(second.ask(&["leave"]).status.success());
+    first.wait_for("/", "nmembers", "1");
+    drop(second);
+    let second = Agent::start_with("web6", "/usa/boston", &["--state", state]);
+    for agent in [&first, &second] {
+        agent.wait_for("/", "nmembers", "2");
+    }
+    drop(second);
+    std::fs::remove_dir_all(&folder).expect("it was there");
 }
 
 #[test]

@@ -43,6 +43,58 @@ fn a_small_demo_verifies_every_healthy_member() {
 }
 
 #[test]
+fn a_fleet_hears_updates_and_forms_again_after_an_outage() {
+    let shape = ["--agents", "10", "--zone", "3", "--round-ms", "100"];
+    let fleet = |more: &[&str]| {
+        let output = run(&[&["lab", "fleet", "--json"], &shape[..], more].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    for way in ["--real", "--in-process"] {
+        let report = fleet(&[way, "--updates", "2", "--idle-seconds", "1"]);
+        assert_eq!(report["levels"], 3, "{report}");
+        assert_eq!(report["rounds"].as_array().map(Vec::len), Some(2), "{report}");
+        assert!(report["idle"]["bytes_per_second"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(report["idle"]["resident_bytes"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let report = fleet(&["--real", "--outage"]);
+    assert!(report["outage"]["whole_seconds"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(report["outage"]["remembered"].as_f64().unwrap() >= 2.0, "{report}");
+}
+
+#[test]
+fn a_damaged_memory_is_told() {
+    let (state, socket) = (scratch("damaged"), scratch("damaged.sock"));
+    let peers = scratch("damaged.peers");
+    std::fs::write(&peers, "127.0.0.1:1\n").unwrap();
+    let mut agent = spinglass(&["join", "--bind", "127.0.0.1:0", "--state"])
+        .arg(&state)
+        .arg("--socket")
+        .arg(&socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let told = lines.find_map(|line| line.ok().filter(|line| line.contains("whom this member")));
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(told.is_some_and(|told| told.contains("damaged.peers")));
+    for file in [state, socket, peers] {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn what_is_nobody_to_join_by_is_wrong_usage() {
+    let output = run(&["join", "--seeds", "10.0.0.1,no name"]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("\"no name\" is nobody to join by"), "{error}");
+}
+
+#[test]
 fn an_interrupted_demo_leaves_no_process_behind() {
     let mut demo = spinglass(&["demo", "--members", "4", "--seconds", "30"])
         .stdout(Stdio::null())

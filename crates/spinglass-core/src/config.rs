@@ -31,6 +31,8 @@ pub struct Config {
     pub table: TableConfig,
     /// The failure detector of the region.
     pub detector: DetectorConfig,
+    /// Announcements on the local network.
+    pub discovery: DiscoveryConfig,
 }
 
 /// Settings of the link.
@@ -68,6 +70,15 @@ pub struct DetectorConfig {
     /// How long an agent must be well before it comes back, when it was removed while its own
     /// probes went unanswered, beyond the time for which they were: in regular probes. Default: 10.
     pub return_rounds: u32,
+}
+
+/// Settings of the announcements by which agents on one network find each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiscoveryConfig {
+    /// How long a turn at announcing oneself is. In a system of any size somebody speaks every ten
+    /// turns or so, and everybody hears it. Default: zero, no announcements; a host that has IP
+    /// multicast takes 1 s, as in van Renesse et al., Middleware 1998.
+    pub turn: Duration,
 }
 
 /// Settings of the hierarchical table.
@@ -295,7 +306,7 @@ impl Config {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
         let (table, detector) = (&self.table, &self.detector);
-        let rules: [(&'static str, u64, u64, u64); 23] = [
+        let rules: [(&'static str, u64, u64, u64); 24] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -344,6 +355,7 @@ impl Config {
             ("detector.probe_timeout", nanos(detector.probe_timeout), 0, 3_600_000 * ms),
             ("detector.observers", detector.observers.into(), 2, OBSERVERS_MAX.into()),
             ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
+            ("discovery.turn", nanos(self.discovery.turn), 0, 3_600_000 * ms),
         ];
         match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -133,6 +134,14 @@ impl Driver {
             self.record(&Entry::SetSummary { now, zone, name, sql });
         }
         self.node.set_summary(now, zone, name, sql)
+    }
+
+    /// Tells of further addresses to join by: see [`Node::add_seeds`].
+    pub fn add_seeds(&mut self, now: Now, seeds: &[SocketAddr]) {
+        if self.recorder.is_some() {
+            self.record(&Entry::AddSeeds { now, seeds: seeds.into() });
+        }
+        self.node.add_seeds(now, seeds);
     }
 
     /// Says good-bye: see [`Node::leave`].

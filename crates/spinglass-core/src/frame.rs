@@ -34,6 +34,7 @@ const PROBE: u8 = 13;
 const ANSWER: u8 = 14;
 const DOUBT: u8 = 15;
 const ACCUSATIONS: u8 = 16;
+const ANNOUNCE: u8 = 28;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub enum Frame<'a> {
     Doubt(RowKey),
     /// Accusations of one agent, unverified.
     Accusations(Verdict),
+    /// News that the sender is there, to whom it may concern; never answered.
+    Announce,
     /// A frame of a later version.
     Unknown,
 }
@@ -111,6 +114,8 @@ impl<'a> Frame<'a> {
             ANSWER => Self::Answer(parse_number(body)?),
             DOUBT => Self::Doubt(RowKey(parse_number(body)?)),
             ACCUSATIONS => Self::Accusations(Verdict::parse(body)?),
+            ANNOUNCE if body.is_empty() => Self::Announce,
+            ANNOUNCE => return Err(Malformed),
             _ => Self::Unknown,
         })
     }
@@ -145,6 +150,7 @@ impl<'a> Frame<'a> {
             Self::Answer(number) => put_answer(*number, buffer),
             Self::Doubt(subject) => put_doubt(*subject, buffer),
             Self::Accusations(verdict) => put_accusations(verdict, buffer),
+            Self::Announce => put_announce(buffer),
             Self::Unknown => (),
         }
     }
@@ -228,6 +234,11 @@ pub fn put_doubt(subject: RowKey, buffer: &mut Vec<u8>) {
 /// Appends accusations of one agent.
 pub fn put_accusations(verdict: &Verdict, buffer: &mut Vec<u8>) {
     put_frame(ACCUSATIONS, buffer, |buffer| verdict.encode(buffer));
+}
+
+/// Appends an announcement.
+pub fn put_announce(buffer: &mut Vec<u8>) {
+    put_frame(ANNOUNCE, buffer, |_| ());
 }
 
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {

@@ -31,6 +31,7 @@ extern crate std;
 mod config;
 pub mod crypto;
 pub mod detector;
+mod discovery;
 mod driver;
 mod error;
 mod event;
@@ -52,9 +53,10 @@ pub mod wire;
 
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
-    Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, OBSERVERS_MAX,
-    REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
+    OBSERVERS_MAX, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
+pub use discovery::SEEDS_MAX;
 pub use driver::{Driver, Host};
 pub use error::PublishError;
 pub use event::{

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::detector::Detector;
+use crate::discovery::Discovery;
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
@@ -51,6 +52,7 @@ macro_rules! cx {
 }
 
 mod detector;
+mod discovery;
 mod getters;
 mod table;
 mod transmit;
@@ -92,6 +94,7 @@ pub struct Node {
     multicast: Multicast,
     table: Table,
     detector: Detector,
+    discovery: Discovery,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -152,6 +155,11 @@ impl Node {
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);
         timers.set(Timer::Table, table::first_look(now.monotonic, first_table_round));
+        let announcer = Discovery::new(config.discovery.clone(), rng.fork("discovery"));
+        if let Some(turn) = announcer.turn() {
+            let mut rng = rng.fork("announcing phase");
+            timers.set(Timer::Announce, discovery::first_turn(turn, now.monotonic, &mut rng));
+        }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
@@ -166,6 +174,7 @@ impl Node {
             multicast,
             table,
             detector,
+            discovery: announcer,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -229,6 +238,7 @@ impl Node {
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
                 Timer::News => self.on_table_news(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
+                Timer::Announce => self.on_announce_due(monotonic),
             }
         }
     }
@@ -352,6 +362,7 @@ impl Node {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
+            (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
                 | Frame::Answer(_)

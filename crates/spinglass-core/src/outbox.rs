@@ -21,6 +21,8 @@ const PACKETS_MAX: usize = 16_384;
 /// Something to tell one member.
 #[derive(Debug, Clone)]
 pub(crate) enum Control {
+    /// Announce oneself to whoever hears the group's IP multicast.
+    Announce,
     /// A digest of everything active.
     Digest { to: SocketAddr },
     /// A digest of one stream that went quiet.

@@ -90,6 +90,13 @@ pub enum Entry<'a> {
         /// Its text; none: removed.
         sql: Option<String>,
     },
+    /// Further addresses to join by were told.
+    AddSeeds {
+        /// When.
+        now: Now,
+        /// They.
+        seeds: Vec<SocketAddr>,
+    },
     /// The member said good-bye.
     Leave {
         /// When.

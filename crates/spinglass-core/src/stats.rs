@@ -95,6 +95,10 @@ pub struct Stats {
     pub accusations_made: u64,
     /// Agents removed from the region because a quorum of their observers accused them.
     pub agents_removed: u64,
+    /// Announcements of oneself made.
+    pub announcements_sent: u64,
+    /// Announcements of others heard.
+    pub announcements_received: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

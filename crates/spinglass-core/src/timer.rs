@@ -19,11 +19,21 @@ pub(crate) enum Timer {
     News,
     /// The failure detector's next half round.
     Probe,
+    /// The next turn at announcing oneself.
+    Announce,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table, Self::News, Self::Probe];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Round,
+        Self::Solicit,
+        Self::Tail,
+        Self::Pace,
+        Self::Table,
+        Self::News,
+        Self::Probe,
+        Self::Announce,
+    ];
 }
 
 /// When each timer is due, if it is set.
@@ -58,7 +68,7 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table, news, probe] = &mut self.due;
+        let [round, solicit, tail, pace, table, news, probe, announce] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
@@ -67,6 +77,7 @@ impl Timers {
             Timer::Table => table,
             Timer::News => news,
             Timer::Probe => probe,
+            Timer::Announce => announce,
         }
     }
 }

@@ -286,6 +286,21 @@ impl Replay {
                 self.subscribe(now, topic, start);
                 None
             }
+            Entry::SetAttribute { now, name, value } => {
+                time = now;
+                let _ = self.node.set_attribute(now, name, value);
+                None
+            }
+            Entry::SetSummary { now, zone, name, sql } => {
+                time = now;
+                let _ = self.node.set_summary(now, &zone, &name, sql.as_deref());
+                None
+            }
+            Entry::AddSeeds { now, seeds } => {
+                time = now;
+                self.node.add_seeds(now, &seeds);
+                None
+            }
             Entry::Leave { now } => {
                 time = now;
                 self.node.leave(now);

@@ -25,6 +25,9 @@ pub struct Setup {
     pub region_members: usize,
     /// Child zones per zone above the regions; 0: all regions stand side by side.
     pub zone_children: usize,
+    /// Members that know of one another at first: they join through the first of them, and have
+    /// never heard of the others; 0: everybody joins through member 0.
+    pub island_members: usize,
 }
 
 impl Setup {
@@ -41,11 +44,21 @@ impl Setup {
             tamper_ppm: 0,
             region_members: if members > REGION_MEMBERS { REGION_MEMBERS } else { 0 },
             zone_children: 0,
+            island_members: 0,
         }
     }
 }
 
 impl Setup {
+    /// By whom a member joins: the first of its island, who joins by the second, if there is one.
+    #[must_use]
+    pub fn seed_of(&self, index: usize) -> Option<usize> {
+        let first = index.checked_div(self.island_members).unwrap_or(0) * self.island_members;
+        let seed = first + usize::from(index == first);
+        let is_islander = self.island_members == 0 || seed < first + self.island_members;
+        Some(seed).filter(|_| is_islander)
+    }
+
     /// The region of a member.
     #[must_use]
     pub fn region(&self, index: usize) -> ZonePath {

@@ -187,7 +187,7 @@ impl World {
             name: format!("n{index:07}"),
         };
         let seed = mix(self.setup.seed, &(index as u64 ^ member.life << 32).to_le_bytes());
-        let seeds = vec![address(usize::from(index == 0))];
+        let seeds = self.setup.seed_of(index).map(address).into_iter().collect();
         let node = Node::new(self.config.clone(), identity, crypto, seed, seeds, now);
         let mut node = node.expect("a scenario's settings are good");
         node.share_rows(Box::new(self.rows.clone()));

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spinglass::{Event, Node};
+use spinglass::{Event, Node, ZonePath};
+use spinglass_core::record::Entry;
 use spinglass_sim::replay::{ReplayError, replay};
 
 /// Records a member that hears and publishes over a lossy path.
 async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
     let node = || Node::builder().drop_probability(0.1, 7);
-    let recorded = node().record(&path).start().await?;
-    let other = node().seeds([recorded.local_addr()]).start().await?;
+    let other = node().start().await?;
+    let seed = format!("localhost:{}", other.local_addr().port());
+    let recorded = node().seed_names([seed.as_str()]).record(&path).start().await?;
+    recorded.table().set("load", 1).await?;
+    let sql = "SELECT MAX(load) AS load FROM zone";
+    recorded.table().install(&ZonePath::root(), "load", sql).await?;
     let mut heard = recorded.group("news").subscribe();
     recorded.wait_for_members(2).await?;
     other.wait_for_members(2).await?;
@@ -37,6 +42,18 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
     let recording = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
 
+    let mut verbs = (0, 0, 0);
+    let mut rest = recording.as_slice();
+    while let Ok((entry, length)) = Entry::decode(rest) {
+        match entry {
+            Entry::AddSeeds { .. } => verbs.0 += 1,
+            Entry::SetAttribute { .. } => verbs.1 += 1,
+            Entry::SetSummary { .. } => verbs.2 += 1,
+            _ => (),
+        }
+        rest = &rest[length..];
+    }
+    assert!(verbs.0 >= 1 && (verbs.1, verbs.2) == (1, 1), "{verbs:?}");
     let report = replay(&recording).unwrap();
     assert!(report.messages >= 300 && report.datagrams > 0, "{report:?}");
 

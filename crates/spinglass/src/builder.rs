@@ -12,15 +12,19 @@ use spinglass_core::{
     Reliability,
 };
 use spinglass_crypto::{GroupKeys, KeyError, RealCrypto, SigningKey, random};
+use tokio::task::JoinSet;
 
 use crate::clock::{self, Clock};
-use crate::error::StartError;
+use crate::error::{SeedError, StartError};
 use crate::faults::Dropper;
 use crate::host::Outside;
 use crate::inbox::Inbox;
 use crate::incarnation;
+use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
 use crate::record::{Log, RecordingCrypto};
+use crate::resolver;
+use crate::seed::{HostPort, Seed};
 use crate::socket::{BatchedSocket, MulticastPath, route_to};
 use crate::subscription::Limits;
 use crate::task::Task;
@@ -33,6 +37,9 @@ pub const DATAGRAM_BYTES_PATH: usize = 1200;
 /// datagrams cost less per byte.
 pub const DATAGRAM_BYTES_LOOPBACK: usize = 60_000;
 
+/// A turn at announcing oneself where IP multicast works: somebody does every 10 s or so
+/// [van Renesse et al. 1998, section 6].
+const ANNOUNCE_TURN: Duration = Duration::from_secs(1);
 /// Events that may wait for a subscriber by default: a third of a second at 400,000 a second.
 const SUBSCRIPTION_EVENTS_MAX: usize = 1 << 17;
 /// Bytes of messages that may wait for a subscriber by default.
@@ -51,7 +58,8 @@ enum Source<K> {
 pub struct Builder {
     bind: SocketAddr,
     advertise: Option<SocketAddr>,
-    seeds: Vec<SocketAddr>,
+    seeds: Vec<Seed>,
+    bad_seed: Option<SeedError>,
     region: String,
     name: String,
     group_key: Option<Source<GroupKeys>>,
@@ -73,6 +81,7 @@ impl Default for Builder {
             bind: (Ipv4Addr::LOCALHOST, 0).into(),
             advertise: None,
             seeds: Vec::new(),
+            bad_seed: None,
             region: String::new(),
             name: String::new(),
             group_key: None,
@@ -104,9 +113,25 @@ impl Builder {
         self
     }
 
-    /// Members to join by; any that is there will do. Default: none, for the first of a group.
-    pub fn seeds(mut self, seeds: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.seeds.extend(seeds);
+    /// Members to join by; any that is there will do. Default: none, for the first of a group, and
+    /// for one that remembers others ([`state_file`](Self::state_file)) or finds them on its
+    /// network ([`multicast`](Self::multicast)).
+    ///
+    /// A name is looked up once the node runs, and again while nobody answers at its addresses.
+    pub fn seeds<S: Into<Seed>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
+        self.seeds.extend(seeds.into_iter().map(Into::into));
+        self
+    }
+
+    /// The same as text, such as `agents.example.org:7710`; one that is neither an address nor a
+    /// name is found out at the start.
+    pub fn seed_names<'a>(mut self, seeds: impl IntoIterator<Item = &'a str>) -> Self {
+        for seed in seeds {
+            match seed.parse() {
+                Ok(seed) => self.seeds.push(seed),
+                Err(error) => self.bad_seed = Some(error),
+            }
+        }
         self
     }
 
@@ -150,12 +175,18 @@ impl Builder {
         self
     }
 
-    /// The file that remembers which life of this member was the last; made if it is not there.
+    /// The file that remembers which life of this member was the last; made if it is not there. In
+    /// a folder, it is the file `state` there.
+    ///
+    /// Beside it, with `.peers` behind its name, stands whom the member knew: agents of its region
+    /// and those who speak for other zones, at most 576 addresses. They serve as seeds, so that a
+    /// system of which everything was down forms again by itself.
     ///
     /// Without it, a member with a key of its own waits at its start until the next second of the
     /// wall clock begins, so that two lives never get the same number.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.state = Some(path.into());
+        let path = path.into();
+        self.state = Some(if path.is_dir() { path.join("state") } else { path });
         self
     }
 
@@ -195,7 +226,8 @@ impl Builder {
     }
 
     /// The IP multicast group, and the address of the interface it is sent and heard by;
-    /// [`MULTICAST_GROUP`] is the usual one.
+    /// [`MULTICAST_GROUP`] is the usual one. Members on one network find each other by it, without
+    /// seeds.
     pub const fn multicast(mut self, group: SocketAddrV4, interface: Ipv4Addr) -> Self {
         self.multicast = Some(MulticastPath { group, interface });
         self
@@ -240,6 +272,9 @@ impl Builder {
     /// # Errors
     /// Something about the description or the machine makes it impossible: see [`StartError`].
     pub async fn start(mut self) -> Result<Node, StartError> {
+        if let Some(error) = self.bad_seed.take() {
+            return Err(error.into());
+        }
         let development = self.group_key.is_none();
         let lives_untold = self.signing_key.is_some() && self.state.is_none();
         let dropper = self.dropper()?;
@@ -262,7 +297,11 @@ impl Builder {
         let name = std::mem::take(&mut self.name);
         let identity = Identity { incarnation, salt, address, region, name };
         let (seed, clock) = (u64::from_le_bytes(random()), Clock::start());
-        let seeds = self.seeds.iter().copied().filter(|seed| *seed != address).collect();
+        let (memory, remembered) =
+            self.state.as_deref().map(|path| Memory::open(path, clock.monotonic())).unzip();
+        let (mut seeds, names) = self.split_seeds();
+        seeds.extend(remembered.into_iter().flatten());
+        seeds.retain(|seed| *seed != address);
         let core = CoreNode::new(config, identity, crypto, seed, seeds, clock.now())?;
         let known = Known { id: core.id(), incarnation, address, development };
         let driver = match log {
@@ -273,7 +312,11 @@ impl Builder {
         let shared = Arc::new(Shared { inbox, limits: self.limits, last: OnceLock::new() });
         let outside = Outside::new(own, multicast);
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
-        tokio::spawn(task.run());
+        let mut beside = JoinSet::new();
+        for name in names {
+            beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
+        }
+        tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))
     }
 
@@ -294,8 +337,8 @@ impl Builder {
         };
         let dissemination = self.dissemination.unwrap_or(by_default);
         match (dissemination, self.multicast, self.bind.ip()) {
-            (Dissemination::Trees, ..) => self.multicast = None,
-            (_, Some(_), _) => (),
+            // What is there serves to find others, however packets go.
+            (_, Some(_), _) | (Dissemination::Trees, ..) => (),
             (_, None, std::net::IpAddr::V4(interface)) if !interface.is_unspecified() => {
                 self.multicast = Some(MulticastPath { group: MULTICAST_GROUP, interface });
             }
@@ -316,6 +359,9 @@ impl Builder {
         let by_default = if loopback { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
         self.config.link.datagram_bytes = self.datagram_bytes.unwrap_or(by_default);
         self.config.multicast.dissemination = dissemination;
+        if self.multicast.is_some() && self.config.discovery.turn.is_zero() {
+            self.config.discovery.turn = ANNOUNCE_TURN;
+        }
         Ok(())
     }
 
@@ -333,8 +379,20 @@ impl Builder {
         Ok((group, signing))
     }
 
-    /// The address that others are told: a socket bound to all of them is reached by the one that
-    /// leads to the first seed.
+    /// Seeds that are addresses, and names that lead to others.
+    fn split_seeds(&self) -> (Vec<SocketAddr>, Vec<HostPort>) {
+        let (mut addresses, mut names) = (Vec::new(), Vec::new());
+        for seed in &self.seeds {
+            match seed {
+                Seed::Address(address) => addresses.push(*address),
+                Seed::Name(name) => names.push(name.clone()),
+            }
+        }
+        (addresses, names)
+    }
+
+    /// The address that others are told: a socket bound to all of them is reached by the one of
+    /// the interface for IP multicast, or else by the one that leads to the first seed.
     fn choose_address(&self, own: &BatchedSocket) -> Result<SocketAddr, StartError> {
         if let Some(address) = self.advertise {
             return Ok(address);
@@ -344,7 +402,11 @@ impl Builder {
         if !bound.ip().is_unspecified() {
             return Ok(bound);
         }
-        let seed = self.seeds.first().ok_or(StartError::NothingToAdvertise(bound))?;
+        if let Some(path) = self.multicast {
+            return Ok((path.interface, bound.port()).into());
+        }
+        let (addresses, _) = self.split_seeds();
+        let seed = addresses.first().ok_or(StartError::NothingToAdvertise(bound))?;
         let route = route_to(*seed).map_err(|_| StartError::NothingToAdvertise(bound))?;
         Ok(SocketAddr::new(route.ip(), bound.port()))
     }

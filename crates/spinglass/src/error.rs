@@ -9,6 +9,14 @@ use spinglass_core::ConfigError;
 use spinglass_core::table::{PathError, SetError, ZonePath};
 use spinglass_crypto::KeyError;
 
+/// A text that is neither an address nor a host's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is nobody to join by: say an address such as 10.1.2.3:7710, or a host's name such as \
+     agents.example.org:7710"
+)]
+pub struct SeedError(pub String);
+
 /// Why a node did not start. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +24,9 @@ pub enum StartError {
     /// A setting is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A seed is neither an address nor a name.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// The region is no zone's path.
     #[error(transparent)]
     Region(#[from] PathError),

@@ -4,6 +4,7 @@
 //! short; what waits for its turn at the pace that was set waits in the core's send queue.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
         sql: Option<String>,
         answer: oneshot::Sender<Result<(), SetError>>,
     },
+    /// Join by these addresses, too.
+    AddSeeds(Vec<SocketAddr>),
     /// Say good-bye in good order; tell how many bytes were left unsent.
     Close { within: Duration, done: oneshot::Sender<usize> },
     /// Stop at once: the handle is gone.

@@ -3,13 +3,14 @@
 //! `max(persisted, wall-clock seconds) + 1`, so that neither a clock set back nor a lost disk alone
 //! makes a life look like an earlier one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use spinglass_core::Incarnation;
 
 use crate::clock;
+use crate::files;
 
 /// What the file's line starts with.
 const TAG: &str = "spinglass-state v1 incarnation=";
@@ -37,17 +38,8 @@ fn load(path: &Path) -> io::Result<u64> {
     number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a state file"))
 }
 
-/// Writes beside the file and renames, so that a crash leaves the old one or the new one.
 fn store(path: &Path, incarnation: u64) -> io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let beside = Path::new(&name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(beside)?;
-    writeln!(file, "{TAG}{incarnation}")?;
-    file.sync_all()?;
-    fs::rename(beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    files::replace(path, &format!("{TAG}{incarnation}\n"))
 }
 
 #[cfg(test)]

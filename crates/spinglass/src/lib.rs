@@ -5,7 +5,7 @@
 //! use spinglass::{Event, Node};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let node = Node::builder().seeds(["127.0.0.1:7710".parse()?]).start().await?;
+//! let node = Node::builder().seed_names(["127.0.0.1:7710"]).start().await?;
 //! let group = node.group("news");
 //! let mut news = group.subscribe();
 //! group.publish("hello, everybody").await?;
@@ -37,13 +37,17 @@ mod clock;
 mod error;
 mod event;
 mod faults;
+mod files;
 mod group;
 mod host;
 mod hub;
 mod inbox;
 mod incarnation;
+mod memory;
 mod node;
 mod record;
+mod resolver;
+mod seed;
 mod socket;
 mod stats;
 mod subscription;
@@ -51,11 +55,12 @@ mod table;
 mod task;
 
 pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
-pub use error::{Closed, PublishError, StartError, TableError, TryPublishError, Unsent};
+pub use error::{Closed, PublishError, SeedError, StartError, TableError, TryPublishError, Unsent};
 pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
+pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::table::{
     Name, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
 };

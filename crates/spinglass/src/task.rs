@@ -14,12 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use crate::clock::Clock;
 use crate::faults::Dropper;
 use crate::host::Outside;
 use crate::inbox::{Command, Room};
+use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
 use crate::socket::BatchedSocket;
 use crate::stats::{SocketError, Stats};
@@ -40,6 +42,10 @@ pub(crate) struct Task {
     shared: Arc<Shared>,
     pulse: watch::Sender<Pulse>,
     dropper: Option<Dropper>,
+    /// Whom to know after a restart.
+    memory: Option<Memory>,
+    /// What goes on beside the loop, and ends with it.
+    _beside: JoinSet<()>,
     round: Duration,
     send_queue_bytes: usize,
     /// When the core next wants to be called.
@@ -62,6 +68,8 @@ struct Closing {
     deadline: Instant,
     /// Set once everything has been sent.
     linger_until: Option<Instant>,
+    /// Bytes of messages that were not sent, once that is settled.
+    unsent: usize,
     done: oneshot::Sender<usize>,
 }
 
@@ -101,6 +109,8 @@ impl Task {
             shared,
             pulse,
             dropper,
+            memory: None,
+            _beside: JoinSet::new(),
             round,
             send_queue_bytes,
             due,
@@ -115,13 +125,26 @@ impl Task {
         (task, watched)
     }
 
+    /// Lets the member remember whom it knows, and things go on beside the loop that end with it.
+    pub(crate) fn with(mut self, memory: Option<Memory>, beside: JoinSet<()>) -> Self {
+        (self.memory, self._beside) = (memory, beside);
+        self
+    }
+
     /// Runs until the node is closed or dropped.
     pub(crate) async fn run(mut self) {
         loop {
             let ready = poll_fn(|cx| self.poll_ready(cx)).await;
             if self.turn(ready) == Turn::Stop {
-                return;
+                break;
             }
+        }
+        if let Some(memory) = self.memory.take() {
+            memory.finish(self.driver.node().acquaintances()).await;
+        }
+        if let Some(Closing { done, unsent, .. }) = self.closing.take() {
+            // Whoever closed it may have stopped waiting.
+            let _ = done.send(unsent);
         }
     }
 
@@ -171,10 +194,8 @@ impl Task {
     fn next_due(&self) -> Option<Instant> {
         let closing =
             self.closing.as_ref().map(|closing| closing.linger_until.unwrap_or(closing.deadline));
-        match (self.due, closing) {
-            (Some(due), Some(closing)) => Some(due.min(closing)),
-            (due, closing) => due.or(closing),
-        }
+        let memory = self.memory.as_ref().map(Memory::due);
+        [self.due, closing, memory].into_iter().flatten().min()
     }
 
     fn room(&self) -> Room {
@@ -200,6 +221,9 @@ impl Task {
             self.driver.handle_timeout(now);
         }
         self.drain(now);
+        if let Some(memory) = &mut self.memory {
+            memory.on_turn(self.driver.node(), now.monotonic);
+        }
         self.tell_progress(now)
     }
 
@@ -270,9 +294,10 @@ impl Task {
                 let set = self.driver.set_summary(now, &zone, &name, sql.as_deref());
                 drop(answer.send(set));
             }
+            Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
             Command::Close { within, done } => {
                 let deadline = now.monotonic + within;
-                self.closing = Some(Closing { deadline, linger_until: None, done });
+                self.closing = Some(Closing { deadline, linger_until: None, unsent: 0, done });
             }
             // While it is closing the handle is gone too, and its good-bye goes on.
             Command::Stop if self.closing.is_some() => (),
@@ -313,10 +338,8 @@ impl Task {
         if closing.linger_until.is_none_or(|until| now_at < until) {
             return Turn::Again;
         }
+        closing.unsent = unsent;
         self.stop(now);
-        if let Some(Closing { done, .. }) = self.closing.take() {
-            let _ = done.send(unsent);
-        }
         Turn::Stop
     }
 

@@ -26,6 +26,55 @@ pub(crate) const BARS: &[Bar] = &[
         }],
     },
     Bar {
+        name: "table.real",
+        about: "300 agents as processes, 2,000 in one: rounds to everybody, what an idle one costs",
+        runs: &[
+            Run {
+                label: "zones7",
+                full: Spinglass("lab fleet --agents 300 --real"),
+                quick: Some(Spinglass("lab fleet --agents 30 --real --updates 2 --idle-seconds 5")),
+                figures: &[
+                    at_most("rounds_median", "/rounds_median", 12.0),
+                    report("rounds_max", "/rounds_max"),
+                    at_most("resident_bytes", "/idle/resident_bytes", 8e6),
+                    report("private_bytes", "/idle/private_bytes"),
+                    at_most("cpu_percent", "/idle/processor_percent", 0.3),
+                    at_most("bytes_per_s", "/idle/bytes_per_second", 3000.0),
+                ],
+                context: FLEET_CONTEXT,
+            },
+            Run {
+                label: "zones64",
+                full: Spinglass("lab fleet --agents 300 --real --zone 64"),
+                quick: None,
+                figures: FLEET_REPORTED,
+                context: FLEET_CONTEXT,
+            },
+            Run {
+                label: "inside",
+                full: Spinglass("lab fleet --agents 2000 --in-process"),
+                quick: None,
+                figures: FLEET_REPORTED,
+                context: FLEET_CONTEXT,
+            },
+        ],
+    },
+    Bar {
+        name: "table.outage",
+        about: "300 processes killed and started without seeds: one system again within a minute",
+        runs: &[Run {
+            label: "",
+            full: Spinglass("lab fleet --agents 300 --real --outage"),
+            quick: None,
+            figures: &[
+                at_most("whole_s", "/outage/whole_seconds", 60.0),
+                report("up_s", "/outage/up_seconds"),
+                report("remembered", "/outage/remembered"),
+            ],
+            context: FLEET_CONTEXT,
+        }],
+    },
+    Bar {
         name: "table.suspicion",
         about: "Lifeguard's troubles: who is wrongly declared failed, how soon who is rightly",
         runs: &[Run {
@@ -65,6 +114,16 @@ pub(crate) const BARS: &[Bar] = &[
             unstable("flat", Spinglass("lab unstable --region 0"), None),
         ],
     },
+];
+
+const FLEET_CONTEXT: &[&str] = &["/agents", "/zone", "/levels", "/round_ms", "/seed"];
+
+const FLEET_REPORTED: &[Figure] = &[
+    report("rounds_median", "/rounds_median"),
+    report("rounds_max", "/rounds_max"),
+    report("resident_bytes", "/idle/resident_bytes"),
+    report("cpu_percent", "/idle/processor_percent"),
+    report("bytes_per_s", "/idle/bytes_per_second"),
 ];
 
 const ROUNDS_CONTEXT: &[&str] =

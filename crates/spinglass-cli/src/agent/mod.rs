@@ -33,6 +33,8 @@ Examples:
   spinglass join --region /usa/boston --name web2 --socket /tmp/web2.sock         a second one
   spinglass table                                           what the first one knows, and
   spinglass table --socket /tmp/web2.sock                   what the second one does
+  spinglass join --seeds agents.example.org --bind 10.0.0.5:7710 --group-key group.key
+  spinglass join --interface 10.0.0.5 --group-key group.key      no seeds: who is on this network
 
 The agent runs until Ctrl-C or `spinglass leave`, and says good-bye in either case. Other commands
 find it by its socket: --socket, or else $SPINGLASS_SOCKET, or else one per user.")]

@@ -1,5 +1,6 @@
 //! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
 
+mod fleet;
 mod hostile;
 mod loss;
 mod perturb;
@@ -32,6 +33,8 @@ pub(crate) enum Lab {
     Flat(simulated::Flat),
     /// How soon does every agent hear an update of the hierarchical table?
     Rounds(rounds::Rounds),
+    /// How soon does a fleet of real agents hear an update, what does each cost, does it heal?
+    Fleet(fleet::Fleet),
     /// Who is declared failed while agents are in trouble, by us and by SWIM?
     Suspicion(suspicion::Suspicion),
     /// Who is removed while agents crash, flap or lose most datagrams?
@@ -138,6 +141,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Wan(options) => simulated::wan(options, format),
         Lab::Flat(options) => simulated::flat(options, format),
         Lab::Rounds(options) => rounds::rounds(options, format),
+        Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),

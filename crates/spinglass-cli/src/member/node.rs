@@ -8,7 +8,7 @@ use spinglass::{Config, Event, Group, GroupKeys, Node, Table, Value, ZonePath};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::emit;
-use super::protocol::{Counters, Order, Report, Root, RootZone, Setup};
+use super::protocol::{Counters, Order, Report, Root, RootZone, Setup, Watch};
 use super::tally::Counting;
 use super::{Orders, tell};
 use crate::clock::monotonic_ns;
@@ -36,10 +36,13 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     let mut counting = Counting::new(super::protocol::Step::default());
     let mut progress = ticks(setup.progress_ms);
     let (mut table, mut watches_root, mut last) = (node.table(), false, Vec::new());
+    let mut watched = node.table();
+    let mut watch: Option<Watch> = None;
     loop {
         tokio::select! {
             order = orders.next() => match order? {
                 Some(Order::WatchRoot) => watches_root = true,
+                Some(Order::Watch(asked)) => watch = Some(asked),
                 Some(order) => obey(order, &node, &group, &mut counting).await?,
                 None => break,
             },
@@ -57,6 +60,10 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
                     tell(&Report::Root(Root { at_ns: monotonic_ns(), zones }))?;
                 }
             }
+            reached = reach(&mut watched, watch.as_ref()), if watch.is_some() => {
+                watch = None;
+                tell(&Report::Reached { at_ns: reached? })?;
+            }
             _ = progress.tick(), if setup.progress_ms > 0 => {
                 tell(&Report::Progress(counting.progress(&counters(&node).await)))?;
             }
@@ -65,6 +72,27 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     // The conductor does not wait: whatever is still unsent no longer matters.
     let _ = node.close_within(CLOSE_TIME).await;
     Ok(())
+}
+
+/// Waits until the root's summary says what is asked for; returns since when, at least, on the
+/// machine's monotonic clock. May be cancelled.
+///
+/// # Errors
+/// The node has stopped.
+pub(crate) async fn reach(table: &mut Table, watch: Option<&Watch>) -> Result<u64> {
+    let Some(Watch { name, number }) = watch else { return std::future::pending().await };
+    loop {
+        let root = table.zone(&ZonePath::root()).await?;
+        let says = match root.summary.attributes.get(name) {
+            Some(Value::Int(says)) => *says as f64 == *number,
+            Some(Value::Float(says)) => says.get() == *number,
+            _ => false,
+        };
+        if says {
+            return Ok(monotonic_ns());
+        }
+        table.changed().await?;
+    }
 }
 
 /// How long a member whose orders have ended goes on sending.
@@ -85,6 +113,12 @@ async fn start(setup: &Setup) -> Result<Node> {
         let region = setup.regions.get(setup.index % setup.regions.len());
         builder = builder.region(region.cloned().unwrap_or_default());
         builder = builder.name(format!("n{:02}", setup.index));
+    }
+    if let Some(address) = setup.bind {
+        builder = builder.bind(address);
+    }
+    if let Some(path) = &setup.state {
+        builder = builder.state_file(path);
     }
     if let Some(bytes) = setup.datagram_bytes {
         builder = builder.datagram_bytes(bytes);
@@ -147,7 +181,9 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
         Order::Install { name, sql } => {
             node.table().install(&ZonePath::root(), &name, &sql).await?;
         }
-        Order::WatchRoot => bail!("the root is watched by whoever reads the orders"),
+        Order::WatchRoot | Order::Watch(_) => {
+            bail!("the root is watched by whoever reads the orders")
+        }
         Order::Flood { .. } => bail!("a member with a node does not flood"),
     }
     Ok(())

@@ -12,6 +12,8 @@
 //!            ◀─ Progress ...                      every while, if asked for
 //!            ── Load / Install ────▶              the table's part: see the demo
 //!            ◀─ Changed / Root ...
+//!            ── Watch ─────────────▶              until the root says so
+//!            ◀─ Reached ────────────
 //!            ── Tell ──────────────▶
 //!            ◀─ Tally ──────────────              everything counted in this step
 //! ```
@@ -50,6 +52,10 @@ pub(crate) struct Setup {
     pub(crate) index: usize,
     /// The table's round, in milliseconds; 0: the default.
     pub(crate) table_round_ms: u64,
+    /// Where to receive; none: on loopback, at any port.
+    pub(crate) bind: Option<SocketAddr>,
+    /// The file that remembers the member's life, and whom it knew.
+    pub(crate) state: Option<PathBuf>,
 }
 
 /// A run of messages that is counted by itself.
@@ -123,6 +129,17 @@ pub(crate) enum Order {
     },
     /// Report the table's root whenever it changes.
     WatchRoot,
+    /// Report once the root's summary says so.
+    Watch(Watch),
+}
+
+/// What a root's summary is to say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Watch {
+    /// The attribute.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) number: f64,
 }
 
 /// What a member reports.
@@ -155,6 +172,11 @@ pub(crate) enum Report {
     },
     /// The table's root changed.
     Root(Root),
+    /// The root's summary says what was asked for.
+    Reached {
+        /// Since when, on the machine's monotonic clock.
+        at_ns: u64,
+    },
     /// Something failed; the member ends.
     Trouble(String),
 }

@@ -67,6 +67,7 @@ impl Node {
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let to = match &control {
+            Control::Announce => return Some(self.write_announcement(buffer)),
             Control::Digest { to }
             | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
@@ -89,6 +90,7 @@ impl Node {
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
+            Control::Announce => (),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
@@ -110,6 +112,16 @@ impl Node {
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))
+    }
+
+    fn write_announcement(&mut self, buffer: &mut Vec<u8>) -> Transmit {
+        self.stats.announcements_sent += 1;
+        let begun = self.link.begin(true, buffer);
+        let own = Arc::clone(&self.own);
+        frame::put_record(|buffer| own.encode(buffer), buffer);
+        frame::put_announce(buffer);
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        Transmit { to: Destinations::Multicast, segment_bytes: buffer.len() }
     }
 
     fn control_bytes_max(&self) -> usize {

@@ -12,8 +12,8 @@ use spinglass_summary::{Name, Value};
 
 use super::{Beginnings, Entry};
 use crate::config::{
-    Config, DetectorConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig,
-    MulticastConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    Config, DetectorConfig, DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX,
+    MembersConfig, MulticastConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 use crate::crypto::{Epoch, Hash, PublicKey, Salt};
 use crate::event::{
@@ -123,6 +123,11 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(u8::from(sql.is_some()));
                 buffer.put(sql.as_deref().unwrap_or("").as_bytes());
             }
+            Self::AddSeeds { now, seeds } => {
+                buffer.put_u8(28);
+                put_now(*now, buffer);
+                seeds.iter().for_each(|seed| buffer.put_address(*seed));
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -185,6 +190,7 @@ impl<'a> Entry<'a> {
                 name: String::from(reader.text(NAME_BYTES_MAX)?),
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
+            28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             _ => return Err(Malformed),
         })
     }
@@ -227,6 +233,15 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
 fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     let bytes = reader.bytes(reader.rest().len())?;
     String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
+}
+
+/// The rest, as addresses.
+fn addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddr>, Malformed> {
+    let mut addresses = Vec::new();
+    while !reader.is_empty() {
+        addresses.push(reader.address()?);
+    }
+    Ok(addresses)
 }
 
 fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
@@ -387,20 +402,17 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
     };
     let public_key = PublicKey(reader.array()?);
     let (seed, now) = (reader.u64()?, now(reader)?);
-    let mut seeds = Vec::new();
-    while !reader.is_empty() {
-        seeds.push(reader.address()?);
-    }
+    let seeds = addresses(reader)?;
     Ok(Beginnings { config, identity, public_key, seed, seeds, now })
 }
 
 /// Settings in a configuration.
-const NUMBERS: usize = 34;
+const NUMBERS: usize = 35;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 fn numbers(config: &Config) -> [u64; NUMBERS] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast, table, detector } = config;
+    let Config { link, members, multicast, table, detector, discovery } = config;
     let dissemination = match multicast.dissemination {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
@@ -441,6 +453,7 @@ fn numbers(config: &Config) -> [u64; NUMBERS] {
         nanos(detector.probe_timeout),
         detector.observers.into(),
         detector.return_rounds.into(),
+        nanos(discovery.turn),
     ]
 }
 
@@ -497,7 +510,8 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         observers: as_(number()?)?,
         return_rounds: as_(number()?)?,
     };
-    Ok(Config { link, members, multicast, table, detector })
+    let discovery = DiscoveryConfig { turn: Duration::from_nanos(number()?) };
+    Ok(Config { link, members, multicast, table, detector, discovery })
 }
 
 #[cfg(test)]
@@ -510,6 +524,7 @@ mod tests {
         changed.multicast.dissemination = Dissemination::Both;
         changed.multicast.rounds_aligned = true;
         changed.link.datagram_bytes = 9000;
+        changed.discovery.turn = Duration::from_secs(1);
         assert_eq!(config(&numbers(&changed)), Ok(changed));
     }
 
@@ -553,6 +568,7 @@ mod tests {
                 sql: Some("SELECT MIN(load) AS load FROM zone".into()),
             },
             Entry::SetSummary { now, zone: ZonePath::root(), name: "load".into(), sql: None },
+            Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
             Entry::LinkKey(Some(3)),

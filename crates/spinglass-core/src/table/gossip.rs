@@ -113,8 +113,8 @@ impl Table {
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a
-    /// sibling of each zone that one speaks for; and one of those who speak for a zone of the path
-    /// without standing in its table, which so is not whole.
+    /// sibling of each zone that one speaks for; one of those who speak for a zone of the path
+    /// without standing in its table, which so is not whole; and a stranger that announced itself.
     fn choose_partners(&mut self) -> Vec<SocketAddr> {
         let mut partners = Vec::new();
         let leaf = self.levels.len() - 1;
@@ -125,11 +125,12 @@ impl Table {
         }
         let stranger = (1..=leaf).rev().find_map(|depth| self.choose_stranger(depth));
         partners.extend(stranger);
+        partners.extend(self.strangers.pop_front());
         // Those who speak for the path's first zone look for what is beyond it.
         let is_rejoin =
             self.round.is_multiple_of(REJOIN_ROUNDS) && (leaf == 0 || self.speaks_for(1));
         if partners.is_empty() || is_rejoin {
-            let known = self.seeds.iter().chain(&self.remembered).copied();
+            let known = self.seeds.iter().chain(self.remembered.iter().copied());
             let known: Vec<_> = known.filter(|address| *address != self.address).collect();
             partners.extend(known.get(self.rng.index(known.len())));
         }
@@ -154,8 +155,8 @@ impl Table {
     pub(crate) fn is_joining(&self) -> bool {
         let leaf = self.levels.len() - 1;
         let knows_any = self.levels.iter().any(|level| level.children().nth(1).is_some());
-        let has_seeds = self.seeds.iter().any(|seed| *seed != self.address);
-        let finds_stranger = (1..=leaf).any(|depth| !self.strangers(depth).is_empty());
+        let has_seeds = self.seeds.iter().any(|seed| seed != self.address);
+        let finds_stranger = (1..=leaf).any(|depth| !self.unknown_speakers(depth).is_empty());
         let is_new = self.round < JOIN_ROUNDS && has_seeds;
         is_new || self.round < SEARCH_ROUNDS && (!knows_any && has_seeds || finds_stranger)
     }
@@ -163,11 +164,11 @@ impl Table {
     /// Somebody who speaks for the zone at `depth` of the path and does not stand in its table:
     /// that is how a newcomer finds its zone, and how two halves of one that formed apart merge.
     fn choose_stranger(&mut self, depth: usize) -> Option<SocketAddr> {
-        let strangers = self.strangers(depth);
-        strangers.get(self.rng.index(strangers.len())).copied()
+        let unknown = self.unknown_speakers(depth);
+        unknown.get(self.rng.index(unknown.len())).copied()
     }
 
-    fn strangers(&self, depth: usize) -> Vec<SocketAddr> {
+    fn unknown_speakers(&self, depth: usize) -> Vec<SocketAddr> {
         let speakers = self.own_zone(depth).map_or(&[][..], |line| line.row.contacts());
         let stands = |speaker: &SocketAddr| {
             let mut rows = self.levels.get(depth).into_iter().flat_map(Level::children);

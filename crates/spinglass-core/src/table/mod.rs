@@ -23,6 +23,7 @@
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row
 //! is dropped for silence by its holder's own count of rounds, never by comparing clocks.
 
+mod discovery;
 mod functions;
 mod gossip;
 mod level;
@@ -34,6 +35,7 @@ mod region;
 mod row;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -44,6 +46,7 @@ pub use spinglass_summary::{Budget, Function, Name, Row, SqlError, Value};
 
 use spinglass_summary::RowBuilder;
 
+pub use discovery::ACQUAINTANCES_MAX;
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
 pub(crate) use news::NEWS_WAIT_PARTS;
@@ -53,6 +56,7 @@ pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, Unveri
 
 use crate::config::TableConfig;
 use crate::crypto::Crypto;
+use crate::discovery::Seeds;
 use crate::event::Event;
 use crate::id::Incarnation;
 use crate::outbox::Outbox;
@@ -173,7 +177,9 @@ pub struct Table {
     news_left: u32,
     /// Bytes of rows and inventories that may still be sent in this round.
     bytes_left: usize,
-    seeds: Vec<SocketAddr>,
+    seeds: Seeds,
+    /// Whom to compare tables with once: agents heard of that the table does not know.
+    strangers: VecDeque<SocketAddr>,
     /// Who spoke for zones that fell silent: tried as seeds are.
     remembered: Vec<SocketAddr>,
     /// Counts changes of what is held.
@@ -238,7 +244,8 @@ impl Table {
             is_suspended: false,
             has_news: false,
             news_left: 0,
-            seeds,
+            seeds: Seeds::new(seeds),
+            strangers: VecDeque::new(),
             remembered: Vec::new(),
             revision: 0,
             peers_revision: 1,

@@ -36,14 +36,15 @@ impl Table {
     }
 
     /// How many agents there are in all: those of the region, this one included, and as many as the
-    /// rows of the zones beside the own path say.
+    /// rows of the zones beside the own path say. Where the user's functions do not count agents, a
+    /// zone counts as one.
     #[must_use]
     pub fn agents_in_all(&self) -> usize {
         let near = 1 + self.agents().filter(|row| row.key() != self.own).count();
         let told = |row: &TableRow| row.attributes().get("nmembers").and_then(Value::as_int);
         let beside = |(level, own): (&Level, &RowKey)| -> usize {
             let others = level.children().filter(|line| line.key != *own);
-            others.map(|line| usize::try_from(told(&line.row).unwrap_or(0)).unwrap_or(0)).sum()
+            others.map(|line| usize::try_from(told(&line.row).unwrap_or(1)).unwrap_or(1).max(1)).sum()
         };
         let far = self.levels.iter().zip(self.zone_keys.iter().skip(1)).map(beside);
         far.fold(near, usize::saturating_add)

@@ -134,6 +134,7 @@ fn detector_frames(buffer: &mut Vec<u8>) {
     frame::put_answer(1, buffer);
     frame::put_doubt(RowKey(4), buffer);
     frame::put_accusations(&verdict, buffer);
+    frame::put_announce(buffer);
 }
 
 fn all_frames() -> Vec<u8> {
@@ -210,6 +211,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None },
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
+        Entry::AddSeeds { now, seeds: vec![address; 2] },
         Entry::Leave { now },
         Entry::Transmit {
             now,
