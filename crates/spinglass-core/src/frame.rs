@@ -12,6 +12,7 @@ use crate::id::MemberId;
 use crate::link::BootName;
 use crate::members::{UnverifiedRecord, WELCOME_RECORDS};
 use crate::multicast::{Digest, PacketRef, Solicit};
+use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
 
@@ -77,6 +78,8 @@ pub enum Frame<'a> {
     Doubt(RowKey),
     /// Accusations of one agent, unverified.
     Accusations(Verdict),
+    /// Something about a question.
+    Query(Message),
     /// A frame of a later version.
     Unknown,
 }
@@ -122,6 +125,7 @@ impl<'a> Frame<'a> {
             ANSWER => Self::Answer(parse_number(body)?),
             DOUBT => Self::Doubt(RowKey(parse_number(body)?)),
             ACCUSATIONS => Self::Accusations(Verdict::parse(body)?),
+            query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
     }
@@ -165,6 +169,7 @@ impl<'a> Frame<'a> {
             Self::Answer(number) => put_answer(*number, buffer),
             Self::Doubt(subject) => put_doubt(*subject, buffer),
             Self::Accusations(verdict) => put_accusations(verdict, buffer),
+            Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
     }
@@ -256,6 +261,11 @@ pub fn put_doubt(subject: RowKey, buffer: &mut Vec<u8>) {
 /// Appends accusations of one agent.
 pub fn put_accusations(verdict: &Verdict, buffer: &mut Vec<u8>) {
     put_frame(ACCUSATIONS, buffer, |buffer| verdict.encode(buffer));
+}
+
+/// Appends something about a question.
+pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
+    put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
 }
 
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {

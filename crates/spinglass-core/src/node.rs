@@ -26,6 +26,7 @@ use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
 use crate::members::{Learned, MemberList, MemberRecord, Members, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::outbox::{Control, Outbox};
+use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
@@ -51,6 +52,7 @@ macro_rules! cx {
 
 mod detector;
 mod getters;
+mod query;
 mod table;
 mod transmit;
 
@@ -93,6 +95,7 @@ pub struct Node {
     multicast: Multicast,
     table: Table,
     detector: Detector,
+    queries: Queries,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -150,6 +153,7 @@ impl Node {
         );
         let table = table::new_table(&config, &identity, sender, &seeds, &rng, &mut *crypto);
         let (detector, first_probe) = detector::new_detector(&config, sender, now.monotonic, &rng);
+        let queries = query::new_queries(&config, now.monotonic, &rng);
         let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
             table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
@@ -172,6 +176,7 @@ impl Node {
             multicast,
             table,
             detector,
+            queries,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -234,6 +239,7 @@ impl Node {
                 Timer::Pace => (),
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
+                Timer::Query => self.on_query_due(now),
             }
         }
     }
@@ -377,6 +383,7 @@ impl Node {
                 | Frame::Accusations(_)),
                 Some(address),
             ) => return self.on_detector_frame(frame, address, now.monotonic),
+            (Frame::Query(message), Some(to)) => return self.on_query((from, to), message, now),
             (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())

@@ -286,6 +286,28 @@ impl Replay {
                 self.subscribe(now, topic, start);
                 None
             }
+            Entry::Ask { now, question } => {
+                time = now;
+                let _ = self.node.ask(now, &question);
+                None
+            }
+            Entry::Answered { question, reach, found } => {
+                let got = self.node.poll_answer();
+                let got =
+                    got.map(|(question, answer)| (question, answer.reach, answer.fingerprint()));
+                (got != Some((question, reach, found)))
+                    .then(|| format!("answered {got:?}; then: {question:?}, {reach:?}, {found:?}"))
+            }
+            Entry::SetAttribute { now, name, value } => {
+                time = now;
+                let _ = self.node.set_attribute(now, name, value);
+                None
+            }
+            Entry::SetSummary { now, zone, name, sql } => {
+                time = now;
+                let _ = self.node.set_summary(now, &zone, &name, sql.as_deref());
+                None
+            }
             Entry::Leave { now } => {
                 time = now;
                 self.node.leave(now);

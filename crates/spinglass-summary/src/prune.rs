@@ -247,7 +247,9 @@ impl Knowledge {
 
 impl Known {
     fn learn(&mut self, bound: &Bound, zone_row: &Row) {
-        let Some(value) = zone_row.get(bound.output.as_str()) else { return };
+        let Some(value) = zone_row.get(bound.output.as_str()) else {
+            return self.learn_none(bound.kind);
+        };
         match (bound.kind, value) {
             (_, Value::Float(number)) if number.get().is_nan() => (),
             (BoundKind::Min, low) => self.low = Some(low.clone()),
@@ -265,6 +267,16 @@ impl Known {
                 self.bloom = Some(bytes.clone());
             }
             _ => (),
+        }
+    }
+
+    /// A function that ran to its end and made nothing had nothing to make it of.
+    fn learn_none(&mut self, kind: BoundKind) {
+        match kind {
+            BoundKind::Min | BoundKind::Max => self.is_absent = true,
+            // There may be lists without items.
+            BoundKind::Union => self.set = Some(Arc::from([])),
+            BoundKind::Any | BoundKind::All | BoundKind::Count | BoundKind::Bloom => (),
         }
     }
 

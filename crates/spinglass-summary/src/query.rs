@@ -173,8 +173,8 @@ impl Query {
     }
 
     /// Whether a host below a zone may match: `false` only if the zone's row, made by these
-    /// functions, or what is known by other means, proves that none does. What a row can prove with
-    /// is [`Function::bounds`].
+    /// functions without an error, or what is known by other means, proves that none does. What a
+    /// row can prove with is [`Function::bounds`].
     #[must_use]
     pub fn may_match(&self, zone_row: &Row, functions: &[&Function], known: &[Range]) -> bool {
         let Some(filter) = &self.inner.text.filter else { return true };

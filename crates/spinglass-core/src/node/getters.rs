@@ -88,6 +88,7 @@ impl Node {
     pub fn check_invariants(&self) {
         self.multicast.check_invariants();
         self.table.check_invariants();
+        self.queries.check_invariants();
         assert!(self.members.count() <= self.config.members.members_max);
     }
 }

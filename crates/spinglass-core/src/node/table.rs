@@ -142,7 +142,7 @@ impl Node {
         self.table.on_row(row, &mut table_cx!(self, now.wall_ms))
     }
 
-    const fn has_table(&self) -> bool {
+    pub(super) const fn has_table(&self) -> bool {
         !self.config.table.round.is_zero()
     }
 }

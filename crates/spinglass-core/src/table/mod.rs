@@ -29,6 +29,7 @@ mod level;
 mod messages;
 mod path;
 mod publish;
+mod reading;
 mod region;
 mod row;
 
@@ -46,6 +47,8 @@ use spinglass_summary::RowBuilder;
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
 pub use path::{DEPTH_MAX, PathError, ZonePath};
+pub use reading::{AgedRow, Excerpt};
+pub(crate) use reading::{Route, proving, regions_below};
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
 
 use crate::config::TableConfig;
