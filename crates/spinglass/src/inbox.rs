@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
 use tokio::sync::futures::Notified;
@@ -48,6 +49,8 @@ pub(crate) enum Command {
         sql: Option<String>,
         answer: oneshot::Sender<Result<(), SetError>>,
     },
+    /// Find something out.
+    Ask { question: Question, answer: oneshot::Sender<Result<Answer, AskError>> },
     /// Say good-bye in good order; tell how many bytes were left unsent.
     Close { within: Duration, done: oneshot::Sender<usize> },
     /// Stop at once: the handle is gone.

@@ -56,6 +56,7 @@ pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
+pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::table::{
     Name, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
 };
@@ -66,4 +67,4 @@ pub use spinglass_core::{
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
-pub use table::{SummaryFunction, Table, Zone, ZoneRow};
+pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};
