@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use spinglass_core::query::{Answer, Outcome, Question, QuestionId, Reach};
 use spinglass_core::table::{Row, Value, ZonePath};
-use spinglass_core::{Config, Prng, TableConfig};
+use spinglass_core::{Config, Prng, Reject, TableConfig};
 use spinglass_sim::{Blind, Network, Setup, World};
 
 /// Three levels: three zones of three regions of five agents.
@@ -19,12 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(9);
 
 /// Agents whose loads are their numbers, of which every fourteenth has a licence.
 fn fabric(seed: u64, network: Network) -> World {
+    fabric_of(seed, network, 0)
+}
+
+fn fabric_of(seed: u64, network: Network, tamper_ppm: u32) -> World {
     let mut config = Config::lan();
     config.multicast.round = Duration::from_secs(60);
     config.members.silent_after = Duration::from_secs(86_400);
     let mut setup = Setup::new(AGENTS, config, seed);
     setup.config.table = TableConfig::default();
     (setup.region_members, setup.zone_children) = (5, 3);
+    setup.tamper_ppm = tamper_ppm;
     let mut world = World::new(setup, network);
     for agent in 0..AGENTS {
         world.set_attribute(agent, "load", Value::Int(agent as i64)).unwrap();
@@ -210,6 +215,32 @@ fn long_answers_come_in_pieces_and_the_longest_are_cut() {
 fn copies(count: usize) -> String {
     let copy = |number| format!("text AS t{number}");
     (0..count).map(copy).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn nothing_forged_is_shown() {
+    let (mut shown, mut refused) = (0, 0);
+    for seed in 0..20 {
+        let mut world = tampered(seed);
+        let zone = world.setup().region(40);
+        let answer = answer(&mut world, 1, &zone, None);
+        let Outcome::Zone(read) = answer.outcome else { continue };
+        for row in read.rows {
+            let load = row.row.attributes().get("load").and_then(Value::as_int);
+            assert_eq!(load.map(|load| format!("n{load:07}")).as_deref(), Some(row.row.name()));
+            shown += 1;
+        }
+        let forged = |agent| world.stats(agent).rejected(Reject::Forged);
+        refused += (0..AGENTS).map(forged).sum::<u64>();
+    }
+    assert!(shown > 20 && refused > 20, "{shown} rows shown, {refused} datagrams refused");
+}
+
+/// A fabric in which every third agent bends a part of what it sends.
+fn tampered(seed: u64) -> World {
+    let mut world = fabric_of(seed, Network::default(), 300_000);
+    world.run(Duration::from_secs(1), &mut Blind);
+    world
 }
 
 #[test]

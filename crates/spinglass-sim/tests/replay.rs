@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spinglass::{Event, Node};
+use spinglass::{Config, Event, Node, ZonePath};
 use spinglass_sim::replay::{ReplayError, replay};
 
 /// Records a member that hears and publishes over a lossy path.
 async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let node = || Node::builder().drop_probability(0.1, 7);
-    let recorded = node().record(&path).start().await?;
-    let other = node().seeds([recorded.local_addr()]).start().await?;
+    let mut config = Config::lan();
+    config.table.round = Duration::from_millis(100);
+    let node =
+        |region| Node::builder().config(config.clone()).region(region).drop_probability(0.1, 7);
+    let recorded = node("/usa").record(&path).start().await?;
+    let other = node("/eu").seeds([recorded.local_addr()]).start().await?;
     let mut heard = recorded.group("news").subscribe();
     recorded.wait_for_members(2).await?;
     other.wait_for_members(2).await?;
@@ -23,8 +26,22 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         let event = heard.next().await.expect("the node is alive");
         messages += u32::from(matches!(event, Event::Message(_)));
     }
+    question(&recorded).await?;
     recorded.close().await?;
     drop(other);
+    Ok(())
+}
+
+/// Asks until an answer has the other's region in it.
+async fn question(node: &Node) -> Result<(), Box<dyn std::error::Error>> {
+    let mut table = node.table();
+    table.set("load", 3).await?;
+    table.install(&ZonePath::root(), "load", "SELECT MIN(load) AS load FROM zone").await?;
+    while table.query("SELECT id, zone FROM hosts").await?.rows.len() < 2 {
+        table.changed().await?;
+    }
+    let zone = table.zone(&ZonePath::parse("/eu")?).await?;
+    assert_eq!(zone.rows.len(), 1);
     Ok(())
 }
 

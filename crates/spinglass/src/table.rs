@@ -136,11 +136,20 @@ impl Table {
     /// There is no such zone, nobody answers, too many questions are under way, or the node is
     /// gone.
     pub async fn zone(&self, path: &ZonePath) -> Result<Zone, TableError> {
-        let question = Question { zone: path.clone(), sql: None, within: WITHIN };
-        let Answer { outcome, reach } = self.ask(question).await?;
-        let Outcome::Zone(Excerpt { rows, functions, summary }) = outcome else {
-            return Err(failure(outcome, path));
+        let own = path.clone();
+        let (excerpt, reach) = match self.look(move |node| node.table().excerpt(&own)).await? {
+            Some(excerpt) => {
+                let age_ms = excerpt.rows.iter().map(|aged| aged.age_ms).max().unwrap_or(0);
+                (excerpt, Reach { age_ms, ..Reach::default() })
+            }
+            None => {
+                let question = Question { zone: path.clone(), sql: None, within: WITHIN };
+                let Answer { outcome, reach } = self.ask(question).await?;
+                let Outcome::Zone(excerpt) = outcome else { return Err(failure(outcome, path)) };
+                (excerpt, reach)
+            }
         };
+        let Excerpt { rows, functions, summary } = excerpt;
         let aged = |AgedRow { row, age_ms }| ZoneRow { row, age: Duration::from_millis(age_ms) };
         let rows = rows.into_iter().map(aged).collect();
         Ok(Zone { path: path.clone(), rows, summary, reach, functions })

@@ -31,8 +31,8 @@ proves something is a summary such as
   spinglass summary install licences 'SELECT UNION(licence) AS licence FROM zone'
 
 after which `load < 0.1` and `licence = 'x'` go only where they may be true. Without one every zone
-is asked. If something is missing, because a zone does not answer or an answer does not fit, the rows
-that came are printed, a warning goes to standard error, and the exit code is 1.")]
+is asked. If something is missing, because a zone does not answer or an answer does not fit, the
+rows that came are printed, a warning goes to standard error, and the exit code is 1.")]
 pub(crate) struct QueryCommand {
     /// SELECT * | expression AS name, ..  FROM hosts [WHERE ..] [ORDER BY ..] [LIMIT ..]
     sql: String,
@@ -81,8 +81,9 @@ fn lacks(hosts: &HostsTold) -> Vec<String> {
 }
 
 fn listed(hosts: &HostsTold) -> String {
-    let cell =
-        |row: &serde_json::Map<String, _>, name: &String| row.get(name).map_or("-".into(), shown);
+    let cell = |row: &serde_json::Map<String, _>, name: &String| {
+        row.get(name).map_or_else(|| "-".into(), shown)
+    };
     let line = |row| hosts.columns.iter().map(|name| cell(row, name)).collect::<Vec<String>>();
     let rows: Vec<Vec<String>> = hosts.rows.iter().map(line).collect();
     let columns: Vec<&str> = hosts.columns.iter().map(String::as_str).collect();

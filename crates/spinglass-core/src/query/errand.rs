@@ -169,3 +169,71 @@ impl Errand {
         self.pieces.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn errand(contacts: u16) -> Errand {
+        let contacts = (0..contacts).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let contacts = contacts.collect();
+        let target = Target { zone: ZonePath::root(), depth: 1, contacts };
+        Errand::new(target, 0, 7, Instant::START)
+    }
+
+    fn piece(index: u16, count: u16) -> Piece {
+        Piece { number: 7, index, count, bytes: alloc::vec![index as u8] }
+    }
+
+    #[test]
+    fn the_silent_are_left_for_the_next_and_all_in_the_end() {
+        let mut errand = errand(3);
+        let mut asked = Vec::new();
+        for number in 8.. {
+            match errand.on_due(number, Instant::START) {
+                Next::Ask => asked.push(errand.contact().unwrap().port()),
+                Next::GiveUp => break,
+                Next::Fetch(_) => panic!("there is nothing to fetch"),
+            }
+        }
+        assert_eq!(asked, [0, 1, 2, 0, 1, 2, 0, 1]);
+    }
+
+    #[test]
+    fn whoever_has_heard_is_given_several_chances() {
+        let mut errand = errand(2);
+        assert_eq!(errand.on_due(8, Instant::START), Next::Ask);
+        errand.on_heard(Instant::START);
+        for _ in 0..HEARD_MISSES_MAX {
+            assert_eq!(errand.on_due(9, Instant::START), Next::Ask);
+            assert_eq!((errand.contact().unwrap().port(), errand.number), (0, 7));
+        }
+        assert_eq!(errand.on_due(10, Instant::START), Next::Ask);
+        assert_eq!((errand.contact().unwrap().port(), errand.number), (1, 10));
+    }
+
+    #[test]
+    fn an_answer_comes_together_whatever_is_lost() {
+        let mut errand = errand(1);
+        for index in [0, 1, 3] {
+            assert_eq!(errand.on_piece(piece(index, 20), 5, Instant::START), Taken::Kept);
+        }
+        assert_eq!(errand.on_piece(piece(3, 20), 5, Instant::START), Taken::Surplus);
+        assert_eq!(errand.on_piece(piece(3, 21), 5, Instant::START), Taken::Surplus);
+        // The window's last one: its hole is asked for again, and what follows.
+        let Taken::Wants(wanted) = errand.on_piece(piece(4, 20), 5, Instant::START) else {
+            panic!("the window is over");
+        };
+        assert_eq!(wanted[..3], [2, 5, 6]);
+        // Nothing comes: the same again, of the same contact.
+        assert_eq!(errand.on_due(8, Instant::START), Next::Fetch(wanted.clone()));
+        assert_eq!(errand.bytes(), 4);
+        for index in &wanted[..wanted.len() - 1] {
+            assert_eq!(errand.on_piece(piece(*index, 20), 5, Instant::START), Taken::Kept);
+        }
+        let last = *wanted.last().unwrap();
+        let whole = Taken::Whole((0..20).collect());
+        assert_eq!(errand.on_piece(piece(last, 20), 5, Instant::START), whole);
+        assert_eq!(errand.bytes(), 0);
+    }
+}

@@ -93,3 +93,47 @@ impl Kept {
 fn pieces_of(bytes: usize, piece_bytes: usize) -> u16 {
     u16::try_from(bytes.div_ceil(piece_bytes)).unwrap_or(PIECES_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKER: MemberId = MemberId([1; 16]);
+
+    fn keep(kept: &mut Kept, number: u64, bytes: usize, now: Instant) {
+        let to = SocketAddr::from(([127, 0, 0, 1], 1));
+        kept.keep((ASKER, to), number, alloc::vec![0; bytes], now);
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_is_no_room() {
+        let mut kept = Kept::default();
+        (0..20).for_each(|number| keep(&mut kept, number, KEPT_BYTES_MAX / 8, Instant::START));
+        assert_eq!((kept.count(ASKER, Instant::START), kept.bytes), (8, KEPT_BYTES_MAX));
+        assert!(kept.pieces((ASKER, 11), [0], 900).is_none());
+        (0..300).for_each(|number| keep(&mut kept, 100 + number, 1, Instant::START));
+        assert_eq!(kept.count(ASKER, Instant::START), KEPT_MAX);
+    }
+
+    #[test]
+    fn what_has_arrived_or_is_old_is_forgotten() {
+        let mut kept = Kept::default();
+        keep(&mut kept, 1, 10, Instant::START);
+        keep(&mut kept, 2, 10, Instant::START);
+        kept.forget(ASKER, 1);
+        assert_eq!((kept.count(ASKER, Instant::START), kept.bytes), (1, 10));
+        let later = Instant::START + KEPT_FOR;
+        assert_eq!(kept.count(ASKER, later), 0);
+        keep(&mut kept, 3, 10, later);
+        assert!(kept.pieces((ASKER, 2), [0], 900).is_none());
+    }
+
+    #[test]
+    fn pieces_are_of_one_size_but_the_last() {
+        let mut kept = Kept::default();
+        keep(&mut kept, 1, 2000, Instant::START);
+        let (_, pieces) = kept.pieces((ASKER, 1), 0..8, 900).unwrap();
+        let sizes: Vec<_> = pieces.iter().map(|piece| (piece.count, piece.bytes.len())).collect();
+        assert_eq!(sizes, [(3, 900), (3, 900), (3, 200)]);
+    }
+}

@@ -21,7 +21,8 @@ pub struct Question {
     pub zone: ZonePath,
     /// A query over the zone's hosts, however deep below; none: the zone's own rows.
     pub sql: Option<String>,
-    /// How long the answer is waited for, at most [`WITHIN_MAX`](super::WITHIN_MAX). What has come by then is told.
+    /// How long the answer is waited for, at most [`WITHIN_MAX`](super::WITHIN_MAX). What has come
+    /// by then is told.
     pub within: Duration,
 }
 
