@@ -32,9 +32,9 @@ fn fabric_of(seed: u64, network: Network, tamper_ppm: u32) -> World {
     setup.tamper_ppm = tamper_ppm;
     let mut world = World::new(setup, network);
     for agent in 0..AGENTS {
-        world.set_attribute(agent, "load", Value::Int(agent as i64)).unwrap();
+        world.set_attribute(agent, "load", Value::Int(agent as i64)).expect("it can be set");
         let licence = if agent % 14 == 3 { Value::text("x") } else { Value::Null };
-        world.set_attribute(agent, "licence", licence).unwrap();
+        world.set_attribute(agent, "licence", licence).expect("it can be set");
     }
     world.settle(&[("proofs", PROOFS.into())]);
     world
