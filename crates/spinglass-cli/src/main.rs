@@ -62,6 +62,8 @@ enum Command {
     Join(agent::Agent),
     /// Show the table of all machines as this machine's agent holds it, and set what it says
     Table(agent::TableCommand),
+    /// Find hosts anywhere, by SQL
+    Query(agent::QueryCommand),
     /// Install, list, remove and explain the functions that summarise zones
     #[command(subcommand)]
     Summary(agent::SummaryCommand),
@@ -158,6 +160,7 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Recv(options) => pipe::recv(options, format).await,
         Command::Join(options) => agent::join(options, format).await,
         Command::Table(command) => agent::table(command, format).await,
+        Command::Query(command) => agent::query(command, format).await,
         Command::Summary(command) => agent::summary(command, format).await,
         Command::Members(options) => agent::members(options, format).await,
         Command::Leave(options) => agent::leave(options, format).await,

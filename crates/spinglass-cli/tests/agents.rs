@@ -101,11 +101,54 @@ fn agents_in_three_regions_are_one_table() {
     assert!(explained.contains("yields   load 5"), "{explained}");
     assert!(first.text(&["summary", "list"]).contains(sql));
 
+    read_beyond_the_path(&first, &fourth);
+
     assert!(first.ask(&["summary", "remove", "load"]).status.success());
     assert!(fourth.ask(&["leave"]).status.success());
     first.wait_for("/", "nmembers", "3");
     let tree = first.text(&["table"]);
     assert!(!tree.contains("eu") && !first.text(&["summary", "list"]).contains(sql), "{tree}");
+}
+
+/// Other zones, and hosts everywhere, from an agent in `/usa/ithaca` and one in `/eu/paris`.
+fn read_beyond_the_path(first: &Agent, fourth: &Agent) {
+    let paris = first.text(&["table", "show", "/eu/paris"]);
+    assert!(paris.starts_with("/eu/paris") && paris.contains("fr1"), "{paris}");
+    let ithaca = fourth.text(&["table", "show", "/usa/ithaca"]);
+    assert!(ithaca.contains("web1") && ithaca.contains("web2"), "{ithaca}");
+    assert_eq!(fourth.text(&["table", "get", "load", "--zone", "/usa/boston"]), "5");
+
+    let query = |agent: &Agent, sql: &str| -> Value {
+        let output = agent.ask(&["query", sql, "--json"]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{sql}: {error}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let all = query(first, "SELECT id, zone, load FROM hosts ORDER BY load, id");
+    let ids: Vec<_> = all["rows"].as_array().expect("rows").iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, ["fr1", "db1", "web1", "web2"]);
+    assert_eq!(all["rows"][0]["zone"], "/eu/paris");
+    // The summary of the least load is there: nothing that is less is looked for anywhere.
+    let none = query(fourth, "SELECT id FROM hosts WHERE load < -1");
+    assert_eq!((&none["rows"], &none["asked"]), (&Value::Array(Vec::new()), &Value::from(0)));
+    let listed =
+        fourth.text(&["query", "SELECT id, load FROM hosts WHERE load = 5", "--zone", "/usa"]);
+    assert!(listed.contains("web2") && listed.contains("3 rows"), "{listed}");
+}
+
+#[test]
+fn what_does_not_answer_is_told_of() {
+    let first = Agent::start("here", "/usa", "127.0.0.1:1");
+    let mut second = Agent::start("there", "/eu", &first.address);
+    first.wait_for("/", "nmembers", "2");
+    second.wait_for("/", "nmembers", "2");
+    second.process.kill().expect("it runs");
+    let output = first.ask(&["query", "SELECT id FROM hosts", "--within", "1"]);
+    let (text, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{text}{error}");
+    assert!(text.contains("here") && text.contains("0 of 1 zones"), "{text}");
+    assert!(error.contains("rows are missing: 1 of the 1 zones"), "{error}");
 }
 
 #[test]
@@ -154,7 +197,10 @@ fn what_an_agent_refuses_it_explains() {
     refused(&["table", "set", "id", "x"], "is filled in by the agent itself");
     refused(&["table", "set", "a b", "x"], "can't be an attribute's name");
     refused(&["table", "set", "a", &"x".repeat(800)], "bytes of the 707");
-    refused(&["table", "show", "/eu"], "/eu is not on this agent's path");
+    refused(&["table", "show", "/eu"], "there is no zone /eu");
+    refused(&["query", "SELECT id FROM host"], "there is one table here: write FROM hosts");
+    refused(&["query", "SELECT id FROM hosts", "--zone", "/eu"], "there is no zone /eu");
+    refused(&["query", "SELECT id FROM hosts", "--within", "61"], "takes 0 to 60 seconds");
     refused(&["table", "get", "nothing"], "no attribute nothing");
     refused(&["summary", "install", "x", "SELECT MAX(load FROM zone"], "line 1, column 17");
     refused(&["summary", "install", "x", "DROP TABLE zone"], "line 1, column 1");

@@ -14,6 +14,7 @@ use crate::error::PublishError;
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
+use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{SetError, ZonePath};
 use crate::time::{Instant, Now};
@@ -26,6 +27,9 @@ pub trait Host {
 
     /// Hands one event to the application.
     fn deliver(&mut self, event: Event);
+
+    /// Hands over the answer to a question. Hosts that ask none hear none.
+    fn answer(&mut self, _question: QuestionId, _answer: Answer) {}
 
     /// Datagrams that one transmit may carry: what the socket's segmentation offload takes.
     fn segments_max(&self) -> usize;
@@ -144,6 +148,17 @@ impl Driver {
         self.node.add_seeds(now, seeds);
     }
 
+    /// Asks something: see [`Node::ask`].
+    ///
+    /// # Errors
+    /// As [`Node::ask`]; nothing changed.
+    pub fn ask(&mut self, now: Now, question: &Question) -> Result<QuestionId, AskError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Ask { now, question: question.clone() });
+        }
+        self.node.ask(now, question)
+    }
+
     /// Says good-bye: see [`Node::leave`].
     pub fn leave(&mut self, now: Now) {
         self.record(&Entry::Leave { now });
@@ -160,6 +175,9 @@ impl Driver {
         }
         while let Some(event) = self.next_event() {
             host.deliver(event);
+        }
+        while let Some((question, answer)) = self.next_answer() {
+            host.answer(question, answer);
         }
         self.node.poll_timeout()
     }
@@ -193,6 +211,13 @@ impl Driver {
             recorder.record(&Entry::Event { event: event.clone() });
         }
         event
+    }
+
+    fn next_answer(&mut self) -> Option<(QuestionId, Answer)> {
+        let (question, answer) = self.node.poll_answer()?;
+        let (reach, found) = (answer.reach, answer.fingerprint());
+        self.record(&Entry::Answered { question, reach, found });
+        Some((question, answer))
     }
 
     fn record(&mut self, entry: &Entry<'_>) {

@@ -11,6 +11,7 @@ use crate::event::Reject;
 use crate::id::MemberId;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
+use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
 
@@ -71,6 +72,8 @@ pub enum Frame<'a> {
     Accusations(Verdict),
     /// News that the sender is there, to whom it may concern; never answered.
     Announce,
+    /// Something about a question.
+    Query(Message),
     /// A frame of a later version.
     Unknown,
 }
@@ -116,6 +119,7 @@ impl<'a> Frame<'a> {
             ACCUSATIONS => Self::Accusations(Verdict::parse(body)?),
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
+            query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
     }
@@ -151,6 +155,7 @@ impl<'a> Frame<'a> {
             Self::Doubt(subject) => put_doubt(*subject, buffer),
             Self::Accusations(verdict) => put_accusations(verdict, buffer),
             Self::Announce => put_announce(buffer),
+            Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
     }
@@ -239,6 +244,11 @@ pub fn put_accusations(verdict: &Verdict, buffer: &mut Vec<u8>) {
 /// Appends an announcement.
 pub fn put_announce(buffer: &mut Vec<u8>) {
     put_frame(ANNOUNCE, buffer, |_| ());
+}
+
+/// Appends something about a question.
+pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
+    put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
 }
 
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {

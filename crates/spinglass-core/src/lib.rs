@@ -43,6 +43,7 @@ pub mod multicast;
 mod node;
 mod outbox;
 pub mod plan;
+pub mod query;
 pub mod record;
 mod rng;
 mod stats;

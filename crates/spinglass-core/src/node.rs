@@ -27,6 +27,7 @@ use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
 use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::outbox::{Control, Outbox};
+use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
@@ -54,6 +55,7 @@ macro_rules! cx {
 mod detector;
 mod discovery;
 mod getters;
+mod query;
 mod table;
 mod transmit;
 
@@ -95,6 +97,7 @@ pub struct Node {
     table: Table,
     detector: Detector,
     discovery: Discovery,
+    queries: Queries,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -149,6 +152,7 @@ impl Node {
         );
         let table = table::new_table(&config, &identity, sender, &seeds, &rng, &mut *crypto);
         let (detector, first_probe) = detector::new_detector(&config, sender, now.monotonic, &rng);
+        let queries = query::new_queries(&config, now.monotonic, &rng);
         let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
             table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
@@ -175,6 +179,7 @@ impl Node {
             table,
             detector,
             discovery: announcer,
+            queries,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -239,6 +244,7 @@ impl Node {
                 Timer::News => self.on_table_news(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
                 Timer::Announce => self.on_announce_due(monotonic),
+                Timer::Query => self.on_query_due(now),
             }
         }
     }
@@ -370,6 +376,7 @@ impl Node {
                 | Frame::Accusations(_)),
                 Some(address),
             ) => return self.on_detector_frame(frame, address, now.monotonic),
+            (Frame::Query(message), Some(to)) => return self.on_query((from, to), message, now),
             (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())

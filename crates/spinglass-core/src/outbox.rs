@@ -10,6 +10,7 @@ use crate::detector::Verdict;
 use crate::id::{MemberId, StreamId};
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
+use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
 /// Control intents that may wait. When full, the oldest is dropped: gossip repeats itself.
@@ -49,6 +50,8 @@ pub(crate) enum Control {
     Doubt { to: SocketAddr, subject: RowKey },
     /// Accusations of one agent.
     Accusations { to: SocketAddr, verdict: Arc<Verdict> },
+    /// Something about a question.
+    Query { to: SocketAddr, message: Message },
 }
 
 /// Where a run of packets goes; resolved when it is sent.

@@ -25,6 +25,7 @@ use crate::config::Start;
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
+use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::Now;
 
@@ -96,6 +97,22 @@ pub enum Entry<'a> {
         now: Now,
         /// They.
         seeds: Vec<SocketAddr>,
+    },
+    /// A question was asked.
+    Ask {
+        /// When.
+        now: Now,
+        /// Which.
+        question: Question,
+    },
+    /// The node handed out an answer.
+    Answered {
+        /// To which question.
+        question: QuestionId,
+        /// How far it reaches.
+        reach: Reach,
+        /// What tells its content from others.
+        found: [u64; 3],
     },
     /// The member said good-bye.
     Leave {

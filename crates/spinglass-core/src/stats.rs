@@ -99,6 +99,18 @@ pub struct Stats {
     pub announcements_sent: u64,
     /// Announcements of others heard.
     pub announcements_received: u64,
+    /// Questions asked by this agent's own user.
+    pub questions_asked: u64,
+    /// Questions of other agents taken on.
+    pub questions_taken: u64,
+    /// Questions of other agents refused: there were too many, or this is not where they belong.
+    pub questions_refused: u64,
+    /// Questions sent to other agents, repetitions included.
+    pub asks_sent: u64,
+    /// Pieces of answers sent.
+    pub pieces_sent: u64,
+    /// Pieces of answers not sent, or not taken in, because there was no budget for them.
+    pub pieces_over_budget: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

@@ -21,10 +21,12 @@ pub(crate) enum Timer {
     Probe,
     /// The next turn at announcing oneself.
     Announce,
+    /// Somebody asked has not answered, or a question's time is over.
+    Query,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Round,
         Self::Solicit,
         Self::Tail,
@@ -33,6 +35,7 @@ impl Timer {
         Self::News,
         Self::Probe,
         Self::Announce,
+        Self::Query,
     ];
 }
 
@@ -68,7 +71,7 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table, news, probe, announce] = &mut self.due;
+        let [round, solicit, tail, pace, table, news, probe, announce, query] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
@@ -78,6 +81,7 @@ impl Timers {
             Timer::News => news,
             Timer::Probe => probe,
             Timer::Announce => announce,
+            Timer::Query => query,
         }
     }
 }

@@ -16,7 +16,8 @@ use spinglass_core::multicast::{
     Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Solicit,
     VerifiedBursts, sign_burst,
 };
-use spinglass_core::table::ZonePath;
+use spinglass_core::query::{Ask, Found, Message, Reach, Report};
+use spinglass_core::table::{Name, Value, ZonePath};
 use spinglass_core::wire::{Put as _, Reader};
 use spinglass_core::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
@@ -103,6 +104,19 @@ fn datagrams() -> [Vec<u8>; 2] {
     [sealed(true), sealed(false)]
 }
 
+fn ask() -> Ask {
+    let sql = Some("SELECT load FROM hosts ORDER BY load".into());
+    let zone = ZonePath::parse("/usa").unwrap();
+    Ask { number: 7, zone, depth: 1, within_ms: 900, sql }
+}
+
+fn report() -> Report {
+    let load = Value::float(0.5);
+    let host = [(Name::new("load").unwrap(), load.clone())].into_iter().collect();
+    let reach = Reach { age_ms: 1500, asked: 3, answered: 2, ruled_out: 4, is_cut: false };
+    Report { reach, found: Found::Hosts(vec![(Value::list([load]), host)]) }
+}
+
 fn made() -> Vectors {
     let name = boot().name(Epoch(0), &mut member(1));
     let [long, short] = datagrams();
@@ -125,6 +139,8 @@ fn made() -> Vectors {
         ("messages", messages),
         ("digest", bytes(|buffer| digest().encode(buffer))),
         ("solicit", bytes(|buffer| solicit().encode(buffer))),
+        ("ask", bytes(|buffer| Message::Ask(ask().into()).encode(buffer))),
+        ("report", bytes(|buffer| report().encode(buffer))),
     ])
 }
 
@@ -233,6 +249,8 @@ fn anybody_verifies_the_documents_record_and_packets() {
 fn the_documents_gossip_says_what_the_document_says() {
     assert_eq!(Digest::parse(&vector("digest")), Ok(digest()));
     assert_eq!(Solicit::parse(&vector("solicit")), Ok(solicit()));
+    assert_eq!(Message::parse(20, &vector("ask")), Ok(Message::Ask(ask().into())));
+    assert_eq!(Report::parse(&vector("report")), Ok(report()));
     let who_is = vector("frame-who-is");
     let mut reader = Reader::new(&who_is);
     let Some(Ok(Frame::WhoIs(members))) = Frame::next(&mut reader) else {

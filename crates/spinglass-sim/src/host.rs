@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 
+use spinglass_core::query::{Answer, QuestionId};
 use spinglass_core::{Event, Host, Stats, Transmit};
 
 /// Datagrams that a member may send in one offloaded call.
@@ -13,6 +14,7 @@ const SEGMENTS_MAX: usize = 64;
 pub(crate) struct Outside {
     pub(crate) sent: Vec<(Transmit, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
+    pub(crate) answers: Vec<(QuestionId, Answer)>,
     pub(crate) spare: Vec<Vec<u8>>,
     /// Whether the member's socket takes nothing now.
     pub(crate) refuses: bool,
@@ -32,6 +34,10 @@ impl Host for Outside {
 
     fn deliver(&mut self, event: Event) {
         self.events.push(event);
+    }
+
+    fn answer(&mut self, question: QuestionId, answer: Answer) {
+        self.answers.push((question, answer));
     }
 
     fn segments_max(&self) -> usize {
@@ -70,6 +76,8 @@ pub(crate) fn add(sum: &mut Stats, life: &Stats) {
     sum.rows_sent += earlier.rows_sent;
     sum.accusations_made += earlier.accusations_made;
     sum.agents_removed += earlier.agents_removed;
+    sum.questions_taken += earlier.questions_taken;
+    sum.asks_sent += earlier.asks_sent;
     for (sum, earlier) in sum.rejected.iter_mut().zip(earlier.rejected) {
         *sum += earlier;
     }

@@ -286,19 +286,20 @@ impl Replay {
                 self.subscribe(now, topic, start);
                 None
             }
-            Entry::SetAttribute { now, name, value } => {
-                time = now;
-                let _ = self.node.set_attribute(now, name, value);
-                None
-            }
-            Entry::SetSummary { now, zone, name, sql } => {
-                time = now;
-                let _ = self.node.set_summary(now, &zone, &name, sql.as_deref());
-                None
-            }
             Entry::AddSeeds { now, seeds } => {
                 time = now;
                 self.node.add_seeds(now, &seeds);
+                None
+            }
+            Entry::Answered { question, reach, found } => {
+                let got = self.node.poll_answer();
+                let got =
+                    got.map(|(question, answer)| (question, answer.reach, answer.fingerprint()));
+                (got != Some((question, reach, found)))
+                    .then(|| format!("answered {got:?}; then: {question:?}, {reach:?}, {found:?}"))
+            }
+            verb @ (Entry::SetAttribute { .. } | Entry::SetSummary { .. } | Entry::Ask { .. }) => {
+                time = self.table_verb(verb, last);
                 None
             }
             Entry::Leave { now } => {
@@ -329,6 +330,26 @@ impl Replay {
         match different {
             Some((entry, what)) => Err(ReplayError::Diverged { entry, what }),
             None => Ok(time),
+        }
+    }
+
+    /// Makes a call of the table's; returns the time it happened at. What was refused then is
+    /// refused now.
+    fn table_verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
+        match verb {
+            Entry::SetAttribute { now, name, value } => {
+                let _ = self.node.set_attribute(now, name, value);
+                now
+            }
+            Entry::SetSummary { now, zone, name, sql } => {
+                let _ = self.node.set_summary(now, &zone, &name, sql.as_deref());
+                now
+            }
+            Entry::Ask { now, question } => {
+                let _ = self.node.ask(now, &question);
+                now
+            }
+            _ => last,
         }
     }
 

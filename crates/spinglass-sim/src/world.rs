@@ -6,11 +6,13 @@
 //!
 //! A run is a function of its seed: [`World::trace`] is a hash of everything that was handled.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
+use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
@@ -101,6 +103,8 @@ pub struct World {
     handled: u64,
     outside: Outside,
     scratch: Vec<u8>,
+    /// Answers that nobody has taken yet, by member and question.
+    answers: BTreeMap<(usize, QuestionId), Answer>,
 }
 
 impl World {
@@ -139,6 +143,7 @@ impl World {
             handled: 0,
             outside: Outside::default(),
             scratch: Vec::new(),
+            answers: BTreeMap::new(),
             setup,
         };
         for index in 0..world.setup.members {
@@ -320,6 +325,22 @@ impl World {
         driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
     }
 
+    /// Asks something through a member; the answer is for [`take_answer`](Self::take_answer).
+    ///
+    /// # Errors
+    /// As the core's; a crashed member has left.
+    pub fn ask(&mut self, index: usize, question: &Question) -> Result<QuestionId, AskError> {
+        let now = self.now();
+        let id = self.driver(index).ok_or(AskError::Closed)?.ask(now, question)?;
+        self.drain(index, &mut Blind);
+        Ok(id)
+    }
+
+    /// A member's answer, if it has come.
+    pub fn take_answer(&mut self, index: usize, question: QuestionId) -> Option<Answer> {
+        self.answers.remove(&(index, question))
+    }
+
     /// A member's counters over all its lives.
     #[must_use]
     pub fn stats(&self, index: usize) -> Stats {
@@ -478,6 +499,9 @@ impl World {
                 self.send(index, &transmit.to, segment.into());
             }
             outside.spare.push(bytes);
+        }
+        for (question, answer) in outside.answers.drain(..) {
+            self.answers.insert((index, question), answer);
         }
         for event in outside.events.drain(..) {
             self.trace = mix(self.trace, &[index as u8, 7]);

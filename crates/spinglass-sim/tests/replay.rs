@@ -3,19 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spinglass::{Event, Node, ZonePath};
+use spinglass::{Config, Event, Node, ZonePath};
 use spinglass_core::record::Entry;
 use spinglass_sim::replay::{ReplayError, replay};
 
 /// Records a member that hears and publishes over a lossy path.
 async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let node = || Node::builder().drop_probability(0.1, 7);
-    let other = node().start().await?;
+    let mut config = Config::lan();
+    config.table.round = Duration::from_millis(100);
+    let node =
+        |region| Node::builder().config(config.clone()).region(region).drop_probability(0.1, 7);
+    let other = node("/eu").start().await?;
     let seed = format!("localhost:{}", other.local_addr().port());
-    let recorded = node().seed_names([seed.as_str()]).record(&path).start().await?;
-    recorded.table().set("load", 1).await?;
-    let sql = "SELECT MAX(load) AS load FROM zone";
-    recorded.table().install(&ZonePath::root(), "load", sql).await?;
+    let recorded =
+        node("/usa").seed_names([seed.as_str()]).record(&path).start().await?;
     let mut heard = recorded.group("news").subscribe();
     recorded.wait_for_members(2).await?;
     other.wait_for_members(2).await?;
@@ -28,8 +29,22 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         let event = heard.next().await.expect("the node is alive");
         messages += u32::from(matches!(event, Event::Message(_)));
     }
+    question(&recorded).await?;
     recorded.close().await?;
     drop(other);
+    Ok(())
+}
+
+/// Asks until an answer has the other's region in it.
+async fn question(node: &Node) -> Result<(), Box<dyn std::error::Error>> {
+    let mut table = node.table();
+    table.set("load", 3).await?;
+    table.install(&ZonePath::root(), "load", "SELECT MIN(load) AS load FROM zone").await?;
+    while table.query("SELECT id, zone FROM hosts").await?.rows.len() < 2 {
+        table.changed().await?;
+    }
+    let zone = table.zone(&ZonePath::parse("/eu")?).await?;
+    assert_eq!(zone.rows.len(), 1);
     Ok(())
 }
 

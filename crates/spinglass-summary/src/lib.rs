@@ -58,6 +58,7 @@ pub use codec::Malformed;
 pub use error::{EvalError, SqlError, SqlErrorKind};
 pub use function::{Bound, BoundKind, Evaluation, Function};
 pub use meter::Budget;
-pub use query::Query;
+pub use prune::Range;
+pub use query::{Query, Selection};
 pub use row::{Name, Row, RowBuilder};
 pub use value::{Float, LIST_DEPTH_MAX, Time, Value};

@@ -39,6 +39,18 @@ impl Outcomes {
     }
 }
 
+/// What is known of a column by other means than summaries: every host's value lies between the
+/// two, both included. Summaries of an attribute of this name are not looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// The column.
+    pub column: Name,
+    /// No value is less.
+    pub low: Value,
+    /// No value is greater.
+    pub high: Value,
+}
+
 /// What is known of a query's columns, by slot.
 #[derive(Debug)]
 pub(crate) struct Knowledge {
@@ -61,9 +73,19 @@ struct Known {
 }
 
 impl Knowledge {
-    pub(crate) fn new(columns: &[Name], zone_row: &Row, functions: &[&Function]) -> Self {
+    pub(crate) fn new(
+        columns: &[Name],
+        zone_row: &Row,
+        functions: &[&Function],
+        ranges: &[Range],
+    ) -> Self {
         let known = |column: &Name| {
             let mut known = Known::default();
+            if let Some(range) = ranges.iter().find(|range| range.column == *column) {
+                known.low = Some(range.low.clone());
+                known.high = Some(range.high.clone());
+                return known;
+            }
             let bounds = functions.iter().flat_map(|function| function.bounds());
             for bound in bounds.filter(|bound| bound.input == *column) {
                 // Of two functions with one output, nobody knows which one made it.
@@ -225,7 +247,9 @@ impl Knowledge {
 
 impl Known {
     fn learn(&mut self, bound: &Bound, zone_row: &Row) {
-        let Some(value) = zone_row.get(bound.output.as_str()) else { return };
+        let Some(value) = zone_row.get(bound.output.as_str()) else {
+            return self.learn_none(bound.kind);
+        };
         match (bound.kind, value) {
             (_, Value::Float(number)) if number.get().is_nan() => (),
             (BoundKind::Min, low) => self.low = Some(low.clone()),
@@ -243,6 +267,16 @@ impl Known {
                 self.bloom = Some(bytes.clone());
             }
             _ => (),
+        }
+    }
+
+    /// A function that ran to its end and made nothing had nothing to make it of.
+    fn learn_none(&mut self, kind: BoundKind) {
+        match kind {
+            BoundKind::Min | BoundKind::Max => self.is_absent = true,
+            // There may be lists without items.
+            BoundKind::Union => self.set = Some(Arc::from([])),
+            BoundKind::Any | BoundKind::All | BoundKind::Count | BoundKind::Bloom => (),
         }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! The hosts are those of the document's table. Each statement is evaluated over the hosts of each
 //! zone, and then over the zones' rows: `-- gives: name value` is what comes out at the top, and
-//! `-- error: Kind` is why a statement is refused.
+//! `-- error: Kind` is why a statement is refused. A query is put to all hosts: `-- finds: name
+//! value, ..` is a row of its answer.
 
 use std::collections::BTreeMap;
 
-use spinglass_summary::{Budget, Function, Name, Row, RowBuilder, Value};
+use spinglass_summary::{Budget, Function, Name, Query, Row, RowBuilder, Value};
 
 const TEXT: &str = include_str!("../../../docs/sql.md");
 
@@ -74,6 +75,10 @@ fn statements_give_what_the_document_says() {
     assert_eq!(zones.values().map(Vec::len).sum::<usize>(), 6);
     let (mut evaluated, mut refused) = (0, 0);
     for sql in statements() {
+        if sql.contains("FROM hosts") {
+            check_query(sql, &zones);
+            continue;
+        }
         if let Some(kind) = comments(sql, "-- error: ").next() {
             let error = Function::parse(sql).expect_err(sql);
             assert_eq!(format!("{:?}", error.kind), kind, "{sql}");
@@ -97,6 +102,29 @@ fn statements_give_what_the_document_says() {
         evaluated += 1;
     }
     assert!(evaluated >= 10 && refused >= 4, "{evaluated} and {refused}");
+}
+
+/// A query is refused, or finds, what the document says.
+fn check_query(sql: &str, zones: &BTreeMap<String, Vec<Row>>) {
+    if let Some(kind) = comments(sql, "-- error: ").next() {
+        let error = Query::parse(sql).expect_err(sql);
+        assert_eq!(format!("{:?}", error.kind), kind, "{sql}");
+        return;
+    }
+    let query = Query::parse(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let mut answers = Vec::new();
+    for (zone, hosts) in zones {
+        let region = Value::text(&format!("/{zone}"));
+        let host = |host: &Row| RowBuilder::from(host).with(name("zone"), region.clone()).build();
+        let hosts: Vec<Row> = hosts.iter().map(host).collect();
+        let selection = query.select(&hosts, u32::MAX);
+        answers.extend(selection.found.into_iter().map(|(_, key, row)| (key, row)));
+    }
+    let told = |(name, value): (&Name, &Value)| format!("{name} {value}");
+    let rows = query.finish(answers).into_iter();
+    let found: Vec<String> =
+        rows.map(|row| row.iter().map(told).collect::<Vec<_>>().join(", ")).collect();
+    assert_eq!(found, comments(sql, "-- finds: ").collect::<Vec<_>>(), "{sql}");
 }
 
 /// The code in the first cells of a section's table.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
+use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, ZonePath};
 use spinglass_crypto::KeyError;
 
@@ -132,9 +133,20 @@ pub enum TableError {
     /// It can't be set.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// The zone is not on this agent's path.
-    #[error("{0} is not on this agent's path, whose zones alone it holds: ask an agent in {0}")]
-    Elsewhere(ZonePath),
+    /// There is no such zone: the first one on the way that is not there.
+    #[error("there is no zone {0}: `spinglass table` shows which there are")]
+    NoSuchZone(ZonePath),
+    /// Nobody on the way to the zone answered in time.
+    #[error("nobody who leads to {0} answered in time: it may be cut off, or all of it down")]
+    Silence(ZonePath),
+    /// The agents asked speak an older SQL.
+    #[error(
+        "the agents on the way to {0} do not understand this query: they are of an older version"
+    )]
+    NotUnderstood(ZonePath),
+    /// It can't be asked.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The node was closed or dropped.
     #[error("this member has left the group")]
     Closed,

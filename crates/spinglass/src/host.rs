@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 
+use spinglass_core::query::{Answer, QuestionId};
 use spinglass_core::{Destinations, Event, Host, Transmit};
 
 use crate::hub::Hub;
@@ -17,6 +18,8 @@ pub(crate) struct Outside {
     pub(crate) multicast: Option<BatchedSocket>,
     pub(crate) group: Option<SocketAddr>,
     pub(crate) hub: Hub,
+    /// Answers on their way to whoever asked.
+    pub(crate) answers: Vec<(QuestionId, Answer)>,
     pub(crate) stats: RuntimeStats,
     /// Destinations that the transmit which was refused last has reached already.
     reached: usize,
@@ -26,7 +29,7 @@ impl Outside {
     pub(crate) fn new(own: BatchedSocket, multicast: Option<(BatchedSocket, SocketAddr)>) -> Self {
         let (multicast, group) = multicast.unzip();
         let (hub, stats) = (Hub::default(), RuntimeStats::default());
-        Self { own, multicast, group, hub, stats, reached: 0 }
+        Self { own, multicast, group, hub, answers: Vec::new(), stats, reached: 0 }
     }
 
     /// Sends a run to one address; `Break` if the socket is full. Other errors are counted and the
@@ -77,6 +80,10 @@ impl Host for Outside {
 
     fn deliver(&mut self, event: Event) {
         self.hub.gather(event);
+    }
+
+    fn answer(&mut self, question: QuestionId, answer: Answer) {
+        self.answers.push((question, answer));
     }
 
     fn segments_max(&self) -> usize {

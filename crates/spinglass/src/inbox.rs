@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
 use tokio::sync::futures::Notified;
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     },
     /// Join by these addresses, too.
     AddSeeds(Vec<SocketAddr>),
+    /// Find something out.
+    Ask { question: Question, answer: oneshot::Sender<Result<Answer, AskError>> },
     /// Say good-bye in good order; tell how many bytes were left unsent.
     Close { within: Duration, done: oneshot::Sender<usize> },
     /// Stop at once: the handle is gone.

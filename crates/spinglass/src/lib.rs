@@ -61,6 +61,7 @@ pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
 pub use seed::{HostPort, PORT, Seed};
+pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::table::{
     Name, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
 };
@@ -71,4 +72,4 @@ pub use spinglass_core::{
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
-pub use table::{SummaryFunction, Table, Zone, ZoneRow};
+pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};

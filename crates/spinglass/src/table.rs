@@ -5,18 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spinglass_core::Node as CoreNode;
-use spinglass_core::table::{Name, SetError, Summary, TableRow, Value, ZonePath};
+use spinglass_core::query::{Answer, Outcome, Question, Reach};
+use spinglass_core::table::{
+    AgedRow, Excerpt, InForce, Name, Row, SetError, Summary, TableRow, Value, ZonePath,
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::error::{Closed, TableError};
 use crate::inbox::Command;
 use crate::node::{Pulse, Shared};
 
+/// How long [`Table::zone`] and [`Table::query`] wait for others: some tries for each of the levels
+/// that systems of a million have.
+const WITHIN: Duration = Duration::from_secs(8);
+
 /// One live table of every machine: this agent's row, its region's rows, and a summary of every
 /// zone above (Astrolabe).
 ///
-/// Everything that is read here is in this agent's own memory: reading costs no message and is as
-/// fresh as gossip made it.
+/// The zones of this agent's own path are in its memory: reading them costs no message and is as
+/// fresh as gossip made it. Other zones are read, and hosts everywhere asked for, by questions that
+/// go down the tree where the summaries lead; what comes back says how old it is, and what is
+/// missing.
 #[derive(Debug, Clone)]
 pub struct Table {
     shared: Arc<Shared>,
@@ -30,10 +39,24 @@ pub struct Table {
 pub struct Zone {
     /// Its path.
     pub path: ZonePath,
-    /// Its agents, if it is the region, or its child zones; by name.
+    /// Its agents, if it is a region, or its child zones; by name. All of them are verified.
     pub rows: Vec<ZoneRow>,
-    /// What the summary functions make of them.
+    /// What the summary functions make of them, as this agent evaluates them.
     pub summary: Summary,
+    /// How old its rows are at most, and whether all are there.
+    pub reach: Reach,
+    functions: Vec<InForce>,
+}
+
+/// What a query found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// The columns, as the query writes them; for `*` all that some row has, by name.
+    pub columns: Vec<Name>,
+    /// The rows, in the query's order. What is NULL is not in them.
+    pub rows: Vec<Row>,
+    /// How old they are at most, and which zones have no part in them.
+    pub reach: Reach,
 }
 
 /// A row of a zone's table.
@@ -41,7 +64,8 @@ pub struct Zone {
 pub struct ZoneRow {
     /// The signed row.
     pub row: Arc<TableRow>,
-    /// How long ago this agent last heard news of it, in whole rounds of the table.
+    /// How long ago whoever holds it last heard news of it: this agent, or one in its zone. In
+    /// whole rounds of the table, and its way here.
     pub age: Duration,
 }
 
@@ -105,43 +129,76 @@ impl Table {
         self.change(|answer| Command::SetSummary { zone, name, sql: None, answer }).await
     }
 
-    /// A zone of this agent's path, root included, as it stands here and now.
+    /// A zone, root included: from memory if it is on this agent's path, else by asking whoever
+    /// leads there, for 8 seconds at most. Its rows are verified in any case.
     ///
     /// # Errors
-    /// The zone is elsewhere, or the node is gone.
+    /// There is no such zone, nobody answers, too many questions are under way, or the node is
+    /// gone.
     pub async fn zone(&self, path: &ZonePath) -> Result<Zone, TableError> {
-        let asked = path.clone();
-        let zone = self.look(move |node| {
-            let path = asked;
-            let table = node.table();
-            let round = node.config().table.round;
-            let with_age = |row: Arc<TableRow>| {
-                let age = round.saturating_mul(table.age(&row).unwrap_or(0));
-                ZoneRow { row, age }
-            };
-            let rows = table.rows(&path)?.into_iter().map(with_age).collect();
-            Some(Zone { rows, summary: table.summary(&path)?, path })
-        });
-        zone.await?.ok_or_else(|| TableError::Elsewhere(path.clone()))
+        let own = path.clone();
+        let (excerpt, reach) = match self.look(move |node| node.table().excerpt(&own)).await? {
+            Some(excerpt) => {
+                let age_ms = excerpt.rows.iter().map(|aged| aged.age_ms).max().unwrap_or(0);
+                (excerpt, Reach { age_ms, ..Reach::default() })
+            }
+            None => {
+                let question = Question { zone: path.clone(), sql: None, within: WITHIN };
+                let Answer { outcome, reach } = self.ask(question).await?;
+                let Outcome::Zone(excerpt) = outcome else { return Err(failure(outcome, path)) };
+                (excerpt, reach)
+            }
+        };
+        let Excerpt { rows, functions, summary } = excerpt;
+        let aged = |AgedRow { row, age_ms }| ZoneRow { row, age: Duration::from_millis(age_ms) };
+        let rows = rows.into_iter().map(aged).collect();
+        Ok(Zone { path: path.clone(), rows, summary, reach, functions })
     }
 
-    /// The summary functions that hold in a zone of this agent's path, by name.
+    /// The summary functions that hold in a zone, by name.
     ///
     /// # Errors
-    /// The zone is elsewhere, or the node is gone.
+    /// As [`zone`](Self::zone).
     pub async fn functions(&self, zone: &ZonePath) -> Result<Vec<SummaryFunction>, TableError> {
-        let asked = zone.clone();
-        let functions = self.look(move |node| {
-            let functions = node.table().functions(&asked)?.into_iter();
-            let told = functions.map(|function| SummaryFunction {
-                name: function.name,
-                since: function.since,
-                sql: function.function.sql().into(),
-                steps_per_row: function.function.steps_per_row(),
-            });
-            Some(told.collect())
+        let functions = self.zone(zone).await?.functions.into_iter();
+        let told = functions.map(|function| SummaryFunction {
+            name: function.name,
+            since: function.since,
+            sql: function.function.sql().into(),
+            steps_per_row: function.function.steps_per_row(),
         });
-        functions.await?.ok_or_else(|| TableError::Elsewhere(zone.clone()))
+        Ok(told.collect())
+    }
+
+    /// Finds hosts anywhere: `SELECT id, load FROM hosts WHERE licence = 'x' ORDER BY load LIMIT
+    /// 10`. Waits 8 seconds at most, and then tells what has come: see [`Reach::is_whole`].
+    ///
+    /// The column `zone` is a host's region. Zones whose summaries prove that no host there can
+    /// match are not asked.
+    ///
+    /// # Errors
+    /// The text is no query (and says where and why) or too long, too many questions are under
+    /// way, or the node is gone.
+    pub async fn query(&self, sql: &str) -> Result<Hosts, TableError> {
+        self.query_in(&ZonePath::root(), sql, WITHIN).await
+    }
+
+    /// The same for the hosts of one zone, waiting for `within`, at most a minute.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query); or there is no such zone, or nobody on the way there answers.
+    pub async fn query_in(
+        &self,
+        zone: &ZonePath,
+        sql: &str,
+        within: Duration,
+    ) -> Result<Hosts, TableError> {
+        let question = Question { zone: zone.clone(), sql: Some(sql.into()), within };
+        let Answer { outcome, reach } = self.ask(question).await?;
+        match outcome {
+            Outcome::Hosts { columns, rows } => Ok(Hosts { columns, rows, reach }),
+            outcome => Err(failure(outcome, zone)),
+        }
     }
 
     /// This agent's region.
@@ -173,6 +230,13 @@ impl Table {
         Ok(outcome.await.map_err(|_| TableError::Closed)??)
     }
 
+    async fn ask(&self, question: Question) -> Result<Answer, TableError> {
+        let (answer, outcome) = oneshot::channel();
+        let asked = self.shared.inbox.command(Command::Ask { question, answer });
+        asked.map_err(|_| TableError::Closed)?;
+        Ok(outcome.await.map_err(|_| TableError::Closed)??)
+    }
+
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&CoreNode) -> T + Send + 'static,
@@ -181,5 +245,17 @@ impl Table {
         let look = Look(Box::new(|node| drop(answer.send(look(node)))));
         self.shared.inbox.command(Command::Look(look)).map_err(|_| TableError::Closed)?;
         seen.await.map_err(|_| TableError::Closed)
+    }
+}
+
+/// Why an answer is none.
+fn failure(outcome: Outcome, zone: &ZonePath) -> TableError {
+    match outcome {
+        Outcome::NoSuchZone(zone) => TableError::NoSuchZone(zone),
+        Outcome::NotUnderstood => TableError::NotUnderstood(zone.clone()),
+        // What is found is of the kind that was asked for.
+        Outcome::Silence | Outcome::Zone(_) | Outcome::Hosts { .. } => {
+            TableError::Silence(zone.clone())
+        }
     }
 }

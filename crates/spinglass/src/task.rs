@@ -4,7 +4,7 @@
 //! to publish), runs what is due, and drains the core once. So many messages cost one system call,
 //! one lock and one wake each way.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -59,6 +60,8 @@ pub(crate) struct Task {
     messages: VecDeque<(TopicId, Bytes)>,
     commands: Vec<Command>,
     flushes: Vec<oneshot::Sender<()>>,
+    /// Who waits for the answers to the core's questions.
+    asking: BTreeMap<QuestionId, oneshot::Sender<Result<Answer, AskError>>>,
     closing: Option<Closing>,
 }
 
@@ -120,6 +123,7 @@ impl Task {
             messages: VecDeque::new(),
             commands: Vec::new(),
             flushes: Vec::new(),
+            asking: BTreeMap::new(),
             closing: None,
         };
         (task, watched)
@@ -295,6 +299,10 @@ impl Task {
                 drop(answer.send(set));
             }
             Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
+            Command::Ask { question, answer } => match self.driver.ask(now, &question) {
+                Ok(id) => drop(self.asking.insert(id, answer)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
             Command::Close { within, done } => {
                 let deadline = now.monotonic + within;
                 self.closing = Some(Closing { deadline, linger_until: None, unsent: 0, done });
@@ -308,6 +316,11 @@ impl Task {
 
     fn drain(&mut self, now: Now) {
         self.due = self.driver.drain(now, &mut self.outside);
+        for (question, answer) in self.outside.answers.drain(..) {
+            if let Some(asked) = self.asking.remove(&question) {
+                let _ = asked.send(Ok(answer));
+            }
+        }
         let (told, dropped) = self.outside.hub.hand_over();
         self.owes_yield |= told;
         self.outside.stats.messages_lagged += dropped;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spinglass::{Config, Node, TableError, Value, ZonePath};
+use spinglass::{AskError, Config, Node, TableError, Value, ZonePath};
 
 /// A test that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,6 +43,15 @@ async fn what_one_sets_all_see_summarised() {
         root_says(node, "load", Value::float(7.0)).await;
         root_says(node, "nmembers", Value::Int(3)).await;
     }
+    // Each sees the others' regions too, and hosts wherever they are.
+    let eu = first.table().zone(&ZonePath::parse("/eu").unwrap()).await.unwrap();
+    assert_eq!(eu.rows[0].row.attributes().get("load"), Some(&Value::float(7.0)));
+    assert_eq!(eu.summary.attributes.get("load"), Some(&Value::float(7.0)));
+    let sql = "SELECT id, zone FROM hosts WHERE load < 5 ORDER BY load";
+    let hosts = third.table().query(sql).await.unwrap();
+    let zones: Vec<_> = hosts.rows.iter().map(|row| row.get("zone").cloned()).collect();
+    assert_eq!(zones, ["/usa/boston", "/usa/ithaca"].map(|zone| Some(Value::text(zone))));
+    assert!(hosts.reach.is_whole(), "{:?}", hosts.reach);
     third.close().await.unwrap();
     for node in [&first, &second] {
         root_says(node, "load", Value::float(0.5)).await;
@@ -59,7 +68,18 @@ async fn what_cannot_be_is_refused() {
     let node = agent("a", "/usa", None).await;
     let table = node.table();
     let elsewhere = ZonePath::parse("/eu").unwrap();
-    assert!(matches!(table.zone(&elsewhere).await, Err(TableError::Elsewhere(_))));
+    assert_eq!(
+        table.zone(&elsewhere).await.unwrap_err(),
+        TableError::NoSuchZone(elsewhere.clone())
+    );
+    let misspelt = table.query("SELECT id FROM host").await;
+    assert!(matches!(misspelt, Err(TableError::Ask(AskError::Sql(_)))));
+    let long = format!("SELECT id FROM hosts WHERE id = '{}'", "x".repeat(800));
+    assert!(matches!(table.query(&long).await, Err(TableError::Ask(AskError::TooLong { .. }))));
+    root_says(&node, "nmembers", Value::Int(1)).await;
+    let own = table.query("SELECT id, zone FROM hosts").await.unwrap();
+    assert!(own.reach.is_whole() && own.reach.asked == 0);
+    assert_eq!(own.rows[0].get("zone"), Some(&Value::text("/usa")));
     assert!(matches!(table.set("A B", 1).await, Err(TableError::BadName(_))));
     assert!(matches!(table.set("id", "me").await, Err(TableError::Set(_))));
     assert!(matches!(table.install(&elsewhere, "x", "SELECT").await, Err(TableError::Set(_))));

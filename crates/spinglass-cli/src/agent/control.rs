@@ -14,7 +14,8 @@ use super::protocol::{Answer, Request};
 
 /// The longest line: a table of 1,024 rows of 900 bytes for each of 9 levels, as JSON.
 pub(super) const LINE_BYTES_MAX: u64 = 32 << 20;
-/// How long an agent may take to answer: everything it needs is in its memory.
+/// How long an agent may take to answer, beyond what it was told that it may take: it waits for
+/// others for eight seconds at most, else everything it needs is in its memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// An agent's socket.
@@ -75,7 +76,12 @@ impl Socket {
                 self.0.display()
             )
         })?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN, exchange(stream, request)).await;
+        let within = match request {
+            Request::Query { within_ms, .. } => Duration::from_millis(*within_ms),
+            _ => Duration::ZERO,
+        };
+        let within = within.saturating_add(ANSWER_WITHIN);
+        let answer = tokio::time::timeout(within, exchange(stream, request)).await;
         match answer.map_err(|_| anyhow!("the agent at {} does not answer", self.0.display()))?? {
             Answer::Error(error) => bail!(error),
             answer => Ok(answer),

@@ -1,14 +1,16 @@
-//! `spinglass join`: an agent in the foreground, which answers `spinglass table`, `summary`,
-//! `members` and `leave` on a socket of this machine.
+//! `spinglass join`: an agent in the foreground, which answers `spinglass table`, `query`,
+//! `summary`, `members` and `leave` on a socket of this machine.
 
 mod control;
 mod protocol;
+mod query;
 mod server;
 mod summary;
 mod table;
 mod tree;
 mod values;
 
+pub(crate) use query::{QueryCommand, query};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table};
 

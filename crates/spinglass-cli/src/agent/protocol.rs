@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub(super) enum Request {
-    /// The zones of the agent's path, root first; or one of them.
+    /// The zones of the agent's path, root first; or any one.
     Zones { zone: Option<String> },
     /// Set an attribute of the agent's row. The value is SQL: `3`, `'text'`, `[1, 2]`.
     Set { name: String, value: Wire },
@@ -19,6 +19,8 @@ pub(super) enum Request {
     Remove { zone: String, name: String },
     /// What a function costs, and what it yields on a zone's rows as they are.
     Explain { zone: String, sql: String },
+    /// Find hosts in a zone.
+    Query { sql: String, zone: String, within_ms: u64 },
     /// Everybody the agent knows.
     Members,
     /// Say good-bye and stop.
@@ -37,6 +39,7 @@ pub(super) enum Answer {
     Zones(Vec<ZoneTold>),
     Summaries(Vec<SummaryTold>),
     Explained(Explained),
+    Hosts(HostsTold),
     Members(Vec<MemberTold>),
     /// It can't be done, and why.
     Error(String),
@@ -60,6 +63,28 @@ pub(super) struct ZoneTold {
     pub(super) summary: Map<String, Json>,
     /// What has no value in the summary, and why.
     pub(super) errors: Vec<String>,
+    /// Whether all its rows are there: an answer from afar has a limit.
+    pub(super) whole: bool,
+}
+
+/// What a query found, and how far it reached.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct HostsTold {
+    pub(super) columns: Vec<String>,
+    pub(super) rows: Vec<Map<String, Json>>,
+    /// Whether nothing is missing.
+    pub(super) whole: bool,
+    /// Seconds since the oldest row was heard from its host, at most.
+    pub(super) age: f64,
+    /// Zones that another agent was asked about.
+    pub(super) asked: u32,
+    /// Those of them that answered, and those that did not.
+    pub(super) answered: u32,
+    pub(super) silent: u32,
+    /// Zones that their summaries ruled out.
+    pub(super) ruled_out: u32,
+    /// Whether something did not fit into an answer.
+    pub(super) cut: bool,
 }
 
 /// A row.

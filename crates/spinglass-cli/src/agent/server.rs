@@ -1,16 +1,19 @@
 //! The agent's side of its socket.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use spinglass::{Node, Zone, ZonePath};
+use spinglass::{Hosts, Node, Zone, ZonePath};
 use spinglass_core::table::{ATTRIBUTE_BYTES_MAX, Function};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::control::LINE_BYTES_MAX;
-use super::protocol::{Answer, Explained, MemberTold, Request, RowTold, SummaryTold, ZoneTold};
+use super::protocol::{
+    Answer, Explained, HostsTold, MemberTold, Request, RowTold, SummaryTold, ZoneTold,
+};
 use super::values::{row_to_json, to_json};
 
 /// Commands that are answered at once; further ones wait.
@@ -124,6 +127,11 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             let zone = table.zone(&ZonePath::parse(&zone)?).await?;
             Answer::Explained(explain(&zone, &sql)?)
         }
+        Request::Query { sql, zone, within_ms } => {
+            let within = Duration::from_millis(within_ms);
+            let hosts = table.query_in(&ZonePath::parse(&zone)?, &sql, within).await?;
+            Answer::Hosts(hosts_told(&hosts))
+        }
         Request::Members => Answer::Members(members(node).await),
         Request::Leave => Answer::Done,
     })
@@ -144,6 +152,7 @@ async fn zones(node: &Node, zone: Option<&str>) -> Result<Vec<ZoneTold>> {
 }
 
 fn tell(zone: &Zone, region: &ZonePath, node: &Node) -> ZoneTold {
+    let on_path = region.is_within(&zone.path);
     let own_child = region.ancestor(zone.path.depth() + 1);
     let is_region = zone.path == *region;
     let own_address = node.local_addr().to_string();
@@ -153,7 +162,11 @@ fn tell(zone: &Zone, region: &ZonePath, node: &Node) -> ZoneTold {
             || attributes.get("contacts").is_some_and(|contacts| contacts[0] == *own_address);
         RowTold {
             name: row.row.name().into(),
-            own: if is_region { is_own_agent() } else { row.row.name() == own_child.last_name() },
+            own: if is_region {
+                is_own_agent()
+            } else {
+                on_path && row.row.name() == own_child.last_name()
+            },
             age: row.age.as_secs_f64(),
             attributes,
         }
@@ -166,6 +179,22 @@ fn tell(zone: &Zone, region: &ZonePath, node: &Node) -> ZoneTold {
         errors: errors
             .map(|(function, attribute, error)| format!("{function}: {attribute} {error}"))
             .collect(),
+        whole: zone.reach.is_whole(),
+    }
+}
+
+fn hosts_told(hosts: &Hosts) -> HostsTold {
+    let Hosts { columns, rows, reach } = hosts;
+    HostsTold {
+        columns: columns.iter().map(|name| name.as_str().to_owned()).collect(),
+        rows: rows.iter().map(row_to_json).collect(),
+        whole: reach.is_whole(),
+        age: Duration::from_millis(reach.age_ms).as_secs_f64(),
+        asked: reach.asked,
+        answered: reach.answered,
+        silent: reach.silent(),
+        ruled_out: reach.ruled_out,
+        cut: reach.is_cut,
     }
 }
 

@@ -27,9 +27,14 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 Examples:
   spinglass table                       the whole tree: this agent's path, and what lies beside it
   spinglass table show /usa             one zone, its rows and their summary
+  spinglass table show /eu/paris        the same of any other zone: agents there are asked
   spinglass table watch                 the tree, live
   spinglass table set load 0.5          an attribute of this agent's row
-  spinglass table get load --zone /     one value, for scripts"
+  spinglass table get load --zone /     one value, for scripts
+
+The zones of the agent's own path are in its memory. Any other is asked for, from agents that lead
+there, and its rows come with their signatures and are verified. `spinglass query` finds hosts in
+all zones at once."
 )]
 pub(crate) struct TableCommand {
     #[command(subcommand)]
@@ -42,7 +47,7 @@ pub(crate) struct TableCommand {
 enum Action {
     /// Show the tree, or one zone
     Show {
-        /// The zone, such as /usa [default: the whole tree]
+        /// Any zone, such as /usa [default: the whole tree]
         zone: Option<String>,
         #[command(flatten)]
         at: At,
@@ -104,7 +109,11 @@ async fn zones(at: &At, zone: Option<&str>) -> Result<Vec<ZoneTold>> {
 }
 
 async fn show(at: &At, zone: Option<&str>, format: Format) -> Result<()> {
-    format.print(&zones(at, zone).await?, |zones| tree_of(zones, zone))
+    let zones = zones(at, zone).await?;
+    if let Some(cut) = zones.iter().find(|zone| !zone.whole) {
+        eprintln!("spinglass: {} has more rows than one answer holds: some are missing", cut.path);
+    }
+    format.print(&zones, |zones| tree_of(zones, zone))
 }
 
 fn tree_of(zones: &[ZoneTold], zone: Option<&str>) -> String {

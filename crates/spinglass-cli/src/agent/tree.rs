@@ -5,8 +5,9 @@ use serde_json::{Map, Value as Json};
 use super::protocol::{RowTold, ZoneTold};
 use super::values::shown;
 
-/// What is not worth a column: the name is the row's beginning, contacts are for agents.
-const LEFT_OUT: [&str; 3] = ["id", "contacts", "depth"];
+/// What is not worth a column: the name is the row's beginning, contacts and what proves a summary
+/// are for agents.
+const LEFT_OUT: [&str; 4] = ["id", "contacts", "depth", "&functions"];
 /// Characters of a value that are shown.
 const CELL_MAX: usize = 24;
 
@@ -106,7 +107,7 @@ mod tests {
                     .clone(),
         };
         let rows = rows.iter().map(row).collect();
-        ZoneTold { path: path.into(), rows, summary: Map::new(), errors: Vec::new() }
+        ZoneTold { path: path.into(), rows, summary: Map::new(), errors: Vec::new(), whole: true }
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl Node {
     pub fn check_invariants(&self) {
         self.multicast.check_invariants();
         self.table.check_invariants();
+        self.queries.check_invariants();
         self.members.check_invariants(&self.config.members);
     }
 }

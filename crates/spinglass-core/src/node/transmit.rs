@@ -17,7 +17,7 @@ use crate::table::TableRow;
 use crate::time::{Instant, Now};
 
 /// Bytes of a control datagram at most, also where packets may be larger: gossip stays small.
-const CONTROL_BYTES_MAX: usize = 1200;
+pub(super) const CONTROL_BYTES_MAX: usize = 1200;
 /// Bytes that one offloaded send carries at most: what UDP's length field allows, headers aside.
 const RUN_BYTES_MAX: usize = 65_000;
 
@@ -80,7 +80,8 @@ impl Node {
             | Control::Probe { to, .. }
             | Control::Answer { to, .. }
             | Control::Doubt { to, .. }
-            | Control::Accusations { to, .. } => *to,
+            | Control::Accusations { to, .. }
+            | Control::Query { to, .. } => *to,
         };
         // Whoever is told something for the first time must learn from whom.
         let long = self.members.introduces_itself(to, now);
@@ -109,6 +110,7 @@ impl Node {
             Control::Answer { number, .. } => frame::put_answer(number, buffer),
             Control::Doubt { subject, .. } => frame::put_doubt(subject, buffer),
             Control::Accusations { verdict, .. } => frame::put_accusations(&verdict, buffer),
+            Control::Query { message, .. } => frame::put_query(&message, buffer),
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))

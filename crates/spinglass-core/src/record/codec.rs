@@ -22,6 +22,7 @@ use crate::event::{
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::link::HEADER_BYTES_MAX;
 use crate::node::{Identity, NAME_BYTES_MAX};
+use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
 use crate::wire::{Malformed, Put, Reader};
@@ -128,6 +129,20 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 seeds.iter().for_each(|seed| buffer.put_address(*seed));
             }
+            Self::Ask { now, question } => {
+                buffer.put_u8(17);
+                put_now(*now, buffer);
+                buffer.put_text(question.zone.as_str());
+                buffer.put_u64(u64::try_from(question.within.as_nanos()).unwrap_or(u64::MAX));
+                buffer.put_u8(u8::from(question.sql.is_some()));
+                buffer.put(question.sql.as_deref().unwrap_or("").as_bytes());
+            }
+            Self::Answered { question, reach, found } => {
+                buffer.put_u8(18);
+                buffer.put_u64(question.0);
+                put_reach(reach, buffer);
+                found.iter().for_each(|number| buffer.put_u64(*number));
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -191,6 +206,12 @@ impl<'a> Entry<'a> {
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
+            17 => Self::Ask { now: now(reader)?, question: question(reader)? },
+            18 => Self::Answered {
+                question: QuestionId(reader.u64()?),
+                reach: reach(reader)?,
+                found: [reader.u64()?, reader.u64()?, reader.u64()?],
+            },
             _ => return Err(Malformed),
         })
     }
@@ -246,6 +267,31 @@ fn addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddr>, Malformed> {
 
 fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
     Ok(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?))
+}
+
+fn question(reader: &mut Reader<'_>) -> Result<Question, Malformed> {
+    Ok(Question {
+        zone: ZonePath::read(reader)?,
+        within: Duration::from_nanos(reader.u64()?),
+        sql: if flag(reader)? { Some(text(reader)?) } else { None },
+    })
+}
+
+fn put_reach(reach: &Reach, buffer: &mut Vec<u8>) {
+    let Reach { age_ms, asked, answered, ruled_out, is_cut } = reach;
+    buffer.put_u64(*age_ms);
+    [asked, answered, ruled_out].iter().for_each(|count| buffer.put_u32(**count));
+    buffer.put_u8(u8::from(*is_cut));
+}
+
+fn reach(reader: &mut Reader<'_>) -> Result<Reach, Malformed> {
+    Ok(Reach {
+        age_ms: reader.u64()?,
+        asked: reader.u32()?,
+        answered: reader.u32()?,
+        ruled_out: reader.u32()?,
+        is_cut: flag(reader)?,
+    })
 }
 
 type Clear<'a> = Vec<(SocketAddr, Cow<'a, [u8]>, usize)>;
@@ -569,6 +615,19 @@ mod tests {
             },
             Entry::SetSummary { now, zone: ZonePath::root(), name: "load".into(), sql: None },
             Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
+            Entry::Ask {
+                now,
+                question: Question {
+                    zone: ZonePath::root(),
+                    sql: Some("SELECT * FROM hosts".into()),
+                    within: Duration::from_secs(5),
+                },
+            },
+            Entry::Answered {
+                question: QuestionId(7),
+                reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
+                found: [1, 2, 3],
+            },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
             Entry::LinkKey(Some(3)),

@@ -12,9 +12,9 @@ use core::cell::OnceCell;
 
 use spinglass_summary::{Budget, EvalError, Function, Name, Row, RowBuilder, Value};
 
-use super::level::Level;
+use super::level::{Level, Line};
 use super::path::ZonePath;
-use super::row::{ATTRIBUTE_BYTES_MAX, TableRow};
+use super::row::{ATTRIBUTE_BYTES_MAX, Kind, TableRow};
 
 /// The function that every zone has unless one with this name replaces it: who is in the zone, and
 /// who speaks for it.
@@ -29,6 +29,13 @@ pub(crate) const FUNCTIONS_MAX: usize = 64;
 const BUDGET: Budget =
     Budget { steps: 250_000, memory_bytes: 1 << 20, output_bytes: ATTRIBUTE_BYTES_MAX as u32 };
 
+/// A zone's attribute that names the functions which made the zone's row and those of all zones
+/// below it: 4 bytes each. What these say of hosts' attributes proves something; what a function
+/// of a newer text, or one that a zone below replaced, would have said proves nothing.
+pub(crate) const PROVED: &str = "&functions";
+/// Functions named there at most; further ones, by name, prove nothing.
+const PROVED_MAX: usize = 32;
+
 /// A function that holds in some zone.
 #[derive(Debug, Clone)]
 pub struct InForce {
@@ -38,6 +45,8 @@ pub struct InForce {
     pub since: Option<ZonePath>,
     /// What it computes.
     pub function: Function,
+    /// What tells its row from any other, and so its text; none for the built-in one.
+    pub(crate) tag: Option<[u8; 4]>,
 }
 
 /// What the functions made of a zone's rows.
@@ -99,11 +108,14 @@ impl Summaries {
             .into_iter()
             .filter_map(|(name, row)| {
                 let function = Function::clone(row.function()?);
-                Some(InForce { name: name.into(), since: Some(row.zone().clone()), function })
+                let [a, b, c, d, ..] = row.hash().0;
+                let (since, tag) = (Some(row.zone().clone()), Some([a, b, c, d]));
+                Some(InForce { name: name.into(), since, function, tag })
             })
             .collect();
         if !functions.iter().any(|function| function.name == CORE) {
-            let core = InForce { name: CORE.into(), since: None, function: self.core() };
+            let (name, function) = (CORE.into(), self.core());
+            let core = InForce { name, since: None, function, tag: None };
             let at = functions.partition_point(|function| function.name.as_str() < CORE);
             functions.insert(at, core);
         }
@@ -119,37 +131,82 @@ impl Summaries {
     /// The row of the zone at `depth` of the path, from the rows heard since the own round `since`.
     pub(crate) fn summarize(&self, levels: &[Level], depth: usize, since: u32) -> Summary {
         let Some(level) = levels.get(depth) else { return Summary::default() };
-        let fresh = level.children().filter(|line| line.heard >= since);
-        let mut rows: Vec<(&str, &Row)> =
-            fresh.map(|line| (line.row.name(), line.row.attributes())).collect();
-        rows.sort_by_key(|(name, _)| *name);
+        let mut lines: Vec<&Line> = level.children().filter(|line| line.heard >= since).collect();
+        lines.sort_by_key(|line| line.row.name());
+        let rows: Vec<(&str, &Row)> =
+            lines.iter().map(|line| (line.row.name(), line.row.attributes())).collect();
         let mut builder = RowBuilder::default();
         // The attributes' count, and the name, which is a zone's.
         let mut left = ATTRIBUTE_BYTES_MAX - 2;
         let id = Value::text(level.zone().last_name());
         left -= attribute_bytes(&name_id(), &id);
         builder.set(name_id(), id);
-        let mut given = alloc::vec![name_id()];
+        // Which function gives an attribute; the name is nobody's.
+        let mut makers = BTreeMap::from([(name_id(), usize::MAX)]);
         let mut errors = Vec::new();
-        for InForce { name, function, .. } in self.in_force(levels, depth) {
+        let functions = self.in_force(levels, depth);
+        let mut proved = Vec::new();
+        for (index, InForce { name, function, .. }) in functions.iter().enumerate() {
             let evaluation = function.evaluate(&rows, BUDGET);
+            let errors_before = errors.len();
             for (column, error) in evaluation.errors {
                 errors.push((name.clone(), column, SummaryError::Evaluation(error)));
             }
             for (column, value) in evaluation.row.iter() {
-                let outcome = if given.contains(column) {
+                let outcome = if makers.contains_key(column) {
                     Err(SummaryError::GivenAlready)
                 } else {
-                    given.push(column.clone());
+                    makers.insert(column.clone(), index);
                     put(&mut builder, &mut left, column, value)
                 };
                 if let Err(error) = outcome {
                     errors.push((name.clone(), column.clone(), error));
                 }
             }
+            if errors.len() == errors_before {
+                proved.push(index);
+            }
+        }
+        proved.retain(|index| {
+            let made = |output: &Name| makers.get(output).is_none_or(|maker| maker == index);
+            let proves = |function: &InForce| {
+                function.function.outputs().all(made) && is_proved(function, &lines)
+            };
+            functions.get(*index).is_some_and(proves)
+        });
+        let tags = proved.into_iter().filter_map(|index| functions.get(index)?.tag);
+        let tags: Vec<u8> = tags.take(PROVED_MAX).flatten().collect();
+        if !tags.is_empty() {
+            let column = Name::new(PROVED).expect("a legal name");
+            // Where there is no room, nothing is proved: that costs questions detours, no answers.
+            let _ = put(&mut builder, &mut left, &column, &Value::bytes(&tags));
         }
         Summary { attributes: builder.build(), errors }
     }
+}
+
+impl InForce {
+    /// Whether this very function made a zone's row, and the rows of all zones below it.
+    pub(crate) fn made(&self, zone_row: &Row) -> bool {
+        let Some(Value::Bytes(tags)) = zone_row.get(PROVED) else { return false };
+        let (tags, _) = tags.as_chunks::<4>();
+        self.tag.is_some_and(|tag| tags.contains(&tag))
+    }
+}
+
+/// Whether what a function makes of these rows says something of every host below: the same
+/// function made the zones' rows, and no host has an attribute in an output's place.
+fn is_proved(function: &InForce, lines: &[&Line]) -> bool {
+    let mut bounds = function.function.bounds().peekable();
+    let strangers = |row: &Row| {
+        let mut outputs = function.function.bounds().filter(|bound| bound.input != bound.output);
+        outputs.any(|bound| row.get(bound.output.as_str()).is_some())
+    };
+    let follows = |line: &&Line| match line.row.kind() {
+        Kind::Zone => function.made(line.row.attributes()),
+        Kind::Agent | Kind::Function => !strangers(line.row.attributes()),
+    };
+    bounds.peek().is_some() && lines.iter().all(follows)
 }
 
 /// Adds an attribute if there is room for it.

@@ -17,7 +17,7 @@ use crate::outbox::Control;
 
 /// How far ahead of one's own clock a row's time of issue may lie: beyond, it is not stored. It
 /// stops nobody's row for good, since versions are counters.
-const SKEW_MAX_MS: u64 = 60_000;
+pub(super) const SKEW_MAX_MS: u64 = 60_000;
 /// Rows that a table of any zone remembers as gone at most.
 pub(super) const GONE_MAX: usize = 4096;
 /// Rounds between two attempts to reach a seed once others are known: what mends a partition that
@@ -364,7 +364,7 @@ impl Table {
         Ok(())
     }
 
-    fn verified(
+    pub(super) fn verified(
         &mut self,
         row: UnverifiedRow<'_>,
         key: RowKey,

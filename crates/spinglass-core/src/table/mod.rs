@@ -31,6 +31,7 @@ mod messages;
 mod news;
 mod path;
 mod publish;
+mod reading;
 mod region;
 mod row;
 
@@ -51,6 +52,8 @@ pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
 pub(crate) use news::NEWS_WAIT_PARTS;
 pub use path::{DEPTH_MAX, PathError, ZonePath};
+pub use reading::{AgedRow, Excerpt};
+pub(crate) use reading::{Route, proving, regions_below};
 pub(crate) use region::member;
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
 

@@ -10,6 +10,7 @@ use spinglass_core::frame::Frame;
 use spinglass_core::link::Header;
 use spinglass_core::members::UnverifiedRecord;
 use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
+use spinglass_core::query::{Message, Report};
 use spinglass_core::record::Entry;
 use spinglass_core::table::UnverifiedRow;
 use spinglass_core::wire::{Put, Reader};
@@ -94,6 +95,24 @@ pub fn row(bytes: &[u8]) {
     let mut again = Vec::new();
     row.encode(&mut again);
     assert_eq!(again, bytes);
+}
+
+/// Something said about a question: the frame's type, then its body.
+pub fn question(bytes: &[u8]) {
+    let Some((kind, body)) = bytes.split_first() else { return };
+    let Ok(message) = Message::parse(*kind, body) else { return };
+    let mut again = Vec::new();
+    message.encode(&mut again);
+    assert_eq!(again, body);
+}
+
+/// An answer, put together from its pieces.
+pub fn report(bytes: &[u8]) {
+    let Ok(report) = Report::parse(bytes) else { return };
+    let mut again = Vec::new();
+    report.encode(&mut again);
+    assert_eq!(again, bytes);
+    assert!(report.reach.answered + report.reach.silent() == report.reach.asked);
 }
 
 /// The values that everything else consists of.

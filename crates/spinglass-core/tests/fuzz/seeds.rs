@@ -12,6 +12,9 @@ use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
+use spinglass_core::query::{
+    Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
+};
 use spinglass_core::record::{Beginnings, Entry};
 use spinglass_core::table::{
     Inventory, InventoryLine, RowKey, TableDigest, Version, Want, ZonePath,
@@ -137,6 +140,50 @@ fn detector_frames(buffer: &mut Vec<u8>) {
     frame::put_announce(buffer);
 }
 
+/// A report of every kind, by the name of its seed.
+fn reports() -> Vec<(&'static str, Report)> {
+    let reach = Reach { age_ms: 1500, asked: 3, answered: 2, ruled_out: 300, is_cut: true };
+    let name = Name::new("load").expect("a legal name");
+    let host = RowBuilder::default().with(name, Value::float(0.5)).build();
+    let place = Value::list([Value::Int(1)]);
+    let rows = vec![(0, a_row(1, "/usa", 0)), (700, a_row(2, "/", 0))];
+    vec![
+        ("rows", Report { reach, found: Found::Rows(rows) }),
+        ("hosts", Report { reach, found: Found::Hosts(vec![(place, host)]) }),
+        ("no-such-zone", Report { reach, found: Found::NoSuchZone(ZonePath::root()) }),
+        ("refused", Report { reach: Reach::default(), found: Found::Refused }),
+        ("not-understood", Report { reach: Reach::default(), found: Found::NotUnderstood }),
+    ]
+}
+
+/// Something of every kind that is said about questions, by the name of its seed.
+fn about_questions() -> Vec<(&'static str, About)> {
+    let zone = ZonePath::parse("/usa").expect("a path");
+    let ask = |number, sql: Option<&str>| {
+        let sql = sql.map(String::from);
+        About::Ask(Ask { number, zone: zone.clone(), depth: 1, within_ms: 900, sql }.into())
+    };
+    let bytes = bytes(|buffer| {
+        reports().first().expect("there are some").1.encode(buffer);
+        buffer.truncate(100);
+    });
+    vec![
+        ("ask-rows", ask(7, None)),
+        ("ask-hosts", ask(8, Some("SELECT id FROM hosts WHERE load < 3 LIMIT 2"))),
+        ("heard", About::Heard(7)),
+        ("piece", About::Piece(Piece { number: 7, index: 0, count: 2, bytes })),
+        ("fetch", About::Fetch(Fetch { number: 7, indices: vec![0, 1, 300] })),
+        ("fetch-none", About::Fetch(Fetch { number: 7, indices: vec![] })),
+    ]
+}
+
+/// The same as a frame's type and body.
+fn about_bytes(message: &About) -> Vec<u8> {
+    let framed = bytes(|buffer| frame::put_query(message, buffer));
+    let (head, body) = framed.split_at(3);
+    [&head[..1], body].concat()
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -150,6 +197,7 @@ fn all_frames() -> Vec<u8> {
         frame::put_who_is(&[MemberId([9; 16])], buffer);
         table_frames(buffer);
         detector_frames(buffer);
+        about_questions().iter().for_each(|(_, message)| frame::put_query(message, buffer));
         buffer.put(&[200, 2, 0, 1, 2]);
     })
 }
@@ -209,6 +257,19 @@ fn entries() -> Vec<Entry<'static>> {
         },
         Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: Some("y".into()) },
         Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None },
+        Entry::Ask {
+            now,
+            question: Question {
+                zone: ZonePath::root(),
+                sql: Some("SELECT * FROM hosts".into()),
+                within: std::time::Duration::from_secs(5),
+            },
+        },
+        Entry::Answered {
+            question: QuestionId(7),
+            reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
+            found: [1, 2, 3],
+        },
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
@@ -266,7 +327,11 @@ pub(crate) fn seeds() -> Vec<Seed> {
     assert_eq!(long.len(), 64);
     let mut recording = Vec::new();
     entries().iter().for_each(|entry| entry.encode(&mut recording));
-    vec![
+    let questions = about_questions().into_iter();
+    let questions = questions.map(|(name, about)| ("question", name, about_bytes(&about)));
+    let reports = reports().into_iter();
+    let reports = reports.map(|(name, report)| ("report", name, bytes(|to| report.encode(to))));
+    let mut seeds = vec![
         ("header", "short", bytes(|to| header(HeaderBoot::Short(BootName([9; 8]))).encode(to))),
         ("header", "long", bytes(|to| header(HeaderBoot::Long(peer_boot())).encode(to))),
         ("frames", "all", all_frames()),
@@ -287,5 +352,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("recording", "every-entry", recording),
         ("member", "a-life", a_life()),
         ("member", "silence", vec![200; 60]),
-    ]
+    ];
+    seeds.extend(questions.chain(reports));
+    seeds
 }

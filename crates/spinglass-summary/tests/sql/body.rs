@@ -65,9 +65,20 @@ fn check_query(query: &Query) {
     let mut told: Vec<(Value, Row)> =
         rows.iter().filter(|(_, row)| query.matches(row)).map(tell).collect();
     let (bounds, summary) = summary();
-    let may_match = query.may_match(summary, &[bounds]);
+    let may_match = query.may_match(summary, &[bounds], &[]);
     assert!(may_match || told.is_empty(), "a zone with an answer was passed by");
     let finished = query.finish(told.clone());
+    let selected = query.select(rows.iter().map(|(_, row)| *row), u32::MAX);
+    if !selected.is_cut {
+        let found = selected.found.into_iter().map(|(_, key, row)| (key, row)).collect::<Vec<_>>();
+        assert_eq!(found, told, "all at once is one by one");
+    }
+    let tight = query.select(rows.iter().map(|(_, row)| *row), TIGHT.steps);
+    assert!(tight.steps <= TIGHT.steps && tight.found.len() <= told.len());
+    // The first of the firsts of two halves are the first of all.
+    let (front, back) = told.split_at(told.len() / 2);
+    let halves = [front, back].map(|half| query.leading(half.to_vec())).concat();
+    assert_eq!(query.finish(halves), finished, "leading answers lead wherever they are merged");
     told.reverse();
     assert_eq!(query.finish(told), finished, "the answers' order is nothing");
 }
