@@ -2,8 +2,8 @@
 //!
 //! Input: [`Node::handle_datagrams`], [`Node::handle_timeout`], and verbs ([`Node::publish`],
 //! [`Node::subscribe`], [`Node::leave`]). Output, to be asked for after every input:
-//! [`Node::poll_transmit`], then [`Node::poll_event`], then [`Node::poll_timeout`]. Hosts do not
-//! call these themselves: [`Driver`](crate::Driver) does.
+//! [`Node::poll_transmit`], then [`Node::poll_event`] and [`Node::poll_answer`], then
+//! [`Node::poll_timeout`]. Hosts do not call these themselves: [`Driver`](crate::Driver) does.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

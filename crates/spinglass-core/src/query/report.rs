@@ -89,6 +89,9 @@ impl Report {
     /// # Errors
     /// It is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > ANSWER_BYTES_MAX {
+            return Err(Malformed);
+        }
         let mut reader = Reader::new(bytes);
         let age_ms = reader.varint()?;
         let mut count = || u32::try_from(reader.varint()?).map_err(|_| Malformed);

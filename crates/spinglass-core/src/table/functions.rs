@@ -141,8 +141,9 @@ impl Summaries {
         let id = Value::text(level.zone().last_name());
         left -= attribute_bytes(&name_id(), &id);
         builder.set(name_id(), id);
-        // Which function gives an attribute; the name is nobody's.
-        let mut makers = BTreeMap::from([(name_id(), usize::MAX)]);
+        // Which function gives an attribute; the name and the proof are nobody's.
+        let proof = Name::new(PROVED).expect("a legal name");
+        let mut makers = BTreeMap::from([(name_id(), usize::MAX), (proof.clone(), usize::MAX)]);
         let mut errors = Vec::new();
         let functions = self.in_force(levels, depth);
         let mut proved = Vec::new();
@@ -176,10 +177,10 @@ impl Summaries {
         });
         let tags = proved.into_iter().filter_map(|index| functions.get(index)?.tag);
         let tags: Vec<u8> = tags.take(PROVED_MAX).flatten().collect();
-        if !tags.is_empty() {
-            let column = Name::new(PROVED).expect("a legal name");
+        // What was made without some of the rows proves nothing of these.
+        if !tags.is_empty() && lines.len() == level.children().count() {
             // Where there is no room, nothing is proved: that costs questions detours, no answers.
-            let _ = put(&mut builder, &mut left, &column, &Value::bytes(&tags));
+            let _ = put(&mut builder, &mut left, &proof, &Value::bytes(&tags));
         }
         Summary { attributes: builder.build(), errors }
     }
