@@ -31,6 +31,8 @@ pub struct Config {
     pub table: TableConfig,
     /// The failure detector of the region.
     pub detector: DetectorConfig,
+    /// What is too large for a row.
+    pub objects: ObjectsConfig,
 }
 
 /// Settings of the link.
@@ -95,6 +97,24 @@ pub struct TableConfig {
     /// Rows held per zone at most; further agents or zones are not taken in. Default: 1,024; zones
     /// of about 64 cost least.
     pub rows_max: usize,
+}
+
+/// Settings of objects: what is too large for a row, and is fetched in bulk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectsConfig {
+    /// The round of fetching and serving, at whole multiples on the host's clock. Default: 100 ms,
+    /// as the multicast's.
+    pub round: Duration,
+    /// Bytes that are asked for per round, by all fetches together; half of them of one source.
+    /// Default: 64 KiB, a quarter of what the multicast may ask for; a guess.
+    pub fetch_bytes_per_round: usize,
+    /// Bytes that are served per round, half of them to one receiver. Default: 64 KiB, a quarter
+    /// of what the multicast may repair; a guess.
+    pub serve_bytes_per_round: usize,
+    /// Bytes of objects held, hashes included. When full, fetched objects are dropped, the oldest
+    /// first; those that the own row or a function in force names never are. Default: 64 MiB, four
+    /// objects of the largest size less their hashes; a guess.
+    pub store_bytes_max: usize,
 }
 
 /// How new packets are spread before repair begins.
@@ -213,6 +233,17 @@ impl DetectorConfig {
     }
 }
 
+impl Default for ObjectsConfig {
+    fn default() -> Self {
+        Self {
+            round: Duration::from_millis(100),
+            fetch_bytes_per_round: 64 << 10,
+            serve_bytes_per_round: 64 << 10,
+            store_bytes_max: 64 << 20,
+        }
+    }
+}
+
 impl Default for TableConfig {
     fn default() -> Self {
         Self {
@@ -307,8 +338,8 @@ impl Config {
         let multicast = &self.multicast;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
-        let (table, detector) = (&self.table, &self.detector);
-        let rules: [(&'static str, u64, u64, u64); 24] = [
+        let (table, detector, objects) = (&self.table, &self.detector, &self.objects);
+        let rules: [(&'static str, u64, u64, u64); 28] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -358,6 +389,10 @@ impl Config {
             ("detector.probe_timeout", nanos(detector.probe_timeout), 0, 3_600_000 * ms),
             ("detector.observers", detector.observers.into(), 2, OBSERVERS_MAX.into()),
             ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
+            ("objects.round", nanos(objects.round), ms, 3_600_000 * ms),
+            ("objects.fetch_bytes_per_round", objects.fetch_bytes_per_round as u64, 1 << 12, 1 << 30),
+            ("objects.serve_bytes_per_round", objects.serve_bytes_per_round as u64, 1 << 12, 1 << 30),
+            ("objects.store_bytes_max", objects.store_bytes_max as u64, 1 << 13, 1 << 36),
         ];
         match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),

@@ -40,6 +40,7 @@ pub mod link;
 pub mod members;
 pub mod multicast;
 mod node;
+pub mod object;
 mod outbox;
 pub mod plan;
 pub mod record;
@@ -53,7 +54,7 @@ pub mod wire;
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
     Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig, OBSERVERS_MAX,
-    REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    ObjectsConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 pub use driver::{Driver, Host};
 pub use error::PublishError;

@@ -25,6 +25,7 @@ use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
 use crate::members::{Learned, MemberList, MemberRecord, Members, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
+use crate::object::Objects;
 use crate::outbox::{Control, Outbox};
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
@@ -51,6 +52,7 @@ macro_rules! cx {
 
 mod detector;
 mod getters;
+mod object;
 mod table;
 mod transmit;
 
@@ -93,6 +95,8 @@ pub struct Node {
     multicast: Multicast,
     table: Table,
     detector: Detector,
+    objects: Objects,
+    object_rng: Prng,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -161,6 +165,7 @@ impl Node {
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
+        let objects = Objects::new(config.objects.clone());
         Ok(Self {
             identity: beginnings.identity.clone(),
             beginnings: Box::new(beginnings),
@@ -172,6 +177,8 @@ impl Node {
             multicast,
             table,
             detector,
+            objects,
+            object_rng: rng.fork("objects"),
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -234,6 +241,7 @@ impl Node {
                 Timer::Pace => (),
                 Timer::Table => self.on_table_round(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
+                Timer::Object => self.on_objects_due(monotonic),
             }
         }
     }
@@ -377,6 +385,10 @@ impl Node {
                 | Frame::Accusations(_)),
                 Some(address),
             ) => return self.on_detector_frame(frame, address, now.monotonic),
+            (
+                frame @ (Frame::Seek(_) | Frame::Have(_) | Frame::Ask(_) | Frame::Piece(_)),
+                Some(address),
+            ) => return self.on_object_frame(&frame, address, now.monotonic),
             (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())

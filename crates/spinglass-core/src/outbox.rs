@@ -11,6 +11,7 @@ use crate::id::{MemberId, StreamId};
 use crate::link::BootName;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
+use crate::object;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
 /// Control intents that may wait. When full, the oldest is dropped: gossip repeats itself.
@@ -50,6 +51,8 @@ pub(crate) enum Control {
     Doubt { to: SocketAddr, subject: RowKey },
     /// Accusations of one agent.
     Accusations { to: SocketAddr, verdict: Arc<Verdict> },
+    /// Something about an object.
+    Object { to: SocketAddr, intent: object::Intent },
 }
 
 /// Where a run of packets goes; resolved when it is sent.

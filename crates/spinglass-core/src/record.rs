@@ -17,6 +17,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
@@ -25,6 +26,7 @@ use crate::config::Start;
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
+use crate::object::ObjectName;
 use crate::table::ZonePath;
 use crate::time::Now;
 
@@ -89,6 +91,24 @@ pub enum Entry<'a> {
         name: String,
         /// Its text; none: removed.
         sql: Option<String>,
+        /// For how long it holds, in whole milliseconds; none: until it is removed.
+        lasts: Option<Duration>,
+    },
+    /// An object was put under an attribute of the own row.
+    PutObject {
+        /// When.
+        now: Now,
+        /// Under which.
+        name: Name,
+        /// The object.
+        bytes: Bytes,
+    },
+    /// An object was asked for.
+    FetchObject {
+        /// When.
+        now: Now,
+        /// Which.
+        object: ObjectName,
     },
     /// The member said good-bye.
     Leave {

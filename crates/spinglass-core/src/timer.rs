@@ -17,11 +17,20 @@ pub(crate) enum Timer {
     Table,
     /// The failure detector's next half round.
     Probe,
+    /// The next round of fetching objects.
+    Object,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Round, Self::Solicit, Self::Tail, Self::Pace, Self::Table, Self::Probe];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Round,
+        Self::Solicit,
+        Self::Tail,
+        Self::Pace,
+        Self::Table,
+        Self::Probe,
+        Self::Object,
+    ];
 }
 
 /// When each timer is due, if it is set.
@@ -56,7 +65,7 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table, probe] = &mut self.due;
+        let [round, solicit, tail, pace, table, probe, object] = &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
@@ -64,6 +73,7 @@ impl Timers {
             Timer::Pace => pace,
             Timer::Table => table,
             Timer::Probe => probe,
+            Timer::Object => object,
         }
     }
 }

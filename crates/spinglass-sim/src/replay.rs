@@ -13,6 +13,7 @@ use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
 use spinglass_core::record::{Beginnings, Entry};
+use spinglass_core::table::NewFunction;
 use spinglass_core::{Datagram, MemberId, Node, Now, Start, TopicId};
 
 /// Why a recording does not replay.
@@ -307,13 +308,42 @@ impl Replay {
                 let got = self.node.poll_event();
                 (got.as_ref() != Some(&event)).then(|| format!("told {got:?}; then: {event:?}"))
             }
-            other => Some(format!("{other:?} is not a call")),
+            other => {
+                let called = self.table_step(other);
+                time = called.as_ref().copied().unwrap_or(last);
+                called.err()
+            }
         };
         let from_crypto = self.crypto.lock().diverged.take();
         let different = from_crypto.or_else(|| different.map(|what| (entry, what)));
         match different {
             Some((entry, what)) => Err(ReplayError::Diverged { entry, what }),
             None => Ok(time),
+        }
+    }
+
+    /// Makes a call that concerns the table.
+    fn table_step(&mut self, step: Entry<'_>) -> Result<Now, String> {
+        // Refused then, refused now.
+        match step {
+            Entry::SetAttribute { now, name, value } => {
+                let _ = self.node.set_attribute(now, name, value);
+                Ok(now)
+            }
+            Entry::SetSummary { now, zone, name, sql, lasts } => {
+                let function = sql.as_deref().map(|sql| NewFunction { sql, lasts });
+                let _ = self.node.set_summary(now, &zone, &name, function);
+                Ok(now)
+            }
+            Entry::PutObject { now, name, bytes } => {
+                let _ = self.node.put_object(now, name, bytes);
+                Ok(now)
+            }
+            Entry::FetchObject { now, object } => {
+                let _ = self.node.fetch_object(now, object);
+                Ok(now)
+            }
+            other => Err(format!("{other:?} is not a call")),
         }
     }
 

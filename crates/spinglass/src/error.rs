@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
-use spinglass_core::table::{PathError, SetError, ZonePath};
+use spinglass_core::object::{Failure, ObjectError, ObjectName};
+use spinglass_core::table::{PathError, SetError, Value, ZonePath};
 use spinglass_crypto::KeyError;
 
 /// Why a node did not start. Nothing was sent.
@@ -121,6 +122,20 @@ pub enum TableError {
     /// It can't be set.
     #[error(transparent)]
     Set(#[from] SetError),
+    /// A value names no object.
+    #[error("{0} names no object: its text would begin with \"object:\"")]
+    NoObject(Value),
+    /// An object is not fetched: too many are, or there is no room.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// An object could not be fetched.
+    #[error("{object}: {failure}")]
+    NotFetched {
+        /// Which.
+        object: ObjectName,
+        /// Why.
+        failure: Failure,
+    },
     /// The zone is not on this agent's path.
     #[error("{0} is not on this agent's path, whose zones alone it holds: ask an agent in {0}")]
     Elsewhere(ZonePath),

@@ -2,6 +2,8 @@
 //! `members` and `leave` on a socket of this machine.
 
 mod control;
+mod lifetime;
+mod object;
 mod protocol;
 mod server;
 mod summary;

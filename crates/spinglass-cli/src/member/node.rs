@@ -145,7 +145,7 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
             tell(&Report::Changed { at_ns })?;
         }
         Order::Install { name, sql } => {
-            node.table().install(&ZonePath::root(), &name, &sql).await?;
+            node.table().install(&ZonePath::root(), &name, sql.as_str()).await?;
         }
         Order::WatchRoot => bail!("the root is watched by whoever reads the orders"),
         Order::Flood { .. } => bail!("a member with a node does not flood"),

@@ -8,6 +8,7 @@ use crate::crypto::Domain;
 use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
+use crate::object::Objects;
 use crate::stats::Stats;
 use crate::table::Table;
 
@@ -78,6 +79,12 @@ impl Node {
         &self.table
     }
 
+    /// The objects that this member holds or fetches.
+    #[must_use]
+    pub const fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// This member's signed record.
     #[must_use]
     pub fn own_record(&self) -> Arc<MemberRecord> {
@@ -88,6 +95,7 @@ impl Node {
     pub fn check_invariants(&self) {
         self.multicast.check_invariants();
         self.table.check_invariants();
+        self.objects.check_invariants();
         assert!(self.members.count() <= self.config.members.members_max);
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use spinglass_summary::{Name, Value};
+use spinglass_summary::{Function, Name, Value};
 
 use super::{Identity, Node};
 use crate::config::Config;
@@ -18,7 +18,7 @@ use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
 use crate::table::{
-    Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath,
+    NewFunction, Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow, ZonePath,
 };
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
@@ -54,7 +54,8 @@ impl Node {
     }
 
     /// Installs a summary function in a zone of the own path, from where it holds downwards;
-    /// replaces the one of this name; or, with no text, removes it.
+    /// replaces the one of this name; or, with no function, removes it. A text that fits no row
+    /// travels as an object.
     ///
     /// # Errors
     /// The text is no function, or the zone is elsewhere; nothing changed.
@@ -63,17 +64,18 @@ impl Node {
         now: Now,
         zone: &ZonePath,
         name: &str,
-        sql: Option<&str>,
+        function: Option<NewFunction<'_>>,
     ) -> Result<(), SetError> {
         self.stats.inputs += 1;
         if self.has_left {
             return Err(SetError::Closed);
         }
-        let cx = &mut table_cx!(self, now.wall_ms);
-        match sql {
-            Some(sql) => self.table.install(zone, name, sql, cx),
-            None => self.table.uninstall(zone, name, cx),
-        }
+        let Some(new) = function else {
+            return self.table.uninstall(zone, name, &mut table_cx!(self, now.wall_ms));
+        };
+        Function::parse(new.sql).map_err(SetError::Sql)?;
+        let object = if Table::fits_row(name, &new) { None } else { Some(self.hold_text(new.sql)?) };
+        self.table.install(zone, name, &new, object, &mut table_cx!(self, now.wall_ms))
     }
 
     /// Lets agents of one process share the memory of rows that they verified.
@@ -105,6 +107,7 @@ impl Node {
         self.timers.set(Timer::Table, self.first_table_round + interval * next);
         let lost = self.detector.lost(self.config.table.silent_rounds);
         self.table.on_round(&lost, &mut table_cx!(self, wall_ms));
+        self.look_after_objects(now);
     }
 
     /// Takes in what another agent says of its table.
@@ -142,7 +145,7 @@ impl Node {
         self.table.on_row(row, &mut table_cx!(self, now.wall_ms))
     }
 
-    const fn has_table(&self) -> bool {
+    pub(super) const fn has_table(&self) -> bool {
         !self.config.table.round.is_zero()
     }
 }

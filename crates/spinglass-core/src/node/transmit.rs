@@ -12,6 +12,7 @@ use crate::id::StreamId;
 use crate::link::OVERHEAD_BYTES;
 use crate::members::{MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
+use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
 use crate::table::TableRow;
 use crate::time::Now;
@@ -78,6 +79,12 @@ impl Node {
             | Control::Answer { to, .. }
             | Control::Doubt { to, .. }
             | Control::Accusations { to, .. } => *to,
+            Control::Object { to, intent } => {
+                if !self.objects.is_due(intent) {
+                    return None;
+                }
+                *to
+            }
         };
         // Whoever is told something for the first time must learn from whom. What is sent often is
         // kept small: if its receiver does not know this boot yet, the next digest tells it.
@@ -91,6 +98,7 @@ impl Node {
                 | Control::Answer { .. }
                 | Control::Doubt { .. }
                 | Control::Accusations { .. }
+                | Control::Object { intent: Intent::Ask(_) | Intent::Piece { .. }, .. }
         );
         // Whoever said good-bye is forgotten already.
         let long = !is_brief || self.has_left;
@@ -119,6 +127,7 @@ impl Node {
             Control::Answer { number, .. } => frame::put_answer(number, buffer),
             Control::Doubt { subject, .. } => frame::put_doubt(subject, buffer),
             Control::Accusations { verdict, .. } => frame::put_accusations(&verdict, buffer),
+            Control::Object { intent, .. } => self.write_object(&intent, buffer),
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))

@@ -13,7 +13,7 @@ use spinglass_summary::{Name, Value};
 use super::{Beginnings, Entry};
 use crate::config::{
     Config, DetectorConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig,
-    MulticastConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    MulticastConfig, ObjectsConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 use crate::crypto::{Epoch, Hash, PublicKey, Salt};
 use crate::event::{
@@ -22,6 +22,7 @@ use crate::event::{
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::link::HEADER_BYTES_MAX;
 use crate::node::{Identity, NAME_BYTES_MAX};
+use crate::object;
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
 use crate::wire::{Malformed, Put, Reader};
@@ -115,13 +116,25 @@ impl<'a> Entry<'a> {
                 buffer.put_text(name.as_str());
                 value.encode(buffer);
             }
-            Self::SetSummary { now, zone, name, sql } => {
+            Self::SetSummary { now, zone, name, sql, lasts } => {
                 buffer.put_u8(16);
                 put_now(*now, buffer);
                 buffer.put_text(zone.as_str());
                 buffer.put_text(name.get(..NAME_BYTES_MAX.min(name.len())).unwrap_or(""));
+                put_millis(*lasts, buffer);
                 buffer.put_u8(u8::from(sql.is_some()));
                 buffer.put(sql.as_deref().unwrap_or("").as_bytes());
+            }
+            Self::PutObject { now, name, bytes } => {
+                buffer.put_u8(24);
+                put_now(*now, buffer);
+                buffer.put_text(name.as_str());
+                buffer.put(bytes);
+            }
+            Self::FetchObject { now, object } => {
+                buffer.put_u8(25);
+                put_now(*now, buffer);
+                object.encode(buffer);
             }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
@@ -183,11 +196,32 @@ impl<'a> Entry<'a> {
                 now: now(reader)?,
                 zone: ZonePath::read(reader)?,
                 name: String::from(reader.text(NAME_BYTES_MAX)?),
+                lasts: millis(reader)?,
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
+            24 => {
+                Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? }
+            }
+            25 => {
+                let now = now(reader)?;
+                let object = object::parse_name(reader.bytes(reader.rest().len())?)?;
+                Self::FetchObject { now, object }
+            }
             _ => return Err(Malformed),
         })
     }
+}
+
+/// A flag, and then a length of time in milliseconds, if there is one.
+fn put_millis(duration: Option<Duration>, buffer: &mut Vec<u8>) {
+    buffer.put_u8(u8::from(duration.is_some()));
+    if let Some(duration) = duration {
+        buffer.put_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+fn millis(reader: &mut Reader<'_>) -> Result<Option<Duration>, Malformed> {
+    if flag(reader)? { Ok(Some(Duration::from_millis(reader.u64()?))) } else { Ok(None) }
 }
 
 fn put_now(now: Now, buffer: &mut Vec<u8>) {
@@ -395,12 +429,12 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 }
 
 /// Settings in a configuration.
-const NUMBERS: usize = 35;
+const NUMBERS: usize = 39;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 fn numbers(config: &Config) -> [u64; NUMBERS] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast, table, detector } = config;
+    let Config { link, members, multicast, table, detector, objects } = config;
     let dissemination = match multicast.dissemination {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
@@ -442,6 +476,10 @@ fn numbers(config: &Config) -> [u64; NUMBERS] {
         nanos(detector.probe_timeout),
         detector.observers.into(),
         detector.return_rounds.into(),
+        nanos(objects.round),
+        objects.fetch_bytes_per_round as u64,
+        objects.serve_bytes_per_round as u64,
+        objects.store_bytes_max as u64,
     ]
 }
 
@@ -501,7 +539,13 @@ fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         observers: as_(number()?)?,
         return_rounds: as_(number()?)?,
     };
-    Ok(Config { link, members, multicast, table, detector })
+    let objects = ObjectsConfig {
+        round: Duration::from_nanos(number()?),
+        fetch_bytes_per_round: as_(number()?)?,
+        serve_bytes_per_round: as_(number()?)?,
+        store_bytes_max: as_(number()?)?,
+    };
+    Ok(Config { link, members, multicast, table, detector, objects })
 }
 
 #[cfg(test)]
@@ -555,8 +599,24 @@ mod tests {
                 zone: ZonePath::parse("/usa").unwrap(),
                 name: "load".into(),
                 sql: Some("SELECT MIN(load) AS load FROM zone".into()),
+                lasts: Some(Duration::from_millis(7)),
             },
-            Entry::SetSummary { now, zone: ZonePath::root(), name: "load".into(), sql: None },
+            Entry::SetSummary {
+                now,
+                zone: ZonePath::root(),
+                name: "load".into(),
+                sql: None,
+                lasts: None,
+            },
+            Entry::PutObject {
+                now,
+                name: Name::new("doc").unwrap(),
+                bytes: Bytes::from_static(b"x"),
+            },
+            Entry::FetchObject {
+                now,
+                object: object::ObjectName::new(Hash([7; 16]), 300).unwrap(),
+            },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
             Entry::LinkKey(Some(3)),

@@ -35,6 +35,7 @@ impl Table {
         self.round += 1;
         self.bytes_left = self.config.bytes_per_round;
         self.drop_silent(lost);
+        self.drop_lapsed(cx.wall_ms);
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
@@ -320,7 +321,7 @@ impl Table {
         }
         let key = row.key(cx.crypto);
         let level = self.levels.get(depth).ok_or(Reject::Misplaced)?;
-        if !level.wants(key, row.version(), row.bytes()) {
+        if !level.wants(key, row.version(), row.bytes()) || row.has_lapsed(cx.wall_ms) {
             cx.stats.rows_surplus += 1;
             return Ok(());
         }

@@ -20,7 +20,7 @@ const LIVES: usize = 3000;
 type Body = fn(&[u8]);
 
 /// Every target that lives in this crate, with its body.
-const TARGETS: [(&str, Body, usize); 11] = [
+const TARGETS: [(&str, Body, usize); 12] = [
     ("header", bodies::header, MUTATIONS),
     ("frames", bodies::frames, MUTATIONS),
     ("packet", bodies::packet, MUTATIONS),
@@ -28,6 +28,7 @@ const TARGETS: [(&str, Body, usize); 11] = [
     ("solicit", bodies::solicit, MUTATIONS),
     ("record", bodies::record, MUTATIONS),
     ("row", bodies::row, MUTATIONS),
+    ("object", bodies::object, MUTATIONS),
     ("values", bodies::values, MUTATIONS),
     ("messages", bodies::messages, MUTATIONS),
     ("recording", bodies::recording, MUTATIONS),

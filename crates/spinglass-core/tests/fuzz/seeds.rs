@@ -2,6 +2,7 @@
 //! are these bytes; a test says so, and writes them when `SPINGLASS_BLESS` is set.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
@@ -12,6 +13,7 @@ use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
+use spinglass_core::object::{Ask, ObjectName, PIECE_BYTES, Tree};
 use spinglass_core::record::{Beginnings, Entry};
 use spinglass_core::table::{
     Inventory, InventoryLine, RowKey, TableDigest, Version, Want, ZonePath,
@@ -143,6 +145,39 @@ fn detector_frames(buffer: &mut Vec<u8>) {
     frame::put_accusations(&verdict, buffer);
 }
 
+/// An object of three pieces.
+fn an_object() -> (ObjectName, Vec<u8>, Tree) {
+    let content: Vec<u8> = (0..2 * PIECE_BYTES + 100).map(|at| at as u8).collect();
+    let tree = Tree::of(&content, &mut Gullible(1));
+    let size = u32::try_from(content.len()).expect("a small object");
+    let name = ObjectName::new(tree.root(size, &mut Gullible(1)), size).expect("as above");
+    (name, content, tree)
+}
+
+/// The body of its last piece.
+fn a_piece() -> Vec<u8> {
+    let (name, content, tree) = an_object();
+    bytes(|buffer| {
+        buffer.put(&name.root().0);
+        buffer.put_varint(name.bytes() as u64);
+        buffer.put_varint(2);
+        tree.put_path(2, buffer);
+        buffer.put(&content[2 * PIECE_BYTES..]);
+    })
+}
+
+fn an_ask() -> Ask {
+    Ask { name: an_object().0, pieces: vec![0, 2] }
+}
+
+fn object_frames(buffer: &mut Vec<u8>) {
+    let (name, ..) = an_object();
+    frame::put_seek(name, buffer);
+    frame::put_have(name, buffer);
+    frame::put_ask(&an_ask(), buffer);
+    frame::put_piece(buffer, |buffer| buffer.put(&a_piece()));
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -157,6 +192,7 @@ fn all_frames() -> Vec<u8> {
         frame::put_join(buffer);
         table_frames(buffer);
         detector_frames(buffer);
+        object_frames(buffer);
         buffer.put(&[200, 2, 0, 1, 2]);
     })
 }
@@ -214,8 +250,26 @@ fn entries() -> Vec<Entry<'static>> {
             name: Name::new("load").expect("a legal name"),
             value: Value::Int(7),
         },
-        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: Some("y".into()) },
-        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None },
+        Entry::SetSummary {
+            now,
+            zone: ZonePath::root(),
+            name: "x".into(),
+            sql: Some("y".into()),
+            lasts: Some(Duration::from_secs(3)),
+        },
+        Entry::SetSummary {
+            now,
+            zone: ZonePath::root(),
+            name: "x".into(),
+            sql: None,
+            lasts: None,
+        },
+        Entry::PutObject {
+            now,
+            name: Name::new("doc").expect("a legal name"),
+            bytes: Bytes::from_static(b"x"),
+        },
+        Entry::FetchObject { now, object: an_object().0 },
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::Leave { now },
@@ -286,6 +340,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("row", "agent", a_row(0, "/usa/ithaca", 9)),
         ("row", "zone", a_row(1, "/usa", 0)),
         ("row", "function", a_row(2, "/", 0)),
+        ("object", "ask", bytes(|to| an_ask().encode(to))),
+        ("object", "piece", a_piece()),
+        ("object", "name", an_object().0.to_string().into_bytes()),
         ("values", "varint", bytes(|to| to.put_varint(1 << 40))),
         ("values", "address", bytes(|to| to.put_address("[::1]:7710".parse().expect("one")))),
         ("values", "text", bytes(|to| to.put_text("text"))),
