@@ -116,9 +116,8 @@ fn files_and_long_functions_travel_as_objects() {
         agent.wait_for("/", "nmembers", "3");
     }
 
-    let scratch = |name: &str| {
-        std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()))
-    };
+    let scratch =
+        |name: &str| std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()));
     let (file, copy) = (scratch("object.bin"), scratch("copy.bin"));
     let content: Vec<u8> = (0..200_000_u32).map(|at| (at * at / 7) as u8).collect();
     std::fs::write(&file, &content).expect("a file");

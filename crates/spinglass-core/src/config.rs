@@ -390,8 +390,18 @@ impl Config {
             ("detector.observers", detector.observers.into(), 2, OBSERVERS_MAX.into()),
             ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
             ("objects.round", nanos(objects.round), ms, 3_600_000 * ms),
-            ("objects.fetch_bytes_per_round", objects.fetch_bytes_per_round as u64, 1 << 12, 1 << 30),
-            ("objects.serve_bytes_per_round", objects.serve_bytes_per_round as u64, 1 << 12, 1 << 30),
+            (
+                "objects.fetch_bytes_per_round",
+                objects.fetch_bytes_per_round as u64,
+                1 << 12,
+                1 << 30,
+            ),
+            (
+                "objects.serve_bytes_per_round",
+                objects.serve_bytes_per_round as u64,
+                1 << 12,
+                1 << 30,
+            ),
             ("objects.store_bytes_max", objects.store_bytes_max as u64, 1 << 13, 1 << 36),
         ];
         match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {

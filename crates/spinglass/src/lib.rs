@@ -56,11 +56,10 @@ pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
-pub use spinglass_core::object::{
-    Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState,
-};
+pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
 pub use spinglass_core::table::{
-    Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
+    Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value,
+    ZonePath,
 };
 pub use spinglass_core::{
     Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,

@@ -219,9 +219,9 @@ impl Table {
                 since: function.since,
                 sql: function.function.sql().into(),
                 steps_per_row: function.function.steps_per_row(),
-                left: function.lapses_ms.map(|lapses| {
-                    Duration::from_millis(lapses).saturating_sub(wall())
-                }),
+                left: function
+                    .lapses_ms
+                    .map(|lapses| Duration::from_millis(lapses).saturating_sub(wall())),
             });
             Some(told.collect())
         });

@@ -9,8 +9,10 @@ const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)
 
 /// Reads a whole number and its unit: `90s`, `15m`, `12h`, `30d`.
 pub(super) fn parse(text: &str) -> Result<Duration> {
-    let advice = || format!("{text:?} is no time: write a whole number and s, m, h or d, as in 30d");
-    let (_, seconds) = UNITS.into_iter().find(|(unit, _)| text.ends_with(*unit)).with_context(advice)?;
+    let advice =
+        || format!("{text:?} is no time: write a whole number and s, m, h or d, as in 30d");
+    let (_, seconds) =
+        UNITS.into_iter().find(|(unit, _)| text.ends_with(*unit)).with_context(advice)?;
     let number = text.split_at(text.len() - 1).0;
     let number: u64 = number.parse().ok().with_context(advice)?;
     ensure!(number > 0, "a function lasts for a second at least");
@@ -29,7 +31,8 @@ pub(super) fn shown(time: Duration) -> String {
     }
     parts.truncate(2);
     parts.retain(|(number, _)| *number > 0);
-    let parts: Vec<String> = parts.into_iter().map(|(number, unit)| format!("{number}{unit}")).collect();
+    let parts: Vec<String> =
+        parts.into_iter().map(|(number, unit)| format!("{number}{unit}")).collect();
     if parts.is_empty() { "less than 1s".into() } else { parts.join(" ") }
 }
 

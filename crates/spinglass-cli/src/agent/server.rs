@@ -109,9 +109,7 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             table.fetch_object(&object).await?;
             object::tell(&table, &object).await?
         }
-        Request::ObjectState { object } => {
-            object::tell(&table, &object::named(&object)?).await?
-        }
+        Request::ObjectState { object } => object::tell(&table, &object::named(&object)?).await?,
         Request::Summaries { zone } => {
             let zone = match zone {
                 Some(zone) => ZonePath::parse(&zone)?,

@@ -115,7 +115,8 @@ fn listed(summaries: &[SummaryTold]) -> String {
     for summary in summaries {
         let zone = summary.zone.as_deref().unwrap_or("built in");
         let left = summary.seconds_left.map(Duration::from_secs);
-        let left = left.map_or_else(String::new, |left| format!(", {} left", lifetime::shown(left)));
+        let left =
+            left.map_or_else(String::new, |left| format!(", {} left", lifetime::shown(left)));
         text += &format!("{} ({zone}{left})\n    {}\n", summary.name, summary.sql);
     }
     text

@@ -9,9 +9,7 @@ use spinglass_summary::Name;
 use super::Node;
 use crate::event::Reject;
 use crate::frame::{self, Frame};
-use crate::object::{
-    Come, FETCHES_MAX, Intent, ObjectCx, ObjectError, ObjectName, ObjectState,
-};
+use crate::object::{Come, FETCHES_MAX, Intent, ObjectCx, ObjectError, ObjectName, ObjectState};
 use crate::table::SetError;
 use crate::time::{Instant, Now};
 use crate::timer::Timer;

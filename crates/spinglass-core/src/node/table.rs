@@ -74,7 +74,8 @@ impl Node {
             return self.table.uninstall(zone, name, &mut table_cx!(self, now.wall_ms));
         };
         Function::parse(new.sql).map_err(SetError::Sql)?;
-        let object = if Table::fits_row(name, &new) { None } else { Some(self.hold_text(new.sql)?) };
+        let object =
+            if Table::fits_row(name, &new) { None } else { Some(self.hold_text(new.sql)?) };
         self.table.install(zone, name, &new, object, &mut table_cx!(self, now.wall_ms))
     }
 

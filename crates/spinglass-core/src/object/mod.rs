@@ -407,8 +407,8 @@ impl Objects {
     fn pays(&mut self, to: SocketAddr, bytes: usize, cx: &mut ObjectCx<'_>) -> bool {
         self.begin_round(cx.now);
         let had = self.served.get(&to).copied().unwrap_or(0);
-        let is_over = bytes > self.serve_bytes_left
-            || had + bytes > self.config.serve_bytes_per_round / 2;
+        let is_over =
+            bytes > self.serve_bytes_left || had + bytes > self.config.serve_bytes_per_round / 2;
         if is_over {
             cx.stats.objects_over_budget += 1;
             return false;

@@ -199,9 +199,7 @@ impl<'a> Entry<'a> {
                 lasts: millis(reader)?,
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
-            24 => {
-                Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? }
-            }
+            24 => Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? },
             25 => {
                 let now = now(reader)?;
                 let object = object::parse_name(reader.bytes(reader.rest().len())?)?;

@@ -124,12 +124,8 @@ impl Summaries {
             })
             .collect();
         if !functions.iter().any(|function| function.name == CORE) {
-            let core = InForce {
-                name: CORE.into(),
-                since: None,
-                function: self.core(),
-                lapses_ms: None,
-            };
+            let core =
+                InForce { name: CORE.into(), since: None, function: self.core(), lapses_ms: None };
             let at = functions.partition_point(|function| function.name.as_str() < CORE);
             functions.insert(at, core);
         }

@@ -8,10 +8,10 @@ use core::net::SocketAddr;
 
 use spinglass_summary::{Function, Value};
 
+use super::Table;
 use super::gossip::GONE_MAX;
 use super::level::Level;
 use super::row::{RowKey, TableRow, Version};
-use super::Table;
 use crate::object::ObjectName;
 use crate::rng::Prng;
 

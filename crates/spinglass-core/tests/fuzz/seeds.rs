@@ -257,13 +257,7 @@ fn entries() -> Vec<Entry<'static>> {
             sql: Some("y".into()),
             lasts: Some(Duration::from_secs(3)),
         },
-        Entry::SetSummary {
-            now,
-            zone: ZonePath::root(),
-            name: "x".into(),
-            sql: None,
-            lasts: None,
-        },
+        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None, lasts: None },
         Entry::PutObject {
             now,
             name: Name::new("doc").expect("a legal name"),
