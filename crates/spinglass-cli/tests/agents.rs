@@ -108,10 +108,10 @@ fn agents_in_three_regions_are_one_table() {
 
 #[test]
 fn files_and_long_functions_travel_as_objects() {
-    let first = Agent::start("web1", "/usa/ithaca", "127.0.0.1:1");
+    let first = Agent::start("doc1", "/usa/ithaca", "127.0.0.1:1");
     let seed = first.address.as_str();
-    let second = Agent::start("web2", "/usa/ithaca", seed);
-    let third = Agent::start("fr1", "/eu/paris", seed);
+    let second = Agent::start("doc2", "/usa/ithaca", seed);
+    let third = Agent::start("doc3", "/eu/paris", seed);
     for agent in [&first, &second, &third] {
         agent.wait_for("/", "nmembers", "3");
     }
@@ -119,22 +119,23 @@ fn files_and_long_functions_travel_as_objects() {
     let scratch =
         |name: &str| std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()));
     let (file, copy) = (scratch("object.bin"), scratch("copy.bin"));
-    let content: Vec<u8> = (0..200_000_u32).map(|at| (at * at / 7) as u8).collect();
+    let content: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(at) / 7) as u8).collect();
     std::fs::write(&file, &content).expect("a file");
     let name = first.text(&["table", "set", "doc", "--file", file.to_str().expect("UTF-8")]);
     assert!(name.starts_with("object:") && name.ends_with(":200000"), "{name}");
     let sql = "SELECT FIRST(1, doc) AS doc FROM zone";
     assert!(first.ask(&["summary", "install", "doc", sql]).status.success());
-    second.wait_for_output(&["table", "get", "doc", "--of", "web1"], &name);
+    second.wait_for_output(&["table", "get", "doc", "--of", "doc1"], &name);
     third.wait_for_output(&["table", "get", "doc", "--zone", "/", "--of", "usa"], &name);
 
     let to = copy.to_str().expect("UTF-8");
-    let fetched = second.ask(&["table", "get", "doc", "--of", "web1", "--to", to, "--json"]);
+    let fetched = second.ask(&["table", "get", "doc", "--of", "doc1", "--to", to, "--json"]);
     assert!(fetched.status.success(), "{fetched:?}");
     let report: Value = serde_json::from_slice(&fetched.stdout).expect("JSON");
     assert_eq!((&report["bytes"], &report["object"]), (&200_000.into(), &name.as_str().into()));
     assert!(std::fs::read(&copy).expect("a file") == content);
-    // Its owner is gone: whoever fetched it has it, also for another continent.
+    // Its owner dies: whoever fetched it has it, also for another continent, and may name it too.
+    assert!(second.ask(&["table", "set", "doc", &name]).status.success());
     drop(first);
     let get = ["table", "get", "doc", "--zone", "/", "--of", "usa", "--to", to];
     let fetched = third.ask(&get);
@@ -163,6 +164,7 @@ fn what_an_agent_refuses_it_explains() {
     refused(&["table", "set", "a", &"x".repeat(800)], "bytes of the 707");
     refused(&["table", "show", "/eu"], "/eu is not on this agent's path");
     refused(&["table", "get", "nothing"], "no attribute nothing");
+    agent.wait_for_output(&["table", "get", "load"], "5");
     refused(&["table", "get", "load", "--to", "/tmp/x"], "\"5\" names no object");
     refused(&["table", "set", "doc", "--file", "/no/such/file"], "cannot read /no/such/file");
     refused(&["summary", "install", "x", "SELECT MAX(load FROM zone"], "line 1, column 17");

@@ -1,5 +1,6 @@
 //! Objects: what is too large for a row goes into it by name, and is fetched in bulk from whoever
-//! has it (Astrolabe's big attributes; Spinglass paper, section 3).
+//! has it. Departure: Astrolabe leaves that to its applications; here a name that a row holds is
+//! enough, and functions' texts travel in the same way.
 //!
 //! An agent puts up to 16 MiB under an attribute of its row. The row then holds the object's name,
 //! the root of a hash tree over its pieces and its size ([`ObjectName`]). Whoever wants the object
@@ -26,6 +27,8 @@ mod fetch;
 mod messages;
 mod name;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
