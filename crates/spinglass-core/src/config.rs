@@ -244,6 +244,21 @@ impl Default for ObjectsConfig {
     }
 }
 
+impl ObjectsConfig {
+    /// Each setting, and the range that it must lie in.
+    fn rules(&self) -> [(&'static str, u64, u64, u64); 4] {
+        let round = u64::try_from(self.round.as_nanos()).unwrap_or(u64::MAX);
+        let (fetch, serve) = (self.fetch_bytes_per_round, self.serve_bytes_per_round);
+        // Half of a budget pays for two datagrams, so that a piece always has its turn.
+        [
+            ("objects.round", round, 1_000_000, 3_600_000_000_000),
+            ("objects.fetch_bytes_per_round", fetch as u64, 1 << 12, 1 << 30),
+            ("objects.serve_bytes_per_round", serve as u64, 1 << 12, 1 << 30),
+            ("objects.store_bytes_max", self.store_bytes_max as u64, 1 << 13, 1 << 36),
+        ]
+    }
+}
+
 impl Default for TableConfig {
     fn default() -> Self {
         Self {
@@ -338,8 +353,8 @@ impl Config {
         let multicast = &self.multicast;
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
-        let (table, detector, objects) = (&self.table, &self.detector, &self.objects);
-        let rules: [(&'static str, u64, u64, u64); 28] = [
+        let (table, detector) = (&self.table, &self.detector);
+        let rules: [(&'static str, u64, u64, u64); 24] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -389,22 +404,9 @@ impl Config {
             ("detector.probe_timeout", nanos(detector.probe_timeout), 0, 3_600_000 * ms),
             ("detector.observers", detector.observers.into(), 2, OBSERVERS_MAX.into()),
             ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
-            ("objects.round", nanos(objects.round), ms, 3_600_000 * ms),
-            (
-                "objects.fetch_bytes_per_round",
-                objects.fetch_bytes_per_round as u64,
-                1 << 12,
-                1 << 30,
-            ),
-            (
-                "objects.serve_bytes_per_round",
-                objects.serve_bytes_per_round as u64,
-                1 << 12,
-                1 << 30,
-            ),
-            ("objects.store_bytes_max", objects.store_bytes_max as u64, 1 << 13, 1 << 36),
         ];
-        match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
+        let mut rules = rules.into_iter().chain(self.objects.rules());
+        match rules.find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),
             None => Ok(Checked(self)),
         }

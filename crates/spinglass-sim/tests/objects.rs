@@ -1,6 +1,8 @@
 //! Objects and the texts of functions, simulated: fetched whole over bad networks, from whoever has
 //! them, within budgets, whatever sources do.
 
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -3,8 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spinglass::{Event, Node};
+use spinglass::{Event, NewFunction, Node, ZonePath};
 use spinglass_sim::replay::{ReplayError, replay};
+
+/// Attributes, functions and objects: every verb of the table, at the recorded member.
+async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn std::error::Error>> {
+    let (table, others) = (recorded.table(), other.table());
+    table.set("load", 0.5).await?;
+    let lasts = Some(Duration::from_secs(3600));
+    let long = format!("SELECT MAX(load) AS load FROM zone{}", " ".repeat(3000));
+    let function = NewFunction { sql: &long, lasts };
+    table.install(&ZonePath::root(), "load", function).await?;
+    table.put_object("mine", vec![1; 5000]).await?;
+    let theirs = others.put_object("theirs", vec![2; 50_000]).await?;
+    assert_eq!(table.object(&theirs.to_value()).await?, vec![2; 50_000]);
+    table.remove(&ZonePath::root(), "load").await?;
+    Ok(())
+}
 
 /// Records a member that hears and publishes over a lossy path.
 async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
@@ -18,6 +33,7 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         other.group("news").publish(vec![number as u8; 700]).await?;
         recorded.group("replies").publish(number.to_le_bytes().to_vec()).await?;
     }
+    use_table(&recorded, &other).await?;
     let mut messages = 0;
     while messages < 300 {
         let event = heard.next().await.expect("the node is alive");
