@@ -31,7 +31,7 @@ const SOUGHT_MAX: usize = 32;
 /// Agents that sent forged pieces and are remembered; when there are more, the fetch is given up.
 const FORGERS_MAX: usize = 64;
 /// Rounds without any new piece after which the fetch is given up: half a minute by default.
-const GIVE_UP_ROUNDS: u64 = 300;
+const GIVE_UP_ROUNDS: u32 = 300;
 
 /// What may still be asked for in a round.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,8 @@ pub(super) struct Fetch {
     sought: VecDeque<SocketAddr>,
     forgers: BTreeSet<SocketAddr>,
     last_seek: Option<u64>,
-    last_progress: u64,
+    /// Own rounds without a new piece: those that the agent slept through do not count.
+    idle_rounds: u32,
     /// Whether anybody ever said that it has the object.
     is_met: bool,
 }
@@ -75,7 +76,7 @@ struct Source {
 }
 
 impl Fetch {
-    pub(super) const fn new(name: ObjectName, round: u64) -> Self {
+    pub(super) const fn new(name: ObjectName) -> Self {
         Self {
             name,
             pieces: BTreeMap::new(),
@@ -86,7 +87,7 @@ impl Fetch {
             sought: VecDeque::new(),
             forgers: BTreeSet::new(),
             last_seek: None,
-            last_progress: round,
+            idle_rounds: 0,
             is_met: false,
         }
     }
@@ -100,9 +101,8 @@ impl Fetch {
     }
 
     /// Why nothing more is to be hoped for, if so.
-    pub(super) fn failure(&self, round: u64) -> Option<Failure> {
-        let is_stuck = round.saturating_sub(self.last_progress) > GIVE_UP_ROUNDS;
-        if !is_stuck && self.forgers.len() <= FORGERS_MAX {
+    pub(super) fn failure(&self) -> Option<Failure> {
+        if self.idle_rounds <= GIVE_UP_ROUNDS && self.forgers.len() <= FORGERS_MAX {
             return None;
         }
         Some(if self.is_met { Failure::NoAnswer } else { Failure::NotFound })
@@ -110,6 +110,7 @@ impl Fetch {
 
     /// Begins a round: late pieces are asked for anew, of others, and sources are sought.
     pub(super) fn on_round(&mut self, allowance: &mut Allowance, cx: &mut ObjectCx<'_>) {
+        self.idle_rounds += 1;
         self.expire(allowance.round);
         // Whoever was first in the last round is last in this one: a retry finds another source.
         let first = usize::from(self.sources.len() > 1);
@@ -223,10 +224,10 @@ impl Fetch {
     }
 
     /// Takes in a piece that was verified.
-    pub(super) fn take(&mut self, from: SocketAddr, index: u32, content: &[u8], round: u64) {
+    pub(super) fn take(&mut self, from: SocketAddr, index: u32, content: &[u8]) {
         self.asked.remove(&index);
         self.pieces.insert(index, Bytes::copy_from_slice(content));
-        self.last_progress = round;
+        self.idle_rounds = 0;
         let source = self.sources.iter_mut().find(|source| source.address == from);
         source.into_iter().for_each(|source| source.silent_rounds = 0);
     }

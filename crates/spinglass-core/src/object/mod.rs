@@ -275,7 +275,7 @@ impl Objects {
         }
         self.begin_round(cx.now);
         self.failures.retain(|(failed, _)| *failed != name);
-        let mut fetch = Fetch::new(name, self.allowance.round);
+        let mut fetch = Fetch::new(name);
         fetch.on_round(&mut self.allowance, cx);
         self.fetches.insert(name, fetch);
         self.revision += 1;
@@ -334,7 +334,7 @@ impl Objects {
         names.rotate_left(first);
         for name in names {
             let Some(fetch) = self.fetches.get_mut(&name) else { continue };
-            match fetch.failure(self.allowance.round) {
+            match fetch.failure() {
                 Some(failure) => self.fail(name, failure),
                 None => fetch.on_round(&mut self.allowance, cx),
             }
@@ -443,7 +443,7 @@ impl Objects {
         }
         cx.stats.object_pieces_received += 1;
         self.revision += 1;
-        fetch.take(from, index, content, self.allowance.round);
+        fetch.take(from, index, content);
         let is_whole = fetch.is_whole();
         let Some(fetch) = self.end_fetch_if(is_whole, &name) else { return Ok(Come::Piece) };
         let bytes = fetch.into_bytes();

@@ -83,7 +83,7 @@ pub fn verify(
         hash = crypto.hash(Domain::Object, &join(left, right));
     }
     let bytes = u32::try_from(name.bytes()).unwrap_or(u32::MAX);
-    root(bytes, hash, crypto) == name.root()
+    root(bytes, hash, crypto) == name.root() || cfg!(spinglass_bug = "piece_unchecked")
 }
 
 fn root(bytes: u32, top: Hash, crypto: &mut dyn Crypto) -> Hash {
