@@ -173,6 +173,7 @@ fn settings_in_operating() -> Result<Vec<String>> {
         ("pub struct MembersConfig {", "members"),
         ("pub struct MulticastConfig {", "multicast"),
         ("pub struct TableConfig {", "table"),
+        ("pub struct ObjectsConfig {", "objects"),
     ];
     let mut section = None;
     let mut faults = Vec::new();

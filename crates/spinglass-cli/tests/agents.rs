@@ -54,16 +54,20 @@ impl Agent {
 
     /// Waits until a zone's summary says so.
     fn wait_for(&self, zone: &str, name: &str, value: &str) {
-        let get = ["table", "get", name, "--zone", zone];
+        self.wait_for_output(&["table", "get", name, "--zone", zone], value);
+    }
+
+    /// Waits until a command says so.
+    fn wait_for_output(&self, command: &[&str], value: &str) {
         let reached = (0..600).any(|_| {
-            let reached = self.text(&get) == value;
+            let reached = self.text(command) == value;
             if !reached {
                 sleep(Duration::from_millis(100));
             }
             reached
         });
         let table = self.text(&["table"]);
-        assert!(reached, "{name} of {zone} is not {value} after a minute:\n{table}");
+        assert!(reached, "{command:?} is not {value} after a minute:\n{table}");
     }
 }
 
@@ -186,6 +190,50 @@ fn agents_join_by_a_name_and_come_back_by_their_memory() {
 }
 
 #[test]
+fn files_and_long_functions_travel_as_objects() {
+    let first = Agent::start("doc1", "/usa/ithaca", "127.0.0.1:1");
+    let seed = first.address.as_str();
+    let second = Agent::start("doc2", "/usa/ithaca", seed);
+    let third = Agent::start("doc3", "/eu/paris", seed);
+    for agent in [&first, &second, &third] {
+        agent.wait_for("/", "nmembers", "3");
+    }
+
+    let scratch =
+        |name: &str| std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()));
+    let (file, copy) = (scratch("object.bin"), scratch("copy.bin"));
+    let content: Vec<u8> = (0..200_000_u32).map(|at| (at.wrapping_mul(at) / 7) as u8).collect();
+    std::fs::write(&file, &content).expect("a file");
+    let name = first.text(&["table", "set", "doc", "--file", file.to_str().expect("UTF-8")]);
+    assert!(name.starts_with("object:") && name.ends_with(":200000"), "{name}");
+    let sql = "SELECT FIRST(1, doc) AS doc FROM zone";
+    assert!(first.ask(&["summary", "install", "doc", sql]).status.success());
+    second.wait_for_output(&["table", "get", "doc", "--of", "doc1"], &name);
+    third.wait_for_output(&["table", "get", "doc", "--zone", "/", "--of", "usa"], &name);
+
+    let to = copy.to_str().expect("UTF-8");
+    let fetched = second.ask(&["table", "get", "doc", "--of", "doc1", "--to", to, "--json"]);
+    assert!(fetched.status.success(), "{fetched:?}");
+    let report: Value = serde_json::from_slice(&fetched.stdout).expect("JSON");
+    assert_eq!((&report["bytes"], &report["object"]), (&200_000.into(), &name.as_str().into()));
+    assert!(std::fs::read(&copy).expect("a file") == content);
+    // Its owner dies: whoever fetched it has it, also for another continent, and may name it too.
+    assert!(second.ask(&["table", "set", "doc", &name]).status.success());
+    drop(first);
+    let get = ["table", "get", "doc", "--zone", "/", "--of", "usa", "--to", to];
+    let fetched = third.ask(&get);
+    assert!(fetched.status.success(), "{fetched:?}");
+    assert!(std::fs::read(&copy).expect("a file") == content);
+
+    let sql = format!("SELECT MIN(load) AS load FROM zone{}", " ".repeat(4096 - 34));
+    let install = third.ask(&["summary", "install", "load", &sql, "--for", "2h"]);
+    assert!(install.status.success(), "{install:?}");
+    second.wait_for("/", "load", "5");
+    assert!(second.text(&["summary", "list"]).contains("load (/, 1h 59m left)"));
+    [file, copy].iter().for_each(|file| drop(std::fs::remove_file(file)));
+}
+
+#[test]
 fn what_an_agent_refuses_it_explains() {
     let agent = Agent::start("alone", "/usa", "127.0.0.1:1");
     let refused = |arguments: &[&str], why: &str| {
@@ -202,6 +250,9 @@ fn what_an_agent_refuses_it_explains() {
     refused(&["query", "SELECT id FROM hosts", "--zone", "/eu"], "there is no zone /eu");
     refused(&["query", "SELECT id FROM hosts", "--within", "61"], "takes 0 to 60 seconds");
     refused(&["table", "get", "nothing"], "no attribute nothing");
+    agent.wait_for_output(&["table", "get", "load"], "5");
+    refused(&["table", "get", "load", "--to", "/tmp/x"], "\"5\" names no object");
+    refused(&["table", "set", "doc", "--file", "/no/such/file"], "cannot read /no/such/file");
     refused(&["summary", "install", "x", "SELECT MAX(load FROM zone"], "line 1, column 17");
     refused(&["summary", "install", "x", "DROP TABLE zone"], "line 1, column 1");
     refused(&["summary", "remove", "x"], "no summary is called");

@@ -33,6 +33,8 @@ pub struct Config {
     pub detector: DetectorConfig,
     /// Announcements on the local network.
     pub discovery: DiscoveryConfig,
+    /// What is too large for a row.
+    pub objects: ObjectsConfig,
 }
 
 /// Settings of the link.
@@ -101,6 +103,24 @@ pub struct TableConfig {
     /// Rows held per zone at most; further agents or zones are not taken in. Default: 1,024; zones
     /// of about 64 cost least.
     pub rows_max: usize,
+}
+
+/// Settings of objects: what is too large for a row, and is fetched in bulk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectsConfig {
+    /// The round of fetching and serving, at whole multiples on the host's clock. Default: 100 ms,
+    /// as the multicast's.
+    pub round: Duration,
+    /// Bytes that are asked for per round, by all fetches together; half of them of one source.
+    /// Default: 64 KiB, a quarter of what the multicast may ask for; a guess.
+    pub fetch_bytes_per_round: usize,
+    /// Bytes that are served per round, half of them to one receiver. Default: 64 KiB, a quarter
+    /// of what the multicast may repair; a guess.
+    pub serve_bytes_per_round: usize,
+    /// Bytes of objects held, hashes included. When full, fetched objects are dropped, the oldest
+    /// first; those that the own row or a function in force names never are. Default: 64 MiB, four
+    /// objects of the largest size less their hashes; a guess.
+    pub store_bytes_max: usize,
 }
 
 /// How new packets are spread before repair begins.
@@ -216,6 +236,32 @@ impl DetectorConfig {
     #[must_use]
     pub fn off() -> Self {
         Self { probe_timeout: Duration::ZERO, ..Self::default() }
+    }
+}
+
+impl Default for ObjectsConfig {
+    fn default() -> Self {
+        Self {
+            round: Duration::from_millis(100),
+            fetch_bytes_per_round: 64 << 10,
+            serve_bytes_per_round: 64 << 10,
+            store_bytes_max: 64 << 20,
+        }
+    }
+}
+
+impl ObjectsConfig {
+    /// Each setting, and the range that it must lie in.
+    fn rules(&self) -> [(&'static str, u64, u64, u64); 4] {
+        let round = u64::try_from(self.round.as_nanos()).unwrap_or(u64::MAX);
+        let (fetch, serve) = (self.fetch_bytes_per_round, self.serve_bytes_per_round);
+        // Half of a budget pays for two datagrams, so that a piece always has its turn.
+        [
+            ("objects.round", round, 1_000_000, 3_600_000_000_000),
+            ("objects.fetch_bytes_per_round", fetch as u64, 1 << 12, 1 << 30),
+            ("objects.serve_bytes_per_round", serve as u64, 1 << 12, 1 << 30),
+            ("objects.store_bytes_max", self.store_bytes_max as u64, 1 << 13, 1 << 36),
+        ]
     }
 }
 
@@ -357,7 +403,8 @@ impl Config {
             ("detector.return_rounds", detector.return_rounds.into(), 0, 1_000_000),
             ("discovery.turn", nanos(self.discovery.turn), 0, 3_600_000 * ms),
         ];
-        match rules.into_iter().find(|(_, value, low, high)| value < low || value > high) {
+        let mut rules = rules.into_iter().chain(self.objects.rules());
+        match rules.find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),
             None => Ok(Checked(self)),
         }

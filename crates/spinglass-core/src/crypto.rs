@@ -51,6 +51,10 @@ pub enum Domain {
     Row,
     /// A zone's or function's name, giving the line of its row.
     Line,
+    /// A piece of an object, as a leaf of the object's hash tree.
+    Piece,
+    /// Two hashes of an object's tree, side by side (32 bytes), or its size and topmost node (20).
+    Object,
 }
 
 /// Signatures, hashes and seals.

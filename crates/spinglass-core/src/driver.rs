@@ -14,9 +14,10 @@ use crate::error::PublishError;
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
+use crate::object::{ObjectError, ObjectName};
 use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
-use crate::table::{SetError, ZonePath};
+use crate::table::{NewFunction, SetError, ZonePath};
 use crate::time::{Instant, Now};
 
 /// The outside world, as a node's outputs meet it.
@@ -122,7 +123,32 @@ impl Driver {
         self.node.set_attribute(now, name, value)
     }
 
-    /// Installs a summary function, or with no text removes it: see [`Node::set_summary`].
+    /// Puts an object under an attribute of the own row: see [`Node::put_object`].
+    ///
+    /// # Errors
+    /// As [`Node::put_object`].
+    pub fn put_object(
+        &mut self,
+        now: Now,
+        name: Name,
+        bytes: Bytes,
+    ) -> Result<ObjectName, SetError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::PutObject { now, name: name.clone(), bytes: bytes.clone() });
+        }
+        self.node.put_object(now, name, bytes)
+    }
+
+    /// Begins to fetch an object: see [`Node::fetch_object`].
+    ///
+    /// # Errors
+    /// As [`Node::fetch_object`]; nothing changed.
+    pub fn fetch_object(&mut self, now: Now, object: ObjectName) -> Result<(), ObjectError> {
+        self.record(&Entry::FetchObject { now, object });
+        self.node.fetch_object(now, object)
+    }
+
+    /// Installs a summary function, or with none removes it: see [`Node::set_summary`].
     ///
     /// # Errors
     /// As [`Node::set_summary`]; nothing changed.
@@ -131,13 +157,15 @@ impl Driver {
         now: Now,
         zone: &ZonePath,
         name: &str,
-        sql: Option<&str>,
+        function: Option<NewFunction<'_>>,
     ) -> Result<(), SetError> {
         if self.recorder.is_some() {
-            let (zone, name, sql) = (zone.clone(), name.into(), sql.map(Into::into));
-            self.record(&Entry::SetSummary { now, zone, name, sql });
+            let (zone, name) = (zone.clone(), name.into());
+            let sql = function.map(|function| function.sql.into());
+            let lasts = function.and_then(|function| function.lasts);
+            self.record(&Entry::SetSummary { now, zone, name, sql, lasts });
         }
-        self.node.set_summary(now, zone, name, sql)
+        self.node.set_summary(now, zone, name, function)
     }
 
     /// Tells of further addresses to join by: see [`Node::add_seeds`].

@@ -11,6 +11,7 @@ use crate::event::Reject;
 use crate::id::MemberId;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
+use crate::object::{self, Ask, ObjectName, PieceRef};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
@@ -35,6 +36,10 @@ const PROBE: u8 = 13;
 const ANSWER: u8 = 14;
 const DOUBT: u8 = 15;
 const ACCUSATIONS: u8 = 16;
+const SEEK: u8 = 24;
+const HAVE: u8 = 25;
+const ASK: u8 = 26;
+const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
 
 /// A frame.
@@ -70,6 +75,14 @@ pub enum Frame<'a> {
     Doubt(RowKey),
     /// Accusations of one agent, unverified.
     Accusations(Verdict),
+    /// The question whether one has an object.
+    Seek(ObjectName),
+    /// Its answer: yes.
+    Have(ObjectName),
+    /// A request for pieces of an object.
+    Ask(Ask),
+    /// A piece of an object, unverified.
+    Piece(PieceRef<'a>),
     /// News that the sender is there, to whom it may concern; never answered.
     Announce,
     /// Something about a question.
@@ -117,6 +130,10 @@ impl<'a> Frame<'a> {
             ANSWER => Self::Answer(parse_number(body)?),
             DOUBT => Self::Doubt(RowKey(parse_number(body)?)),
             ACCUSATIONS => Self::Accusations(Verdict::parse(body)?),
+            SEEK => Self::Seek(object::parse_name(body)?),
+            HAVE => Self::Have(object::parse_name(body)?),
+            ASK => Self::Ask(Ask::parse(body)?),
+            PIECE => Self::Piece(PieceRef::parse(body)?),
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
@@ -154,6 +171,10 @@ impl<'a> Frame<'a> {
             Self::Answer(number) => put_answer(*number, buffer),
             Self::Doubt(subject) => put_doubt(*subject, buffer),
             Self::Accusations(verdict) => put_accusations(verdict, buffer),
+            Self::Seek(name) => put_seek(*name, buffer),
+            Self::Have(name) => put_have(*name, buffer),
+            Self::Ask(ask) => put_ask(ask, buffer),
+            Self::Piece(piece) => put_piece(buffer, |buffer| piece.encode(buffer)),
             Self::Announce => put_announce(buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
@@ -249,6 +270,26 @@ pub fn put_announce(buffer: &mut Vec<u8>) {
 /// Appends something about a question.
 pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
     put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
+}
+
+/// Appends the question whether one has an object.
+pub fn put_seek(name: ObjectName, buffer: &mut Vec<u8>) {
+    put_frame(SEEK, buffer, |buffer| name.encode(buffer));
+}
+
+/// Appends its answer: yes.
+pub fn put_have(name: ObjectName, buffer: &mut Vec<u8>) {
+    put_frame(HAVE, buffer, |buffer| name.encode(buffer));
+}
+
+/// Appends a request for pieces of an object.
+pub fn put_ask(ask: &Ask, buffer: &mut Vec<u8>) {
+    put_frame(ASK, buffer, |buffer| ask.encode(buffer));
+}
+
+/// Appends a piece of an object, which `body` writes.
+pub fn put_piece(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(PIECE, buffer, body);
 }
 
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {

@@ -41,6 +41,7 @@ pub mod link;
 pub mod members;
 pub mod multicast;
 mod node;
+pub mod object;
 mod outbox;
 pub mod plan;
 pub mod query;
@@ -55,7 +56,7 @@ pub mod wire;
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
     DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
-    OBSERVERS_MAX, REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    OBSERVERS_MAX, ObjectsConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
 };
 pub use discovery::SEEDS_MAX;
 pub use driver::{Driver, Host};

@@ -26,6 +26,7 @@ use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
 use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
+use crate::object::Objects;
 use crate::outbox::{Control, Outbox};
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
@@ -55,6 +56,7 @@ macro_rules! cx {
 mod detector;
 mod discovery;
 mod getters;
+mod object;
 mod query;
 mod table;
 mod transmit;
@@ -98,6 +100,8 @@ pub struct Node {
     detector: Detector,
     discovery: Discovery,
     queries: Queries,
+    objects: Objects,
+    object_rng: Prng,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -167,6 +171,7 @@ impl Node {
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let beginnings =
             Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
+        let objects = Objects::new(config.objects.clone());
         Ok(Self {
             identity: beginnings.identity.clone(),
             beginnings: Box::new(beginnings),
@@ -180,6 +185,8 @@ impl Node {
             detector,
             discovery: announcer,
             queries,
+            objects,
+            object_rng: rng.fork("objects"),
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -245,6 +252,7 @@ impl Node {
                 Timer::Probe => self.on_probe_due(monotonic),
                 Timer::Announce => self.on_announce_due(monotonic),
                 Timer::Query => self.on_query_due(now),
+                Timer::Object => self.on_objects_due(monotonic),
             }
         }
     }
@@ -377,6 +385,10 @@ impl Node {
                 Some(address),
             ) => return self.on_detector_frame(frame, address, now.monotonic),
             (Frame::Query(message), Some(to)) => return self.on_query((from, to), message, now),
+            (
+                frame @ (Frame::Seek(_) | Frame::Have(_) | Frame::Ask(_) | Frame::Piece(_)),
+                Some(address),
+            ) => return self.on_object_frame(&frame, address, now.monotonic),
             (frame, Some(address)) => return self.on_table_frame(frame, (from, address), now),
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::detector::Verdict;
 use crate::id::{MemberId, StreamId};
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
+use crate::object;
 use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
@@ -52,6 +53,8 @@ pub(crate) enum Control {
     Accusations { to: SocketAddr, verdict: Arc<Verdict> },
     /// Something about a question.
     Query { to: SocketAddr, message: Message },
+    /// Something about an object.
+    Object { to: SocketAddr, intent: object::Intent },
 }
 
 /// Where a run of packets goes; resolved when it is sent.

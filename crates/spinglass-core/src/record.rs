@@ -11,12 +11,14 @@
 //! it is parsed totally, as everything is, but it is not a way for strangers to reach a node.
 
 mod codec;
+mod settings;
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
@@ -25,6 +27,7 @@ use crate::config::Start;
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
+use crate::object::ObjectName;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::Now;
@@ -90,6 +93,24 @@ pub enum Entry<'a> {
         name: String,
         /// Its text; none: removed.
         sql: Option<String>,
+        /// For how long it holds, in whole milliseconds; none: until it is removed.
+        lasts: Option<Duration>,
+    },
+    /// An object was put under an attribute of the own row.
+    PutObject {
+        /// When.
+        now: Now,
+        /// Under which.
+        name: Name,
+        /// The object.
+        bytes: Bytes,
+    },
+    /// An object was asked for.
+    FetchObject {
+        /// When.
+        now: Now,
+        /// Which.
+        object: ObjectName,
     },
     /// Further addresses to join by were told.
     AddSeeds {

@@ -111,6 +111,20 @@ pub struct Stats {
     pub pieces_sent: u64,
     /// Pieces of answers not sent, or not taken in, because there was no budget for them.
     pub pieces_over_budget: u64,
+    /// Agents asked whether they have an object.
+    pub object_seeks_sent: u64,
+    /// Pieces of objects asked for, repetitions included.
+    pub object_pieces_asked: u64,
+    /// Pieces of objects received, verified and kept.
+    pub object_pieces_received: u64,
+    /// Pieces of objects received that were not waited for.
+    pub object_pieces_surplus: u64,
+    /// Pieces of objects sent.
+    pub object_pieces_sent: u64,
+    /// Pieces of objects, and answers to searches, not sent because the round's budget was spent.
+    pub objects_over_budget: u64,
+    /// Objects fetched whole.
+    pub objects_fetched: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

@@ -23,10 +23,12 @@ pub(crate) enum Timer {
     Announce,
     /// Somebody asked has not answered, or a question's time is over.
     Query,
+    /// The next round of fetching objects.
+    Object,
 }
 
 impl Timer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Round,
         Self::Solicit,
         Self::Tail,
@@ -36,6 +38,7 @@ impl Timer {
         Self::Probe,
         Self::Announce,
         Self::Query,
+        Self::Object,
     ];
 }
 
@@ -71,7 +74,8 @@ impl Timers {
     }
 
     fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
-        let [round, solicit, tail, pace, table, news, probe, announce, query] = &mut self.due;
+        let [round, solicit, tail, pace, table, news, probe, announce, query, object] =
+            &mut self.due;
         match timer {
             Timer::Round => round,
             Timer::Solicit => solicit,
@@ -82,6 +86,7 @@ impl Timers {
             Timer::Probe => probe,
             Timer::Announce => announce,
             Timer::Query => query,
+            Timer::Object => object,
         }
     }
 }

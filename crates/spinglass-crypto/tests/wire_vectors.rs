@@ -16,6 +16,7 @@ use spinglass_core::multicast::{
     Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Solicit,
     VerifiedBursts, sign_burst,
 };
+use spinglass_core::object::{self, ObjectName, PIECE_BYTES, PieceRef, Tree};
 use spinglass_core::query::{Ask, Found, Message, Reach, Report};
 use spinglass_core::table::{Name, Value, ZonePath};
 use spinglass_core::wire::{Put as _, Reader};
@@ -88,6 +89,24 @@ fn bytes(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     buffer
 }
 
+/// The object of 1,000 times `a`.
+fn an_object() -> (ObjectName, Tree) {
+    let tree = Tree::of(&[b'a'; 1000], &mut member(1));
+    (ObjectName::new(tree.root(1000, &mut member(1)), 1000).unwrap(), tree)
+}
+
+fn ask_pieces() -> object::Ask {
+    object::Ask { name: an_object().0, pieces: vec![0, 1] }
+}
+
+/// Its second piece.
+fn piece() -> Vec<u8> {
+    let (name, tree) = an_object();
+    let path = bytes(|buffer| tree.put_path(1, buffer));
+    let content = &[b'a'; 1000 - PIECE_BYTES];
+    bytes(|buffer| PieceRef { name, index: 1, path: &path, content }.encode(buffer))
+}
+
 /// The frame who-is that asks for nobody, sealed under the counters 1 and 2; the counter 0 is spent
 /// before them.
 fn datagrams() -> [Vec<u8>; 2] {
@@ -141,6 +160,9 @@ fn made() -> Vectors {
         ("solicit", bytes(|buffer| solicit().encode(buffer))),
         ("ask", bytes(|buffer| Message::Ask(ask().into()).encode(buffer))),
         ("report", bytes(|buffer| report().encode(buffer))),
+        ("object-name", an_object().0.to_string().into_bytes()),
+        ("object-ask", bytes(|buffer| ask_pieces().encode(buffer))),
+        ("object-piece", piece()),
     ])
 }
 
@@ -243,6 +265,22 @@ fn anybody_verifies_the_documents_record_and_packets() {
     }
     assert_eq!(messages, [Bytes::from_static(b"hello"), Bytes::new()]);
     assert_eq!(content, vector("messages"));
+}
+
+#[test]
+fn anybody_verifies_the_documents_piece() {
+    let text = String::from_utf8(vector("object-name")).unwrap();
+    let name = ObjectName::parse(&text).unwrap();
+    assert_eq!((name.bytes(), name.pieces()), (1000, 2));
+    assert_eq!(object::Ask::parse(&vector("object-ask")), Ok(ask_pieces()));
+    let bytes = vector("object-piece");
+    let PieceRef { index, path, content, .. } = PieceRef::parse(&bytes).unwrap();
+    let mut crypto = member(2);
+    assert!(object::verify(&name, index, path, content, &mut crypto));
+    assert!(!object::verify(&name, 0, path, content, &mut crypto), "as another piece");
+    let mut bent = content.to_vec();
+    bent[50] ^= 1;
+    assert!(!object::verify(&name, index, path, &bent, &mut crypto), "a bit flipped");
 }
 
 #[test]

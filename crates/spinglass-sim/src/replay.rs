@@ -13,6 +13,7 @@ use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
 use spinglass_core::record::{Beginnings, Entry};
+use spinglass_core::table::NewFunction;
 use spinglass_core::{Datagram, MemberId, Node, Now, Start, TopicId};
 
 /// Why a recording does not replay.
@@ -286,11 +287,6 @@ impl Replay {
                 self.subscribe(now, topic, start);
                 None
             }
-            Entry::AddSeeds { now, seeds } => {
-                time = now;
-                self.node.add_seeds(now, &seeds);
-                None
-            }
             Entry::Answered { question, reach, found } => {
                 let got = self.node.poll_answer();
                 let got =
@@ -298,7 +294,12 @@ impl Replay {
                 (got != Some((question, reach, found)))
                     .then(|| format!("answered {got:?}; then: {question:?}, {reach:?}, {found:?}"))
             }
-            verb @ (Entry::SetAttribute { .. } | Entry::SetSummary { .. } | Entry::Ask { .. }) => {
+            verb @ (Entry::SetAttribute { .. }
+            | Entry::SetSummary { .. }
+            | Entry::Ask { .. }
+            | Entry::PutObject { .. }
+            | Entry::FetchObject { .. }
+            | Entry::AddSeeds { .. }) => {
                 time = self.table_verb(verb, last);
                 None
             }
@@ -341,12 +342,25 @@ impl Replay {
                 let _ = self.node.set_attribute(now, name, value);
                 now
             }
-            Entry::SetSummary { now, zone, name, sql } => {
-                let _ = self.node.set_summary(now, &zone, &name, sql.as_deref());
+            Entry::SetSummary { now, zone, name, sql, lasts } => {
+                let function = sql.as_deref().map(|sql| NewFunction { sql, lasts });
+                let _ = self.node.set_summary(now, &zone, &name, function);
                 now
             }
             Entry::Ask { now, question } => {
                 let _ = self.node.ask(now, &question);
+                now
+            }
+            Entry::AddSeeds { now, seeds } => {
+                self.node.add_seeds(now, &seeds);
+                now
+            }
+            Entry::PutObject { now, name, bytes } => {
+                let _ = self.node.put_object(now, name, bytes);
+                now
+            }
+            Entry::FetchObject { now, object } => {
+                let _ = self.node.fetch_object(now, object);
                 now
             }
             _ => last,

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
-use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
     Prng, PublishError, Start, Stats, TopicId, Transmit,
@@ -28,6 +27,7 @@ use crate::queue::Queue;
 use crate::setup::Setup;
 
 mod faults;
+mod table;
 
 /// The length of the slots that members sleep in [seed paper, section 2].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
@@ -292,37 +292,6 @@ impl World {
             self.set_timer(index, self.now);
         }
         published
-    }
-
-    /// Sets an attribute of a member's row.
-    ///
-    /// # Errors
-    /// As the core's; a crashed member's table is closed.
-    pub fn set_attribute(
-        &mut self,
-        index: usize,
-        name: &str,
-        value: Value,
-    ) -> Result<(), SetError> {
-        let (now, name) = (self.now(), Name::new(name).expect("a legal name"));
-        let driver = self.members.get_mut(index).and_then(|member| member.driver.as_mut());
-        driver.map_or(Err(SetError::Closed), |driver| driver.set_attribute(now, name, value))
-    }
-
-    /// Installs a summary function through a member, or removes it.
-    ///
-    /// # Errors
-    /// As the core's; a crashed member's table is closed.
-    pub fn set_summary(
-        &mut self,
-        index: usize,
-        zone: &ZonePath,
-        name: &str,
-        sql: Option<&str>,
-    ) -> Result<(), SetError> {
-        let now = self.now();
-        let driver = self.members.get_mut(index).and_then(|member| member.driver.as_mut());
-        driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, sql))
     }
 
     /// Asks something through a member; the answer is for [`take_answer`](Self::take_answer).

@@ -3,9 +3,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use spinglass::{Config, Event, Node, ZonePath};
+use spinglass::{Config, Event, NewFunction, Node, ZonePath};
 use spinglass_core::record::Entry;
 use spinglass_sim::replay::{ReplayError, replay};
+
+/// Attributes, functions and objects: every verb of the table, at the recorded member.
+async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn std::error::Error>> {
+    let (table, others) = (recorded.table(), other.table());
+    table.set("load", 0.5).await?;
+    let lasts = Some(Duration::from_secs(3600));
+    let long = format!("SELECT MAX(load) AS load FROM zone{}", " ".repeat(3000));
+    let function = NewFunction { sql: &long, lasts };
+    table.install(&ZonePath::root(), "load", function).await?;
+    table.put_object("mine", vec![1; 5000]).await?;
+    let theirs = others.put_object("theirs", vec![2; 50_000]).await?;
+    assert_eq!(table.object(&theirs.to_value()).await?, vec![2; 50_000]);
+    table.remove(&ZonePath::root(), "load").await?;
+    Ok(())
+}
 
 /// Records a member that hears and publishes over a lossy path.
 async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
@@ -15,8 +30,7 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         |region| Node::builder().config(config.clone()).region(region).drop_probability(0.1, 7);
     let other = node("/eu").start().await?;
     let seed = format!("localhost:{}", other.local_addr().port());
-    let recorded =
-        node("/usa").seed_names([seed.as_str()]).record(&path).start().await?;
+    let recorded = node("/usa").seed_names([seed.as_str()]).record(&path).start().await?;
     let mut heard = recorded.group("news").subscribe();
     recorded.wait_for_members(2).await?;
     other.wait_for_members(2).await?;
@@ -24,6 +38,7 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
         other.group("news").publish(vec![number as u8; 700]).await?;
         recorded.group("replies").publish(number.to_le_bytes().to_vec()).await?;
     }
+    use_table(&recorded, &other).await?;
     let mut messages = 0;
     while messages < 300 {
         let event = heard.next().await.expect("the node is alive");
@@ -68,7 +83,7 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
         }
         rest = &rest[length..];
     }
-    assert!(verbs.0 >= 1 && (verbs.1, verbs.2) == (1, 1), "{verbs:?}");
+    assert!(verbs.0 >= 1 && verbs.1 >= 1 && verbs.2 >= 1, "{verbs:?}");
     let report = replay(&recording).unwrap();
     assert!(report.messages >= 300 && report.datagrams > 0, "{report:?}");
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use spinglass_core::ConfigError;
+use spinglass_core::object::{Failure, ObjectError, ObjectName};
 use spinglass_core::query::AskError;
-use spinglass_core::table::{PathError, SetError, ZonePath};
+use spinglass_core::table::{PathError, SetError, Value, ZonePath};
 use spinglass_crypto::KeyError;
 
 /// A text that is neither an address nor a host's name.
@@ -147,6 +148,20 @@ pub enum TableError {
     /// It can't be asked.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// A value names no object.
+    #[error("{0} names no object: its text would begin with \"object:\"")]
+    NoObject(Value),
+    /// An object is not fetched: too many are, or there is no room.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// An object could not be fetched.
+    #[error("{object}: {failure}")]
+    NotFetched {
+        /// Which.
+        object: ObjectName,
+        /// Why.
+        failure: Failure,
+    },
     /// The node was closed or dropped.
     #[error("this member has left the group")]
     Closed,

@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::object::{ObjectError, ObjectName};
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
@@ -48,12 +49,18 @@ pub(crate) enum Command {
         zone: ZonePath,
         name: String,
         sql: Option<String>,
+        /// For how long it holds; none: until it is removed.
+        lasts: Option<Duration>,
         answer: oneshot::Sender<Result<(), SetError>>,
     },
     /// Join by these addresses, too.
     AddSeeds(Vec<SocketAddr>),
     /// Find something out.
     Ask { question: Question, answer: oneshot::Sender<Result<Answer, AskError>> },
+    /// Put an object under an attribute of the own row.
+    PutObject { name: Name, bytes: Bytes, answer: oneshot::Sender<Result<ObjectName, SetError>> },
+    /// Begin to fetch an object.
+    FetchObject { object: ObjectName, answer: oneshot::Sender<Result<(), ObjectError>> },
     /// Say good-bye in good order; tell how many bytes were left unsent.
     Close { within: Duration, done: oneshot::Sender<usize> },
     /// Stop at once: the handle is gone.

@@ -61,9 +61,11 @@ pub use group::Group;
 pub use node::Node;
 pub use record::RecordingCrypto;
 pub use seed::{HostPort, PORT, Seed};
+pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::table::{
-    Name, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value, ZonePath,
+    Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value,
+    ZonePath,
 };
 pub use spinglass_core::{
     Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,

@@ -34,11 +34,17 @@ pub(crate) struct Pulse {
     pub(crate) members: usize,
     /// The table's revision.
     pub(crate) table: u64,
+    /// The objects' revision.
+    pub(crate) objects: u64,
 }
 
 impl Pulse {
     pub(crate) fn of(node: &CoreNode) -> Self {
-        Self { members: node.member_count(), table: node.table().revision() }
+        Self {
+            members: node.member_count(),
+            table: node.table().revision(),
+            objects: node.objects().revision(),
+        }
     }
 }
 

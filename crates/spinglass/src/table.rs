@@ -4,13 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use spinglass_core::Node as CoreNode;
+use spinglass_core::object::{Failure, ObjectName, ObjectState};
 use spinglass_core::query::{Answer, Outcome, Question, Reach};
 use spinglass_core::table::{
-    AgedRow, Excerpt, InForce, Name, Row, SetError, Summary, TableRow, Value, ZonePath,
+    AgedRow, Excerpt, InForce, Name, NewFunction, Row, SetError, Summary, TableRow, Value, ZonePath,
 };
 use tokio::sync::{oneshot, watch};
 
+use crate::clock::wall;
 use crate::error::{Closed, TableError};
 use crate::inbox::Command;
 use crate::node::{Pulse, Shared};
@@ -80,6 +83,8 @@ pub struct SummaryFunction {
     pub sql: String,
     /// Steps that a row costs it, of the 250,000 that an evaluation may take.
     pub steps_per_row: u32,
+    /// For how long it still holds; `None`: until it is removed.
+    pub left: Option<Duration>,
 }
 
 /// A look at the core, by the task that owns it.
@@ -109,15 +114,90 @@ impl Table {
         self.change(|answer| Command::SetAttribute { name, value, answer }).await
     }
 
+    /// Puts an object, of up to 16 MiB, under an attribute of this agent's row. The row then names
+    /// it by hash and size, and whoever wants it [fetches](Self::object) it from whoever has it. It
+    /// is kept for as long as the attribute names it.
+    ///
+    /// # Errors
+    /// The name is none, the object is too large, the store is full of objects in use, or the node
+    /// is gone; the row has not changed.
+    pub async fn put_object(
+        &self,
+        name: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<ObjectName, TableError> {
+        let name = Name::new(name).ok_or_else(|| TableError::BadName(name.into()))?;
+        let bytes = bytes.into();
+        let (answer, outcome) = oneshot::channel();
+        let command = Command::PutObject { name, bytes, answer };
+        self.shared.inbox.command(command).map_err(|_| TableError::Closed)?;
+        Ok(outcome.await.map_err(|_| TableError::Closed)??)
+    }
+
+    /// The object that a value of a row names, fetched if it is not here and verified piece by
+    /// piece. Dropping this call does not end the fetch.
+    ///
+    /// # Errors
+    /// The value names none, too many are being fetched, nobody has it or sends it (after half a
+    /// minute without any new piece), or the node is gone.
+    pub async fn object(&self, value: &Value) -> Result<Bytes, TableError> {
+        let object = ObjectName::of_value(value);
+        let object = object.ok_or_else(|| TableError::NoObject(value.clone()))?;
+        let mut pulse = self.pulse.clone();
+        self.fetch_object(&object).await?;
+        loop {
+            let seen = pulse.borrow_and_update().objects;
+            let failure = match self.object_state(&object).await? {
+                ObjectState::Held(bytes) => return Ok(bytes),
+                ObjectState::Fetching { .. } => {
+                    let came = pulse.wait_for(|pulse| pulse.objects != seen).await;
+                    came.map_err(|_| TableError::Closed)?;
+                    continue;
+                }
+                ObjectState::Failed(failure) => failure,
+                // It was here, and has made room for others since.
+                ObjectState::Absent => Failure::StoreFull,
+            };
+            return Err(TableError::NotFetched { object, failure });
+        }
+    }
+
+    /// Begins to fetch an object, unless it is here or on its way.
+    ///
+    /// # Errors
+    /// Too many are being fetched, the store is full of objects in use, or the node is gone.
+    pub async fn fetch_object(&self, object: &ObjectName) -> Result<(), TableError> {
+        let (answer, outcome) = oneshot::channel();
+        let command = Command::FetchObject { object: *object, answer };
+        self.shared.inbox.command(command).map_err(|_| TableError::Closed)?;
+        Ok(outcome.await.map_err(|_| TableError::Closed)??)
+    }
+
+    /// How far an object is.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn object_state(&self, object: &ObjectName) -> Result<ObjectState, TableError> {
+        let object = *object;
+        self.look(move |node| node.objects().state(&object)).await
+    }
+
     /// Installs a summary function in a zone of this agent's path, or replaces the one of this
-    /// name. It holds from there downwards, in every zone, and is heard of by gossip.
+    /// name: its text, or a [`NewFunction`] that says for how long it holds. It holds from there
+    /// downwards, in every zone, and is heard of by gossip.
     ///
     /// # Errors
     /// The text is no function (and says where and why), the zone is not on this agent's path, or
     /// the node is gone; nothing changed.
-    pub async fn install(&self, zone: &ZonePath, name: &str, sql: &str) -> Result<(), TableError> {
+    pub async fn install<'a>(
+        &self,
+        zone: &ZonePath,
+        name: &str,
+        function: impl Into<NewFunction<'a>>,
+    ) -> Result<(), TableError> {
+        let NewFunction { sql, lasts } = function.into();
         let (zone, name, sql) = (zone.clone(), name.into(), Some(sql.into()));
-        self.change(|answer| Command::SetSummary { zone, name, sql, answer }).await
+        self.change(|answer| Command::SetSummary { zone, name, sql, lasts, answer }).await
     }
 
     /// Removes a summary function from the zone where it was installed.
@@ -126,7 +206,8 @@ impl Table {
     /// It was not installed there, or the node is gone; nothing changed.
     pub async fn remove(&self, zone: &ZonePath, name: &str) -> Result<(), TableError> {
         let (zone, name) = (zone.clone(), name.into());
-        self.change(|answer| Command::SetSummary { zone, name, sql: None, answer }).await
+        let (sql, lasts) = (None, None);
+        self.change(|answer| Command::SetSummary { zone, name, sql, lasts, answer }).await
     }
 
     /// A zone, root included: from memory if it is on this agent's path, else by asking whoever
@@ -166,6 +247,9 @@ impl Table {
             since: function.since,
             sql: function.function.sql().into(),
             steps_per_row: function.function.steps_per_row(),
+            left: function
+                .lapses_ms
+                .map(|lapses| Duration::from_millis(lapses).saturating_sub(wall())),
         });
         Ok(told.collect())
     }

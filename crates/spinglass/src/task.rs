@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::query::{Answer, AskError, QuestionId};
+use spinglass_core::table::NewFunction;
 use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -294,9 +295,15 @@ impl Task {
             Command::SetAttribute { name, value, answer } => {
                 drop(answer.send(self.driver.set_attribute(now, name, value)));
             }
-            Command::SetSummary { zone, name, sql, answer } => {
-                let set = self.driver.set_summary(now, &zone, &name, sql.as_deref());
-                drop(answer.send(set));
+            Command::SetSummary { zone, name, sql, lasts, answer } => {
+                let function = sql.as_deref().map(|sql| NewFunction { sql, lasts });
+                drop(answer.send(self.driver.set_summary(now, &zone, &name, function)));
+            }
+            Command::PutObject { name, bytes, answer } => {
+                drop(answer.send(self.driver.put_object(now, name, bytes)));
+            }
+            Command::FetchObject { object, answer } => {
+                let _ = answer.send(self.driver.fetch_object(now, object));
             }
             Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
             Command::Ask { question, answer } => match self.driver.ask(now, &question) {

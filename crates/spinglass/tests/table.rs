@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spinglass::{AskError, Config, Node, TableError, Value, ZonePath};
+use spinglass::{AskError, Config, Node, ObjectError, SetError, TableError, Value, ZonePath};
 
 /// A test that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,6 +61,36 @@ async fn what_one_sets_all_see_summarised() {
     assert_eq!(names, ["boston", "ithaca"]);
     let functions = first.table().functions(&ZonePath::root()).await.unwrap();
     assert_eq!(functions.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["core", "load"]);
+}
+
+#[tokio::test]
+async fn an_object_is_fetched_from_its_owner() {
+    let owner = agent("a", "/usa", None).await;
+    let other = agent("b", "/usa", Some(&owner)).await;
+    let content: Vec<u8> = (0..70_000_u32).map(|at| (at / 5) as u8).collect();
+    let name = owner.table().put_object("doc", content.clone()).await.unwrap();
+    let mut table = other.table();
+    let region = ZonePath::parse("/usa").unwrap();
+    let named = async {
+        loop {
+            let zone = table.zone(&region).await.expect("it runs");
+            let mut values = zone.rows.iter().filter_map(|row| row.row.attributes().get("doc"));
+            if let Some(value) = values.next() {
+                return value.clone();
+            }
+            table.changed().await.expect("it runs");
+        }
+    };
+    let value = tokio::time::timeout(PATIENCE, named).await.expect("it should not take so long");
+    assert_eq!(value, name.to_value());
+    let fetched = tokio::time::timeout(PATIENCE, other.table().object(&value)).await;
+    assert!(fetched.expect("it should not take so long").unwrap() == content);
+    let none = other.table().object(&Value::text("no object")).await;
+    assert!(matches!(none, Err(TableError::NoObject(_))));
+    let error = owner.table().put_object("doc", vec![0; (16 << 20) + 1]).await;
+    assert!(matches!(error, Err(TableError::Set(SetError::Object(ObjectError::TooLarge { .. })))));
+    other.close().await.unwrap();
+    owner.close().await.unwrap();
 }
 
 #[tokio::test]

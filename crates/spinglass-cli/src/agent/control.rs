@@ -12,8 +12,9 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::protocol::{Answer, Request};
 
-/// The longest line: a table of 1,024 rows of 900 bytes for each of 9 levels, as JSON.
-pub(super) const LINE_BYTES_MAX: u64 = 32 << 20;
+/// The longest line: an object of 16 MiB in hex, or a table of 1,024 rows of 900 bytes for each of
+/// 9 levels, as JSON.
+pub(super) const LINE_BYTES_MAX: u64 = 40 << 20;
 /// How long an agent may take to answer, beyond what it was told that it may take: it waits for
 /// others for eight seconds at most, else everything it needs is in its memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

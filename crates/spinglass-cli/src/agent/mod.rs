@@ -2,6 +2,8 @@
 //! `summary`, `members` and `leave` on a socket of this machine.
 
 mod control;
+mod lifetime;
+mod object;
 mod protocol;
 mod query;
 mod server;

@@ -11,10 +11,16 @@ pub(super) enum Request {
     Zones { zone: Option<String> },
     /// Set an attribute of the agent's row. The value is SQL: `3`, `'text'`, `[1, 2]`.
     Set { name: String, value: Wire },
+    /// Put an object under an attribute of the agent's row.
+    PutObject { name: String, bytes: Hex },
+    /// Begin to fetch an object, unless it is here or on its way; say how far it is.
+    FetchObject { object: String },
+    /// How far an object is.
+    ObjectState { object: String },
     /// The functions that hold in a zone, by default the agent's region.
     Summaries { zone: Option<String> },
     /// Install a function.
-    Install { zone: String, name: String, sql: String },
+    Install { zone: String, name: String, sql: String, lasts_ms: Option<u64> },
     /// Remove one.
     Remove { zone: String, name: String },
     /// What a function costs, and what it yields on a zone's rows as they are.
@@ -31,12 +37,25 @@ pub(super) enum Request {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Wire(pub(super) String);
 
+/// Bytes, two digits each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hex(pub(super) String);
+
 /// What the agent answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     Done,
     Zones(Vec<ZoneTold>),
+    /// An object was put: its name.
+    Put(String),
+    /// An object is here.
+    Object(Hex),
+    /// An object is on its way.
+    Fetching {
+        come: u32,
+        of: u32,
+    },
     Summaries(Vec<SummaryTold>),
     Explained(Explained),
     Hosts(HostsTold),
@@ -106,6 +125,8 @@ pub(super) struct SummaryTold {
     pub(super) zone: Option<String>,
     pub(super) sql: String,
     pub(super) steps_per_row: u32,
+    /// Seconds for which it still holds; none: until it is removed.
+    pub(super) seconds_left: Option<u64>,
 }
 
 /// What a function is and does.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use spinglass::{Hosts, Node, Zone, ZonePath};
+use spinglass::{Hosts, NewFunction, Node, Zone, ZonePath};
 use spinglass_core::table::{ATTRIBUTE_BYTES_MAX, Function};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::control::LINE_BYTES_MAX;
+use super::object;
 use super::protocol::{
     Answer, Explained, HostsTold, MemberTold, Request, RowTold, SummaryTold, ZoneTold,
 };
@@ -102,6 +103,15 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             table.set(&name, value.value()?).await?;
             Answer::Done
         }
+        Request::PutObject { name, bytes } => {
+            Answer::Put(table.put_object(&name, bytes.bytes()?).await?.to_string())
+        }
+        Request::FetchObject { object } => {
+            let object = object::named(&object)?;
+            table.fetch_object(&object).await?;
+            object::tell(&table, &object).await?
+        }
+        Request::ObjectState { object } => object::tell(&table, &object::named(&object)?).await?,
         Request::Summaries { zone } => {
             let zone = match zone {
                 Some(zone) => ZonePath::parse(&zone)?,
@@ -112,11 +122,13 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
                 zone: function.since.map(|zone| zone.to_string()),
                 sql: function.sql,
                 steps_per_row: function.steps_per_row,
+                seconds_left: function.left.map(|left| left.as_secs()),
             };
             Answer::Summaries(table.functions(&zone).await?.into_iter().map(told).collect())
         }
-        Request::Install { zone, name, sql } => {
-            table.install(&ZonePath::parse(&zone)?, &name, &sql).await?;
+        Request::Install { zone, name, sql, lasts_ms } => {
+            let function = NewFunction { sql: &sql, lasts: lasts_ms.map(Duration::from_millis) };
+            table.install(&ZonePath::parse(&zone)?, &name, function).await?;
             Answer::Done
         }
         Request::Remove { zone, name } => {

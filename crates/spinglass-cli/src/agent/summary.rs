@@ -1,11 +1,14 @@
 //! `spinglass summary`: the functions that make one row of a zone's many.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::{Map, Value as Json};
 
 use super::At;
 use super::control::unexpected;
+use super::lifetime;
 use super::protocol::{Answer, Explained, Request, SummaryTold};
 use super::values::shown;
 use crate::output::{Format, Verdict};
@@ -15,6 +18,7 @@ use crate::output::{Format, Verdict};
 #[command(after_help = "\
 Examples:
   spinglass summary install load 'SELECT MIN(load) AS load FROM zone'
+  spinglass summary install rush 'SELECT MAX(load) AS peak FROM zone' --for 30d
   spinglass summary list
   spinglass summary explain load
   spinglass summary explain 'SELECT TOP(3, id BY load) AS busy FROM zone WHERE up'
@@ -22,7 +26,9 @@ Examples:
 
 A function holds in the zone where it is installed and in every zone below it, on every machine,
 within a few rounds. A zone's value of an attribute feeds the same function one level higher, so
-MIN(load) AS load is the least load of all hosts at the root.")]
+MIN(load) AS load is the least load of all hosts at the root.
+
+A text has up to 4,096 bytes; a long one is fetched by each machine, and holds there from then.")]
 pub(crate) enum SummaryCommand {
     /// Install a function, or replace the one of this name
     Install {
@@ -33,6 +39,9 @@ pub(crate) enum SummaryCommand {
         /// The zone from which downwards it holds
         #[arg(long, default_value = "/")]
         zone: String,
+        /// For how long it holds, such as 90s, 12h or 30d [default: until it is removed]
+        #[arg(long = "for", value_name = "TIME", value_parser = lifetime::parse)]
+        lasts: Option<Duration>,
         #[command(flatten)]
         at: At,
     },
@@ -72,9 +81,10 @@ pub(crate) enum SummaryCommand {
 /// There is no agent, or it refuses.
 pub(crate) async fn summary(command: &SummaryCommand, format: Format) -> Result<Verdict> {
     match command {
-        SummaryCommand::Install { name, sql, zone, at } => {
+        SummaryCommand::Install { name, sql, zone, lasts, at } => {
             let (zone, name, sql) = (zone.clone(), name.clone(), sql.clone());
-            let done = at.ask(&Request::Install { zone, name, sql }).await?;
+            let lasts_ms = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+            let done = at.ask(&Request::Install { zone, name, sql, lasts_ms }).await?;
             format.print(&done, |_| String::from("installed; gossip spreads it\n"))?;
         }
         SummaryCommand::List { zone, at } => {
@@ -104,7 +114,10 @@ fn listed(summaries: &[SummaryTold]) -> String {
     let mut text = String::new();
     for summary in summaries {
         let zone = summary.zone.as_deref().unwrap_or("built in");
-        text += &format!("{} ({zone})\n    {}\n", summary.name, summary.sql);
+        let left = summary.seconds_left.map(Duration::from_secs);
+        let left =
+            left.map_or_else(String::new, |left| format!(", {} left", lifetime::shown(left)));
+        text += &format!("{} ({zone}{left})\n    {}\n", summary.name, summary.sql);
     }
     text
 }

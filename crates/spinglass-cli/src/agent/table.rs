@@ -1,6 +1,7 @@
 //! `spinglass table`: the table as an agent of this machine holds it.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -9,7 +10,8 @@ use serde_json::Value as Json;
 
 use super::At;
 use super::control::unexpected;
-use super::protocol::{Answer, Request, Wire, ZoneTold};
+use super::object;
+use super::protocol::{Answer, Request, RowTold, Wire, ZoneTold};
 use super::tree::tree;
 use super::values::{parse, shown};
 use crate::output::{Format, Verdict};
@@ -31,6 +33,8 @@ Examples:
   spinglass table watch                 the tree, live
   spinglass table set load 0.5          an attribute of this agent's row
   spinglass table get load --zone /     one value, for scripts
+  spinglass table set doc --file a.xml  a file of up to 16 MiB: the row names it by hash and size
+  spinglass table get doc --of web1 --to a.xml     fetches it, from whoever has it
 
 The zones of the agent's own path are in its memory. Any other is asked for, from agents that lead
 there, and its rows come with their signatures and are verified. `spinglass query` finds hosts in
@@ -62,18 +66,27 @@ enum Action {
         /// Its name: a-z, 0-9, '_', '.' and '&'
         name: String,
         /// null, true, false, a number, a JSON list, or else text
-        #[arg(allow_hyphen_values = true)]
-        value: String,
+        #[arg(allow_hyphen_values = true, required_unless_present = "file")]
+        value: Option<String>,
+        /// Put this file, of up to 16 MiB, as an object that others can fetch
+        #[arg(long, conflicts_with = "value")]
+        file: Option<PathBuf>,
         #[command(flatten)]
         at: At,
     },
-    /// Print one attribute, of the agent's own row or of a zone
+    /// Print one attribute, of the agent's own row, of another's or of a zone
     Get {
         /// Its name
         name: String,
         /// The zone whose summary has it
         #[arg(long)]
         zone: Option<String>,
+        /// The agent of the region, or the child of --zone, whose row has it
+        #[arg(long, value_name = "ROW")]
+        of: Option<String>,
+        /// Fetch the object that it names into this file
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
         #[command(flatten)]
         at: At,
     },
@@ -88,14 +101,20 @@ pub(crate) async fn table(command: &TableCommand, format: Format) -> Result<Verd
         None => show(&command.at, None, format).await?,
         Some(Action::Show { zone, at }) => show(at, zone.as_deref(), format).await?,
         Some(Action::Watch { at }) => watch(at, format).await?,
-        Some(Action::Set { name, value, at }) => {
-            let value = Wire::of(&parse(value)?);
+        Some(Action::Set { name, file: Some(file), at, .. }) => {
+            object::put(at, name, file, format).await?;
+        }
+        Some(Action::Set { name, value, at, .. }) => {
+            let value = Wire::of(&parse(value.as_deref().unwrap_or("null"))?);
             at.ask(&Request::Set { name: name.clone(), value }).await?;
             format.print(&Answer::Done, |_| String::new())?;
         }
-        Some(Action::Get { name, zone, at }) => {
-            let value = get(at, name, zone.as_deref()).await?;
-            format.print(&value, |value| shown(value) + "\n")?;
+        Some(Action::Get { name, zone, of, to, at }) => {
+            let value = get(at, name, zone.as_deref(), of.as_deref()).await?;
+            match to {
+                Some(to) => object::fetch(at, &shown(&value), to, format).await?,
+                None => format.print(&value, |value| shown(value) + "\n")?,
+            }
         }
     }
     Ok(Verdict::Good)
@@ -144,17 +163,19 @@ async fn watch(at: &At, format: Format) -> Result<()> {
     }
 }
 
-async fn get(at: &At, name: &str, zone: Option<&str>) -> Result<Json> {
+async fn get(at: &At, name: &str, zone: Option<&str>, of: Option<&str>) -> Result<Json> {
     let zones = zones(at, zone).await?;
-    let found = match (zone, zones.last()) {
-        (Some(_), Some(zone)) => zone.summary.get(name),
-        (None, Some(region)) => {
-            region.rows.iter().find(|row| row.own).and_then(|row| row.attributes.get(name))
+    let found = zones.last().and_then(|last| match (zone, of) {
+        (Some(_), None) => last.summary.get(name),
+        (_, of) => {
+            let is_it = |row: &&RowTold| of.map_or(row.own, |of| row.name == of);
+            last.rows.iter().find(is_it).and_then(|row| row.attributes.get(name))
         }
-        (_, None) => None,
-    };
+    });
     match found {
         Some(value) => Ok(value.clone()),
-        None => bail!("there is no attribute {name} in {}", zone.unwrap_or("this agent's row")),
+        None => {
+            bail!("there is no attribute {name} in {}", of.or(zone).unwrap_or("this agent's row"))
+        }
     }
 }

@@ -179,7 +179,7 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
             tell(&Report::Changed { at_ns })?;
         }
         Order::Install { name, sql } => {
-            node.table().install(&ZonePath::root(), &name, &sql).await?;
+            node.table().install(&ZonePath::root(), &name, sql.as_str()).await?;
         }
         Order::WatchRoot | Order::Watch(_) => {
             bail!("the root is watched by whoever reads the orders")

@@ -9,6 +9,7 @@ use crate::crypto::Domain;
 use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
+use crate::object::Objects;
 use crate::stats::Stats;
 use crate::table::{Table, member};
 
@@ -87,6 +88,12 @@ impl Node {
         &self.table
     }
 
+    /// The objects that this member holds or fetches.
+    #[must_use]
+    pub const fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// This member's signed record.
     #[must_use]
     pub fn own_record(&self) -> Arc<MemberRecord> {
@@ -98,6 +105,7 @@ impl Node {
         self.multicast.check_invariants();
         self.table.check_invariants();
         self.queries.check_invariants();
+        self.objects.check_invariants();
         self.members.check_invariants(&self.config.members);
     }
 }

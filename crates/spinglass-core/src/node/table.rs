@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use spinglass_summary::{Name, Value};
+use spinglass_summary::{Function, Name, Value};
 
 use super::{Identity, Node};
 use crate::config::Config;
@@ -18,8 +18,8 @@ use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
 use crate::table::{
-    NEWS_WAIT_PARTS, Own, RowKey, RowPool, SetError, Table, TableCx, TableRow, UnverifiedRow,
-    ZonePath,
+    NEWS_WAIT_PARTS, NewFunction, Own, RowKey, RowPool, SetError, Table, TableCx, TableRow,
+    UnverifiedRow, ZonePath,
 };
 use crate::time::{Instant, Now};
 use crate::timer::Timer;
@@ -60,7 +60,8 @@ impl Node {
     }
 
     /// Installs a summary function in a zone of the own path, from where it holds downwards;
-    /// replaces the one of this name; or, with no text, removes it.
+    /// replaces the one of this name; or, with no function, removes it. A text that fits no row
+    /// travels as an object.
     ///
     /// # Errors
     /// The text is no function, or the zone is elsewhere; nothing changed.
@@ -69,16 +70,20 @@ impl Node {
         now: Now,
         zone: &ZonePath,
         name: &str,
-        sql: Option<&str>,
+        function: Option<NewFunction<'_>>,
     ) -> Result<(), SetError> {
         self.stats.inputs += 1;
         if self.has_left {
             return Err(SetError::Closed);
         }
-        let cx = &mut table_cx!(self, now.wall_ms);
-        match sql {
-            Some(sql) => self.table.install(zone, name, sql, cx)?,
-            None => self.table.uninstall(zone, name, cx)?,
+        if let Some(new) = function {
+            Function::parse(new.sql).map_err(SetError::Sql)?;
+            let fits = Table::fits_row(name, &new);
+            let object = if fits { None } else { Some(self.hold_text(new.sql)?) };
+            let cx = &mut table_cx!(self, now.wall_ms);
+            self.table.install(zone, name, &new, object, cx)?;
+        } else {
+            self.table.uninstall(zone, name, &mut table_cx!(self, now.wall_ms))?;
         }
         self.after_table(now.monotonic);
         Ok(())
@@ -114,6 +119,7 @@ impl Node {
         let soon = now + interval / JOIN_HASTE;
         self.timers.set(Timer::Table, if self.table.is_joining() { soon } else { next });
         self.after_table(now);
+        self.look_after_objects(now);
     }
 
     pub(super) fn on_table_news(&mut self, now: Instant, wall_ms: u64) {

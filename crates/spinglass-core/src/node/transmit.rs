@@ -12,6 +12,7 @@ use crate::id::{MemberId, StreamId};
 use crate::link::OVERHEAD_BYTES;
 use crate::members::{MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
+use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
 use crate::table::TableRow;
 use crate::time::{Instant, Now};
@@ -82,9 +83,17 @@ impl Node {
             | Control::Doubt { to, .. }
             | Control::Accusations { to, .. }
             | Control::Query { to, .. } => *to,
+            Control::Object { to, intent } => {
+                if !self.objects.is_due(intent) {
+                    return None;
+                }
+                *to
+            }
         };
-        // Whoever is told something for the first time must learn from whom.
-        let long = self.members.introduces_itself(to, now);
+        // Whoever is told something for the first time must learn from whom. A piece of an object
+        // fills its datagram, and is sent to nobody but who has just introduced itself.
+        let is_piece = matches!(control, Control::Object { intent: Intent::Piece { .. }, .. });
+        let long = !is_piece && self.members.introduces_itself(to, now);
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
@@ -111,6 +120,7 @@ impl Node {
             Control::Doubt { subject, .. } => frame::put_doubt(subject, buffer),
             Control::Accusations { verdict, .. } => frame::put_accusations(&verdict, buffer),
             Control::Query { message, .. } => frame::put_query(&message, buffer),
+            Control::Object { intent, .. } => self.write_object(&intent, buffer),
         }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         Some(single(to, buffer.len()))

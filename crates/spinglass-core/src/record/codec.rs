@@ -10,18 +10,17 @@ use core::time::Duration;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
+use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
-use crate::config::{
-    Config, DetectorConfig, DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX,
-    MembersConfig, MulticastConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
-};
-use crate::crypto::{Epoch, Hash, PublicKey, Salt};
+use crate::config::{MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
+use crate::crypto::{Hash, PublicKey, Salt};
 use crate::event::{
     DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Transmit,
 };
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::link::HEADER_BYTES_MAX;
 use crate::node::{Identity, NAME_BYTES_MAX};
+use crate::object;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
@@ -116,11 +115,12 @@ impl<'a> Entry<'a> {
                 buffer.put_text(name.as_str());
                 value.encode(buffer);
             }
-            Self::SetSummary { now, zone, name, sql } => {
+            Self::SetSummary { now, zone, name, sql, lasts } => {
                 buffer.put_u8(16);
                 put_now(*now, buffer);
                 buffer.put_text(zone.as_str());
                 buffer.put_text(name.get(..NAME_BYTES_MAX.min(name.len())).unwrap_or(""));
+                put_millis(*lasts, buffer);
                 buffer.put_u8(u8::from(sql.is_some()));
                 buffer.put(sql.as_deref().unwrap_or("").as_bytes());
             }
@@ -142,6 +142,17 @@ impl<'a> Entry<'a> {
                 buffer.put_u64(question.0);
                 put_reach(reach, buffer);
                 found.iter().for_each(|number| buffer.put_u64(*number));
+            }
+            Self::PutObject { now, name, bytes } => {
+                buffer.put_u8(24);
+                put_now(*now, buffer);
+                buffer.put_text(name.as_str());
+                buffer.put(bytes);
+            }
+            Self::FetchObject { now, object } => {
+                buffer.put_u8(25);
+                put_now(*now, buffer);
+                object.encode(buffer);
             }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
@@ -203,6 +214,7 @@ impl<'a> Entry<'a> {
                 now: now(reader)?,
                 zone: ZonePath::read(reader)?,
                 name: String::from(reader.text(NAME_BYTES_MAX)?),
+                lasts: millis(reader)?,
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
@@ -212,9 +224,27 @@ impl<'a> Entry<'a> {
                 reach: reach(reader)?,
                 found: [reader.u64()?, reader.u64()?, reader.u64()?],
             },
+            24 => Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? },
+            25 => {
+                let now = now(reader)?;
+                let object = object::parse_name(reader.bytes(reader.rest().len())?)?;
+                Self::FetchObject { now, object }
+            }
             _ => return Err(Malformed),
         })
     }
+}
+
+/// A flag, and then a length of time in milliseconds, if there is one.
+fn put_millis(duration: Option<Duration>, buffer: &mut Vec<u8>) {
+    buffer.put_u8(u8::from(duration.is_some()));
+    if let Some(duration) = duration {
+        buffer.put_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+fn millis(reader: &mut Reader<'_>) -> Result<Option<Duration>, Malformed> {
+    if flag(reader)? { Ok(Some(Duration::from_millis(reader.u64()?))) } else { Ok(None) }
 }
 
 fn put_now(now: Now, buffer: &mut Vec<u8>) {
@@ -452,126 +482,30 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
     Ok(Beginnings { config, identity, public_key, seed, seeds, now })
 }
 
-/// Settings in a configuration.
-const NUMBERS: usize = 35;
-
-/// A configuration as numbers, in a fixed order; durations in nanoseconds.
-fn numbers(config: &Config) -> [u64; NUMBERS] {
-    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast, table, detector, discovery } = config;
-    let dissemination = match multicast.dissemination {
-        Dissemination::Trees => 0,
-        Dissemination::Multicast => 1,
-        Dissemination::Both => 2,
-    };
-    [
-        link.datagram_bytes as u64,
-        link.epoch.0.into(),
-        members.records_max as u64,
-        nanos(multicast.round),
-        multicast.rounds_aligned.into(),
-        multicast.digest_fanout.into(),
-        multicast.reliability.nines.into(),
-        multicast.give_up_rounds_min.into(),
-        multicast.give_up_rounds_max.into(),
-        multicast.idle_rounds.into(),
-        multicast.long_term_bufferers.into(),
-        multicast.buffer_bytes_max as u64,
-        multicast.repair_bytes_per_round as u64,
-        multicast.solicit_bytes_per_round as u64,
-        multicast.solicit_on_arrival.into(),
-        multicast.push_old.into(),
-        nanos(multicast.gap_wait),
-        nanos(multicast.solicit_retry),
-        nanos(multicast.tail_wait),
-        dissemination,
-        multicast.tree_arity.into(),
-        multicast.send_rate,
-        multicast.send_burst_bytes as u64,
-        multicast.send_queue_bytes as u64,
-        multicast.streams_max as u64,
-        nanos(table.round),
-        table.refresh_rounds.into(),
-        table.silent_rounds.into(),
-        table.gone_rounds.into(),
-        table.bytes_per_round as u64,
-        table.rows_max as u64,
-        nanos(detector.probe_timeout),
-        detector.observers.into(),
-        detector.return_rounds.into(),
-        nanos(discovery.turn),
-    ]
-}
-
-fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
-    let mut numbers = numbers.iter().copied();
-    let mut number = || numbers.next().ok_or(Malformed);
-    fn as_<T: TryFrom<u64>>(number: u64) -> Result<T, Malformed> {
-        T::try_from(number).map_err(|_| Malformed)
-    }
-    fn yes(number: u64) -> Result<bool, Malformed> {
-        if number > 1 { Err(Malformed) } else { Ok(number == 1) }
-    }
-    let link = LinkConfig { datagram_bytes: as_(number()?)?, epoch: Epoch(as_(number()?)?) };
-    let members = MembersConfig { records_max: as_(number()?)? };
-    let multicast = MulticastConfig {
-        round: Duration::from_nanos(number()?),
-        rounds_aligned: yes(number()?)?,
-        digest_fanout: as_(number()?)?,
-        reliability: Reliability { nines: as_(number()?)? },
-        give_up_rounds_min: as_(number()?)?,
-        give_up_rounds_max: as_(number()?)?,
-        idle_rounds: as_(number()?)?,
-        long_term_bufferers: as_(number()?)?,
-        buffer_bytes_max: as_(number()?)?,
-        repair_bytes_per_round: as_(number()?)?,
-        solicit_bytes_per_round: as_(number()?)?,
-        solicit_on_arrival: yes(number()?)?,
-        push_old: yes(number()?)?,
-        gap_wait: Duration::from_nanos(number()?),
-        solicit_retry: Duration::from_nanos(number()?),
-        tail_wait: Duration::from_nanos(number()?),
-        dissemination: match number()? {
-            0 => Dissemination::Trees,
-            1 => Dissemination::Multicast,
-            2 => Dissemination::Both,
-            _ => return Err(Malformed),
-        },
-        tree_arity: as_(number()?)?,
-        send_rate: number()?,
-        send_burst_bytes: as_(number()?)?,
-        send_queue_bytes: as_(number()?)?,
-        streams_max: as_(number()?)?,
-    };
-    let table = TableConfig {
-        round: Duration::from_nanos(number()?),
-        refresh_rounds: as_(number()?)?,
-        silent_rounds: as_(number()?)?,
-        gone_rounds: as_(number()?)?,
-        bytes_per_round: as_(number()?)?,
-        rows_max: as_(number()?)?,
-    };
-    let detector = DetectorConfig {
-        probe_timeout: Duration::from_nanos(number()?),
-        observers: as_(number()?)?,
-        return_rounds: as_(number()?)?,
-    };
-    let discovery = DiscoveryConfig { turn: Duration::from_nanos(number()?) };
-    Ok(Config { link, members, multicast, table, detector, discovery })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_comes_back() {
-        let mut changed = Config::wan();
-        changed.multicast.dissemination = Dissemination::Both;
-        changed.multicast.rounds_aligned = true;
-        changed.link.datagram_bytes = 9000;
-        changed.discovery.turn = Duration::from_secs(1);
-        assert_eq!(config(&numbers(&changed)), Ok(changed));
+    fn questions_come_back() {
+        let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
+        let address: SocketAddr = "127.0.0.1:7710".parse().unwrap();
+        come_back(&[
+            Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
+            Entry::Ask {
+                now,
+                question: Question {
+                    zone: ZonePath::root(),
+                    sql: Some("SELECT * FROM hosts".into()),
+                    within: Duration::from_secs(5),
+                },
+            },
+            Entry::Answered {
+                question: QuestionId(7),
+                reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
+                found: [1, 2, 3],
+            },
+        ]);
     }
 
     #[test]
@@ -612,21 +546,23 @@ mod tests {
                 zone: ZonePath::parse("/usa").unwrap(),
                 name: "load".into(),
                 sql: Some("SELECT MIN(load) AS load FROM zone".into()),
+                lasts: Some(Duration::from_millis(7)),
             },
-            Entry::SetSummary { now, zone: ZonePath::root(), name: "load".into(), sql: None },
-            Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
-            Entry::Ask {
+            Entry::SetSummary {
                 now,
-                question: Question {
-                    zone: ZonePath::root(),
-                    sql: Some("SELECT * FROM hosts".into()),
-                    within: Duration::from_secs(5),
-                },
+                zone: ZonePath::root(),
+                name: "load".into(),
+                sql: None,
+                lasts: None,
             },
-            Entry::Answered {
-                question: QuestionId(7),
-                reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
-                found: [1, 2, 3],
+            Entry::PutObject {
+                now,
+                name: Name::new("doc").unwrap(),
+                bytes: Bytes::from_static(b"x"),
+            },
+            Entry::FetchObject {
+                now,
+                object: object::ObjectName::new(Hash([7; 16]), 300).unwrap(),
             },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
@@ -635,8 +571,12 @@ mod tests {
             Entry::Opened(Some(Cow::Borrowed(b"frames"))),
             Entry::Opened(None),
         ];
+        come_back(&entries);
+    }
+
+    fn come_back(entries: &[Entry<'_>]) {
         let mut bytes = Vec::new();
-        for entry in &entries {
+        for entry in entries {
             bytes.clear();
             entry.encode(&mut bytes);
             assert_eq!(Entry::decode(&bytes), Ok((entry.clone(), bytes.len())));

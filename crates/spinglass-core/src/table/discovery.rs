@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use super::Table;
 use super::path::{DEPTH_MAX, ZonePath};
 use super::row::RowKey;
-use super::Table;
 
 /// Strangers that wait to be tried, one a round. When full, the one heard first is dropped: it will
 /// announce itself again.

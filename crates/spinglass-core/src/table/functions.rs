@@ -15,6 +15,7 @@ use spinglass_summary::{Budget, EvalError, Function, Name, Row, RowBuilder, Valu
 use super::level::{Level, Line};
 use super::path::ZonePath;
 use super::row::{ATTRIBUTE_BYTES_MAX, Kind, TableRow};
+use super::text::Texts;
 
 /// The function that every zone has unless one with this name replaces it: who is in the zone, and
 /// who speaks for it.
@@ -45,6 +46,8 @@ pub struct InForce {
     pub since: Option<ZonePath>,
     /// What it computes.
     pub function: Function,
+    /// Until when it holds, in milliseconds since the Unix epoch; `None`: until it is removed.
+    pub lapses_ms: Option<u64>,
     /// What tells its row from any other, and so its text; none for the built-in one.
     pub(crate) tag: Option<[u8; 4]>,
 }
@@ -92,30 +95,48 @@ impl core::fmt::Display for SummaryError {
 #[derive(Debug, Default)]
 pub(crate) struct Summaries {
     core: OnceCell<Function>,
+    texts: Texts,
 }
 
 impl Summaries {
+    pub(super) const fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    pub(super) const fn texts_mut(&mut self) -> &mut Texts {
+        &mut self.texts
+    }
+
     /// The functions that hold in the zone at `depth` of the path, by name.
     pub(crate) fn in_force(&self, levels: &[Level], depth: usize) -> Vec<InForce> {
         let mut nearest = BTreeMap::<&str, &Arc<TableRow>>::new();
         for level in levels.iter().take(depth + 1) {
             // Deeper levels come later, and replace.
-            level.functions().for_each(|row| {
-                nearest.insert(row.name(), row);
-            });
+            for row in level.functions() {
+                // One whose text is on its way hides nothing yet.
+                let is_here = !self.texts.awaits(row) || self.texts.in_force(row).is_some();
+                if is_here {
+                    nearest.insert(row.name(), row);
+                }
+            }
         }
         let mut functions: Vec<InForce> = nearest
             .into_iter()
             .filter_map(|(name, row)| {
-                let function = Function::clone(row.function()?);
+                let (row, function) = self.texts.in_force(row)?;
                 let [a, b, c, d, ..] = row.hash().0;
-                let (since, tag) = (Some(row.zone().clone()), Some([a, b, c, d]));
-                Some(InForce { name: name.into(), since, function, tag })
+                Some(InForce {
+                    name: name.into(),
+                    since: Some(row.zone().clone()),
+                    function: function.clone(),
+                    lapses_ms: row.lapses_ms(),
+                    tag: Some([a, b, c, d]),
+                })
             })
             .collect();
         if !functions.iter().any(|function| function.name == CORE) {
             let (name, function) = (CORE.into(), self.core());
-            let core = InForce { name, since: None, function, tag: None };
+            let core = InForce { name, since: None, function, lapses_ms: None, tag: None };
             let at = functions.partition_point(|function| function.name.as_str() < CORE);
             functions.insert(at, core);
         }

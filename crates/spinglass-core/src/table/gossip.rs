@@ -40,6 +40,7 @@ impl Table {
         self.bytes_left = self.config.bytes_per_round;
         self.begin_news_round();
         self.drop_silent(lost);
+        self.drop_lapsed(cx.wall_ms);
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
@@ -347,7 +348,7 @@ impl Table {
         }
         let key = row.key(cx.crypto);
         let level = self.levels.get(depth).ok_or(Reject::Misplaced)?;
-        if !level.wants(key, row.version(), row.bytes()) {
+        if !level.wants(key, row.version(), row.bytes()) || row.has_lapsed(cx.wall_ms) {
             cx.stats.rows_surplus += 1;
             return Ok(());
         }

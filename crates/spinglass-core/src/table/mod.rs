@@ -29,11 +29,13 @@ mod gossip;
 mod level;
 mod messages;
 mod news;
+mod objects;
 mod path;
 mod publish;
 mod reading;
 mod region;
 mod row;
+mod text;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -42,6 +44,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 pub use spinglass_summary::{Budget, Function, Name, Row, SqlError, Value};
 
@@ -56,12 +59,14 @@ pub use reading::{AgedRow, Excerpt};
 pub(crate) use reading::{Route, proving, regions_below};
 pub(crate) use region::member;
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
+pub use text::NewFunction;
 
 use crate::config::TableConfig;
 use crate::crypto::Crypto;
 use crate::discovery::Seeds;
 use crate::event::Event;
 use crate::id::Incarnation;
+use crate::object::{ObjectError, ObjectName};
 use crate::outbox::Outbox;
 use crate::rng::Prng;
 use crate::stats::Stats;
@@ -99,6 +104,10 @@ pub enum SetError {
     BadName(String),
     /// The SQL is no summary function.
     Sql(SqlError),
+    /// A function lasts for a millisecond at least.
+    NoTime,
+    /// The function's text, or the attribute's object, can't be held.
+    Object(ObjectError),
     /// The table is full, or the member has left.
     Closed,
 }
@@ -121,6 +130,8 @@ impl fmt::Display for SetError {
                 "{name:?} can't be a summary's name: use 1 to 64 of a-z, 0-9, '-', '_' and '.'"
             ),
             Self::Sql(error) => error.fmt(formatter),
+            Self::NoTime => formatter.write_str("a function lasts for a millisecond at least"),
+            Self::Object(error) => error.fmt(formatter),
             Self::Closed => formatter.write_str("the table takes no more rows, or the agent left"),
         }
     }
@@ -282,18 +293,31 @@ impl Table {
     }
 
     /// Installs a summary function in a zone of the path, or replaces the one of this name.
+    /// `object` is its text, if that [fits no row](Self::fits_row).
     ///
     /// # Errors
-    /// The text is none, or is too long; the zone is elsewhere.
+    /// The text is none, or is too long; it lasts for no time; the zone is elsewhere.
     pub(crate) fn install(
         &mut self,
         zone: &ZonePath,
         name: &str,
-        sql: &str,
+        new: &NewFunction<'_>,
+        object: Option<ObjectName>,
         cx: &mut TableCx<'_>,
     ) -> Result<(), SetError> {
-        Function::parse(sql).map_err(SetError::Sql)?;
-        self.issue_function(zone, name, Some(sql), cx)
+        let function = Function::parse(new.sql).map_err(SetError::Sql)?;
+        if new.lasts.is_some_and(|lasts| lasts < Duration::from_millis(1)) {
+            return Err(SetError::NoTime);
+        }
+        if let Some(object) = object {
+            self.summaries.texts_mut().learn(object, Some(function));
+        }
+        self.issue_function(zone, name, Some(new.attributes(name, object)), cx)
+    }
+
+    /// Whether a function's text has room in its row.
+    pub(crate) fn fits_row(name: &str, new: &NewFunction<'_>) -> bool {
+        new.attributes(name, None).encoded_bytes() <= ATTRIBUTE_BYTES_MAX
     }
 
     /// Removes a summary function from a zone of the path.

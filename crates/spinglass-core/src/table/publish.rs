@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use spinglass_summary::{Name, Row, RowBuilder, Value};
+use spinglass_summary::{Row, RowBuilder, Value};
 
 use super::functions::{Summary, name_id};
 use super::level::Merged;
@@ -144,11 +144,12 @@ impl Table {
         contacts.iter().position(|contact| *contact == self.address)
     }
 
+    /// Issues a function's row; with no attributes, its last one.
     pub(super) fn issue_function(
         &mut self,
         zone: &ZonePath,
         name: &str,
-        sql: Option<&str>,
+        function: Option<Row>,
         cx: &mut TableCx<'_>,
     ) -> Result<(), SetError> {
         self.depth_of(zone)?;
@@ -158,17 +159,17 @@ impl Table {
         if !fits || !name.bytes().all(legal) {
             return Err(SetError::BadName(name.into()));
         }
-        let mut builder = RowBuilder::default();
-        builder.set(name_id(), Value::text(name));
-        if let Some(sql) = sql {
-            builder.set(Name::new("sql").expect("a legal name"), Value::text(sql));
-        }
-        let attributes = builder.build();
+        let is_removed = function.is_none();
+        let attributes = function.unwrap_or_else(|| {
+            let mut builder = RowBuilder::default();
+            builder.set(name_id(), Value::text(name));
+            builder.build()
+        });
         let (limit, got) = (super::ATTRIBUTE_BYTES_MAX, attributes.encoded_bytes());
         if got > limit {
             return Err(SetError::TooLarge { limit, got });
         }
-        let issued = self.issue_shared(Kind::Function, zone, name, attributes, sql.is_none(), cx);
+        let issued = self.issue_shared(Kind::Function, zone, name, attributes, is_removed, cx);
         if issued { Ok(()) } else { Err(SetError::Closed) }
     }
 
@@ -203,12 +204,15 @@ impl Table {
     /// Takes a verified row in.
     pub(super) fn merge(&mut self, row: &Arc<TableRow>) -> Merged {
         let Some(level) = self.levels.get_mut(row.zone().depth()) else { return Merged::Old };
-        let before = level.find(row.key()).map(|line| Arc::clone(&line.row));
+        let held = level.find(row.key()).map(|line| Arc::clone(&line.row));
         let merged = level.merge(row, self.round, self.config.rows_max);
         if matches!(merged, Merged::Added | Merged::Replaced) {
             self.revision += 1;
             self.has_news = true;
-            self.note_change(before.as_deref(), Some(row));
+            self.note_change(held.as_deref(), Some(row));
+        }
+        if let (Merged::Replaced, Kind::Function, Some(held)) = (merged, row.kind(), held) {
+            self.summaries.texts_mut().on_replaced(held, row);
         }
         merged
     }

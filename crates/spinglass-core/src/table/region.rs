@@ -44,7 +44,9 @@ impl Table {
         let told = |row: &TableRow| row.attributes().get("nmembers").and_then(Value::as_int);
         let beside = |(level, own): (&Level, &RowKey)| -> usize {
             let others = level.children().filter(|line| line.key != *own);
-            others.map(|line| usize::try_from(told(&line.row).unwrap_or(1)).unwrap_or(1).max(1)).sum()
+            others
+                .map(|line| usize::try_from(told(&line.row).unwrap_or(1)).unwrap_or(1).max(1))
+                .sum()
         };
         let far = self.levels.iter().zip(self.zone_keys.iter().skip(1)).map(beside);
         far.fold(near, usize::saturating_add)

@@ -17,8 +17,10 @@ use core::net::SocketAddr;
 use spinglass_summary::{Function, Row, Value};
 
 use super::path::ZonePath;
+use super::text::{self, Terms};
 use crate::crypto::{Crypto, Domain, Hash, PublicKey, Signature};
 use crate::id::{Incarnation, MemberId};
+use crate::object::ObjectName;
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of the longest row, signature and all: with its frame, seal and its sender's record it
@@ -82,7 +84,8 @@ pub struct TableRow {
     encoded: Arc<[u8]>,
     /// Where the agent, or those who speak for the zone, are reached: read once, asked for always.
     contacts: Box<[SocketAddr]>,
-    function: Option<Function>,
+    /// What a function's row says.
+    terms: Terms,
 }
 
 /// A row off the wire whose signature nobody has looked at.
@@ -143,14 +146,13 @@ impl TableRow {
         crypto: &mut dyn Crypto,
     ) -> Self {
         let hash = crypto.hash(Domain::Row, encoded);
-        let sql = draft.attributes.get("sql").and_then(Value::as_text);
-        let function = match draft.kind {
-            Kind::Function => sql.and_then(|sql| Function::parse(sql).ok()),
-            Kind::Agent | Kind::Zone => None,
+        let terms = match draft.kind {
+            Kind::Function => Terms::of(&draft.attributes, draft.issued_ms),
+            Kind::Agent | Kind::Zone => Terms::default(),
         };
         let contacts = contacts(&draft.attributes).collect();
         let member = MemberId::from_hash(crypto.hash(Domain::Member, &issuer.0));
-        Self { draft, issuer, key, member, hash, encoded: Arc::from(encoded), contacts, function }
+        Self { draft, issuer, key, member, hash, encoded: Arc::from(encoded), contacts, terms }
     }
 
     /// What it describes.
@@ -220,10 +222,29 @@ impl TableRow {
         &self.contacts
     }
 
-    /// The function, if this is one that this build understands.
+    /// The function, if its text is here and this build understands it.
     #[must_use]
     pub const fn function(&self) -> Option<&Function> {
-        self.function.as_ref()
+        self.terms.function.as_ref()
+    }
+
+    /// The object that is the function's text, if there was no room for that in the row.
+    #[must_use]
+    pub const fn object(&self) -> Option<ObjectName> {
+        self.terms.object
+    }
+
+    /// Until when the function holds, in milliseconds since the Unix epoch. `None`: until it is
+    /// removed.
+    #[must_use]
+    pub const fn lapses_ms(&self) -> Option<u64> {
+        self.terms.lapses_ms
+    }
+
+    /// Whether this is a function whose time is over.
+    #[must_use]
+    pub fn has_lapsed(&self, wall_ms: u64) -> bool {
+        self.lapses_ms().is_some_and(|lapses| lapses <= wall_ms)
     }
 
     /// The hash of its bytes.
@@ -328,6 +349,12 @@ impl<'a> UnverifiedRow<'a> {
 
     pub(crate) const fn issued_ms(&self) -> u64 {
         self.draft.issued_ms
+    }
+
+    /// Whether it says of itself that its time is over, as a function may.
+    pub(crate) fn has_lapsed(&self, wall_ms: u64) -> bool {
+        let lapses = text::lapses_ms(&self.draft.attributes, self.draft.issued_ms);
+        self.draft.kind == Kind::Function && lapses.is_some_and(|lapses| lapses <= wall_ms)
     }
 
     /// The row of line `key`, if its issuer signed it.

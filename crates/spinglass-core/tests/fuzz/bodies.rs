@@ -10,12 +10,15 @@ use spinglass_core::frame::Frame;
 use spinglass_core::link::Header;
 use spinglass_core::members::UnverifiedRecord;
 use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
+use spinglass_core::object::{Ask, ObjectName, PIECE_BYTES, PieceRef, Tree, verify};
 use spinglass_core::query::{Message, Report};
 use spinglass_core::record::Entry;
 use spinglass_core::table::UnverifiedRow;
 use spinglass_core::wire::{Put, Reader};
 
 pub use super::member::member;
+
+use super::member::Gullible;
 
 /// A datagram's clear header.
 pub fn header(bytes: &[u8]) {
@@ -113,6 +116,40 @@ pub fn report(bytes: &[u8]) {
     report.encode(&mut again);
     assert_eq!(again, bytes);
     assert!(report.reach.answered + report.reach.silent() == report.reach.asked);
+}
+
+/// What is said of objects, an object's name as text, and the bytes as an object.
+pub fn object(bytes: &[u8]) {
+    if let Ok(ask) = Ask::parse(bytes) {
+        let mut again = Vec::new();
+        ask.encode(&mut again);
+        assert_eq!(again, bytes);
+        assert!(ask.pieces.is_sorted() && ask.pieces.iter().all(|at| *at < ask.name.pieces()));
+    }
+    if let Ok(piece) = PieceRef::parse(bytes) {
+        let mut again = Vec::new();
+        piece.encode(&mut again);
+        assert_eq!(again, bytes);
+        assert_eq!(piece.name.piece_bytes(piece.index), Some(piece.content.len()));
+        let _ = verify(&piece.name, piece.index, piece.path, piece.content, &mut Gullible(1));
+    }
+    if let Ok(text) = core::str::from_utf8(bytes)
+        && let Some(name) = ObjectName::parse(text)
+    {
+        assert_eq!(name.to_string(), text);
+    }
+    // Every piece of any object verifies by its path.
+    let tree = Tree::of(bytes, &mut Gullible(1));
+    let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    let name = ObjectName::new(tree.root(size, &mut Gullible(1)), size);
+    let Some(name) = name else { return };
+    for index in 0..name.pieces() {
+        let mut path = Vec::new();
+        tree.put_path(index, &mut path);
+        let from = PIECE_BYTES * index as usize;
+        let content = &bytes[from..bytes.len().min(from + PIECE_BYTES)];
+        assert!(verify(&name, index, &path, content, &mut Gullible(1)));
+    }
 }
 
 /// The values that everything else consists of.

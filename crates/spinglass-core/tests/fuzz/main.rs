@@ -20,7 +20,7 @@ const LIVES: usize = 3000;
 type Body = fn(&[u8]);
 
 /// Every target that lives in this crate, with its body.
-const TARGETS: [(&str, Body, usize); 13] = [
+const TARGETS: [(&str, Body, usize); 14] = [
     ("header", bodies::header, MUTATIONS),
     ("frames", bodies::frames, MUTATIONS),
     ("packet", bodies::packet, MUTATIONS),
@@ -30,6 +30,7 @@ const TARGETS: [(&str, Body, usize); 13] = [
     ("row", bodies::row, MUTATIONS),
     ("question", bodies::question, MUTATIONS),
     ("report", bodies::report, MUTATIONS),
+    ("object", bodies::object, MUTATIONS),
     ("values", bodies::values, MUTATIONS),
     ("messages", bodies::messages, MUTATIONS),
     ("recording", bodies::recording, MUTATIONS),

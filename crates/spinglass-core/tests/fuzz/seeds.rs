@@ -2,6 +2,7 @@
 //! are these bytes; a test says so, and writes them when `SPINGLASS_BLESS` is set.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
@@ -12,6 +13,7 @@ use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
+use spinglass_core::object::{Ask as AskPieces, ObjectName, PIECE_BYTES, Tree};
 use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
@@ -184,6 +186,39 @@ fn about_bytes(message: &About) -> Vec<u8> {
     [&head[..1], body].concat()
 }
 
+/// An object of three pieces.
+fn an_object() -> (ObjectName, Vec<u8>, Tree) {
+    let content: Vec<u8> = (0..2 * PIECE_BYTES + 100).map(|at| at as u8).collect();
+    let tree = Tree::of(&content, &mut Gullible(1));
+    let size = u32::try_from(content.len()).expect("a small object");
+    let name = ObjectName::new(tree.root(size, &mut Gullible(1)), size).expect("as above");
+    (name, content, tree)
+}
+
+/// The body of its last piece.
+fn a_piece() -> Vec<u8> {
+    let (name, content, tree) = an_object();
+    bytes(|buffer| {
+        buffer.put(&name.root().0);
+        buffer.put_varint(name.bytes() as u64);
+        buffer.put_varint(2);
+        tree.put_path(2, buffer);
+        buffer.put(&content[2 * PIECE_BYTES..]);
+    })
+}
+
+fn an_ask() -> AskPieces {
+    AskPieces { name: an_object().0, pieces: vec![0, 2] }
+}
+
+fn object_frames(buffer: &mut Vec<u8>) {
+    let (name, ..) = an_object();
+    frame::put_seek(name, buffer);
+    frame::put_have(name, buffer);
+    frame::put_ask(&an_ask(), buffer);
+    frame::put_piece(buffer, |buffer| buffer.put(&a_piece()));
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -198,6 +233,7 @@ fn all_frames() -> Vec<u8> {
         table_frames(buffer);
         detector_frames(buffer);
         about_questions().iter().for_each(|(_, message)| frame::put_query(message, buffer));
+        object_frames(buffer);
         buffer.put(&[200, 2, 0, 1, 2]);
     })
 }
@@ -219,6 +255,45 @@ fn a_life() -> Vec<u8> {
         frames(&one(Frame::Solicit(a_solicit())), buffer);
         buffer.put(&[100, LEAVE, 100, 100]);
     })
+}
+
+/// What is done to the table, and asked of it.
+fn table_entries() -> Vec<Entry<'static>> {
+    let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
+    vec![
+        Entry::SetAttribute {
+            now,
+            name: Name::new("load").expect("a legal name"),
+            value: Value::Int(7),
+        },
+        Entry::SetSummary {
+            now,
+            zone: ZonePath::root(),
+            name: "x".into(),
+            sql: Some("y".into()),
+            lasts: Some(Duration::from_secs(3)),
+        },
+        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None, lasts: None },
+        Entry::PutObject {
+            now,
+            name: Name::new("doc").expect("a legal name"),
+            bytes: Bytes::from_static(b"x"),
+        },
+        Entry::FetchObject { now, object: an_object().0 },
+        Entry::Ask {
+            now,
+            question: Question {
+                zone: ZonePath::root(),
+                sql: Some("SELECT * FROM hosts".into()),
+                within: Duration::from_secs(5),
+            },
+        },
+        Entry::Answered {
+            question: QuestionId(7),
+            reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
+            found: [1, 2, 3],
+        },
+    ]
 }
 
 fn entries() -> Vec<Entry<'static>> {
@@ -250,26 +325,6 @@ fn entries() -> Vec<Entry<'static>> {
         })),
         Entry::Datagrams { now, datagrams: vec![(address, (&[7; 44][..]).into(), 900)] },
         Entry::Timeout { now },
-        Entry::SetAttribute {
-            now,
-            name: Name::new("load").expect("a legal name"),
-            value: Value::Int(7),
-        },
-        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: Some("y".into()) },
-        Entry::SetSummary { now, zone: ZonePath::root(), name: "x".into(), sql: None },
-        Entry::Ask {
-            now,
-            question: Question {
-                zone: ZonePath::root(),
-                sql: Some("SELECT * FROM hosts".into()),
-                within: std::time::Duration::from_secs(5),
-            },
-        },
-        Entry::Answered {
-            question: QuestionId(7),
-            reach: Reach { age_ms: 1, asked: 2, answered: 1, ruled_out: 3, is_cut: true },
-            found: [1, 2, 3],
-        },
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
@@ -326,7 +381,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
     let long = "/a-region/that-is/as-long-as/any-region-may-be/which-is/64-bytes";
     assert_eq!(long.len(), 64);
     let mut recording = Vec::new();
-    entries().iter().for_each(|entry| entry.encode(&mut recording));
+    let all = entries().into_iter().chain(table_entries());
+    all.for_each(|entry| entry.encode(&mut recording));
     let questions = about_questions().into_iter();
     let questions = questions.map(|(name, about)| ("question", name, about_bytes(&about)));
     let reports = reports().into_iter();
@@ -345,6 +401,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("row", "agent", a_row(0, "/usa/ithaca", 9)),
         ("row", "zone", a_row(1, "/usa", 0)),
         ("row", "function", a_row(2, "/", 0)),
+        ("object", "ask", bytes(|to| an_ask().encode(to))),
+        ("object", "piece", a_piece()),
+        ("object", "name", an_object().0.to_string().into_bytes()),
         ("values", "varint", bytes(|to| to.put_varint(1 << 40))),
         ("values", "address", bytes(|to| to.put_address("[::1]:7710".parse().expect("one")))),
         ("values", "text", bytes(|to| to.put_text("text"))),
