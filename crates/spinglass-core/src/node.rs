@@ -21,9 +21,9 @@ use crate::detector::Detector;
 use crate::discovery::Discovery;
 use crate::error::PublishError;
 use crate::event::{Datagram, Event, Reject};
-use crate::frame::{FRAME_HEADER_BYTES, Frame, WHO_IS_MAX};
+use crate::frame::{Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
-use crate::link::{Boot, BootName, Link, OVERHEAD_BYTES, Opened, Sealer};
+use crate::link::{Boot, BootName, Link, Opened, Sealer};
 use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
@@ -150,7 +150,7 @@ impl Node {
         let multicast = Multicast::new(
             config.multicast.clone(),
             (sender, incarnation),
-            config.link.datagram_bytes - OVERHEAD_BYTES - FRAME_HEADER_BYTES,
+            transmit::packet_room(&config),
             now.monotonic,
             rng.fork("multicast"),
         );

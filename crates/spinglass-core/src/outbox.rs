@@ -64,6 +64,8 @@ pub(crate) enum Way {
     Multicast,
     /// Down the sender's tree. `zones_only`: IP multicast serves the regions.
     Tree { zones_only: bool },
+    /// To the top of the region's tree, whose head has missed them.
+    Crown,
     /// To one member, as a repair.
     Repair(SocketAddr),
     /// To the region by IP multicast, as a repair.

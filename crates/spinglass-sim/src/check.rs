@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use spinglass_core::frame::Frame;
-use spinglass_core::link::SHORT_HEADER_BYTES;
+use spinglass_core::link::Header;
 use spinglass_core::multicast::Entry;
 use spinglass_core::wire::Reader;
 use spinglass_core::{
@@ -216,7 +216,8 @@ impl Checker {
         to: &Destinations,
         datagram: &[u8],
     ) {
-        let frames = datagram.get(SHORT_HEADER_BYTES..datagram.len().saturating_sub(16));
+        let Ok((_, header)) = Header::parse(datagram) else { return };
+        let frames = datagram.get(header..datagram.len().saturating_sub(16));
         let mut reader = Reader::new(frames.unwrap_or(&[]));
         while let Some(Ok(frame)) = Frame::next(&mut reader) {
             match frame {
@@ -326,9 +327,7 @@ impl Observer for Checker {
         transmit: &Transmit,
         segments: &[u8],
     ) {
-        // Long headers carry control frames alone.
-        let short = segments.first().is_some_and(|version| version & 0x80 == 0);
-        if self.look_inside && short {
+        if self.look_inside {
             for datagram in segments.chunks(transmit.segment_bytes.max(1)) {
                 self.look((at, member), node, &transmit.to, datagram);
             }

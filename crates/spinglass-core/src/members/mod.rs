@@ -63,6 +63,8 @@ type To = Option<SocketAddr>;
 /// An introduction that was made.
 #[derive(Debug, Clone, Copy)]
 struct Told {
+    /// When it was made last.
+    at: Instant,
     /// When it is due again.
     again: Instant,
     /// How often it was made.
@@ -200,6 +202,25 @@ impl Members {
         }
     }
 
+    /// Whether some of a run's destinations were told so just now, and what follows may overtake
+    /// it.
+    pub(crate) fn introduced_just_now(
+        &self,
+        to: &Destinations,
+        sender: MemberId,
+        now: Instant,
+    ) -> bool {
+        let is_fresh = |to: To, id| {
+            let told = self.told.get(&(to, id));
+            told.is_some_and(|told| now.since(told.at) < TOLD_WAIT)
+        };
+        let either = |to: To| is_fresh(to, self.own.id()) || is_fresh(to, sender);
+        match to {
+            Destinations::Multicast => either(None),
+            Destinations::Members(members) => members.iter().any(|to| either(Some(*to))),
+        }
+    }
+
     /// Whether `to` has not been told of late who `id` is; it is now.
     fn tell(&mut self, to: To, id: MemberId, now: Instant) -> bool {
         let told = self.told.get(&(to, id)).copied();
@@ -212,7 +233,8 @@ impl Members {
         let most = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
         let times = told.map_or(1, |told| told.times.saturating_add(1));
         let doublings = times.saturating_sub(TOLD_FIRST).min(most);
-        self.told.insert((to, id), Told { again: now + TOLD_WAIT * (1 << doublings), times });
+        let again = now + TOLD_WAIT * (1 << doublings);
+        self.told.insert((to, id), Told { at: now, again, times });
         true
     }
 

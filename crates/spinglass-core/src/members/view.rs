@@ -65,6 +65,8 @@ struct Tree {
     /// Depths of the tables in which this agent is the head of its child zone.
     headed: Vec<usize>,
     is_region_head: bool,
+    /// The region's head, and those to whom it hands packets.
+    crown: Vec<SocketAddr>,
 }
 
 impl View {
@@ -140,9 +142,11 @@ impl View {
         let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
         let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
         tree.is_region_head = root == self.own;
-        let children = heap_children(self.agents.len(), root, self.own, arity);
         let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
-        tree.agents.extend(children.filter_map(address));
+        let below = |place| heap_children(self.agents.len(), root, place, arity);
+        tree.agents.extend(below(self.own).filter_map(address));
+        let crown = core::iter::once(root).chain(below(root)).filter(|place| *place != self.own);
+        tree.crown.extend(crown.filter_map(address));
         tree
     }
 }
@@ -207,7 +211,8 @@ impl Members {
     }
 
     /// The same among zones: whom a zone's head announces a packet to, one in another zone for each
-    /// table in which it is its zone's head.
+    /// table in which it is its zone's head. That is the other zone's head in every second turn: if
+    /// it has missed the packet, so have all behind it.
     pub(crate) fn far_rotation(
         &mut self,
         stream: &StreamId,
@@ -223,7 +228,9 @@ impl Members {
             let others = (table.children.len() as u64).checked_sub(1).filter(|it| *it > 0)?;
             let distance = 1 + (spread % others) as usize;
             let child = (table.own? + distance) % table.children.len();
-            // Another one than the head, which may be the one that missed it.
+            if turn.is_multiple_of(2) {
+                return table.head(child, stream.sender);
+            }
             let contacts = table.children.get(child)?.contacts();
             contacts.get((spread >> 32) as usize % contacts.len().max(1)).copied()
         });
@@ -249,6 +256,12 @@ impl Members {
         let Some(tree) = self.tree(sender, arity) else { return Vec::new() };
         let agents = if zones_only { &[][..] } else { &tree.agents };
         tree.heads.iter().chain(agents).take(DESTINATIONS_MAX).copied().collect()
+    }
+
+    /// The region's head in `sender`'s tree and those to whom it hands packets: whoever gets a
+    /// packet from afar that the head has missed begins the region's tree in its place.
+    pub(crate) fn crown(&mut self, sender: MemberId, arity: usize) -> Vec<SocketAddr> {
+        self.tree(sender, arity).map_or_else(Vec::new, |tree| tree.crown.clone())
     }
 
     /// Whether this member stands for its region in `sender`'s tree.

@@ -30,6 +30,7 @@ mod framing;
 mod loss;
 mod packet;
 mod peers;
+mod publish;
 mod repair;
 mod sender;
 mod stream;
@@ -62,7 +63,7 @@ use crate::plan;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::timer::{Timer, Timers};
+use crate::timer::Timers;
 
 /// Tail announcements per round at most, so that many slow streams cost no more than a few.
 const TAILS_PER_ROUND: u32 = 16;
@@ -100,6 +101,8 @@ pub(crate) struct Multicast {
     incarnation: Incarnation,
     /// The largest packet, proof included.
     packet_bytes: usize,
+    /// What an introduction takes of it; none where datagrams are so small that it goes alone.
+    introduction_bytes: usize,
     round: u32,
     streams: BTreeMap<StreamId, Stream>,
     senders: BTreeMap<TopicId, Sender>,
@@ -135,7 +138,7 @@ impl Multicast {
     pub(crate) fn new(
         config: MulticastConfig,
         (own, incarnation): (MemberId, Incarnation),
-        packet_bytes: usize,
+        (packet_bytes, introduction_bytes): (usize, usize),
         now: Instant,
         rng: Prng,
     ) -> Self {
@@ -146,6 +149,11 @@ impl Multicast {
             own,
             incarnation,
             packet_bytes,
+            introduction_bytes: if packet_bytes > 2 * introduction_bytes {
+                introduction_bytes
+            } else {
+                0
+            },
             round: 1,
             streams: BTreeMap::new(),
             senders: BTreeMap::new(),
@@ -171,17 +179,6 @@ impl Multicast {
 
     pub(crate) const fn round(&self) -> u32 {
         self.round
-    }
-
-    /// Takes a message to publish.
-    pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes) {
-        let stream = StreamId { topic, sender: self.own, incarnation: self.incarnation };
-        self.senders.entry(topic).or_insert_with(|| Sender::new(stream)).framer().push(payload);
-    }
-
-    /// Bytes of messages waiting to be sent.
-    pub(crate) fn waiting(&self) -> usize {
-        self.senders.values().map(Sender::waiting).sum()
     }
 
     /// Delivers a topic's messages from now on, or from what is still held.
@@ -210,63 +207,6 @@ impl Multicast {
             }
             stream.assembler = Some(assembler);
         }
-    }
-
-    /// Whether anything may be published at `now`; if so, makes the next burst. Sets the timer for
-    /// when more may be.
-    pub(crate) fn make_burst(&mut self, cx: &mut Cx<'_>) -> bool {
-        let waiting = |sender: &Sender| sender.waiting() > 0;
-        if !self.senders.values().any(waiting) {
-            return false;
-        }
-        let available = self.pacer.available(cx.now);
-        // A backlog leaves in bursts worth their signature; a message alone leaves at once.
-        let waiting_bytes = self.waiting() + LEAF_HEADER_BYTES + proof_bytes(1);
-        let packet = self.packet_bytes.max(self.burst_bytes).min(waiting_bytes);
-        if available < packet.min(self.config.send_burst_bytes) {
-            cx.timers.set_earlier(Timer::Pace, cx.now + self.pacer.wait(packet));
-            return false;
-        }
-        // The topics take turns: the one that waits longest is the one sent least.
-        let turn = self.rng.index(self.senders.values().filter(|sender| waiting(sender)).count());
-        let Some(sender) = self.senders.values_mut().filter(|sender| waiting(sender)).nth(turn)
-        else {
-            return false;
-        };
-        let (start, packets) =
-            sender.next_burst(self.round, self.packet_bytes, available, cx.crypto);
-        cx.stats.signatures_made += 1;
-        cx.stats.packets_published += packets.len() as u64;
-        let topic = sender.stream().topic;
-        let id = StreamId { topic, sender: self.own, incarnation: self.incarnation };
-        self.keep_own(id, start, packets, cx);
-        true
-    }
-
-    /// Holds a burst of one's own for repair, and sends it on its way.
-    fn keep_own(&mut self, id: StreamId, start: u64, packets: Vec<Vec<u8>>, cx: &mut Cx<'_>) {
-        let until = start + packets.len() as u64;
-        let (now, round) = (cx.now, self.round);
-        let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, start, now, round));
-        for (sequence, packet) in (start..).zip(packets) {
-            self.pacer.spend(packet.len());
-            self.buffered.packets += 1;
-            self.buffered.bytes += packet.len();
-            stream.accept_own(sequence, packet.into(), now, round);
-        }
-        while stream.pop_next().is_some() {}
-        match self.config.dissemination {
-            Dissemination::Multicast => cx.outbox.packets(id, Way::Multicast, start, until),
-            Dissemination::Trees => {
-                cx.outbox.packets(id, Way::Tree { zones_only: false }, start, until);
-            }
-            Dissemination::Both => {
-                cx.outbox.packets(id, Way::Multicast, start, until);
-                cx.outbox.packets(id, Way::Tree { zones_only: true }, start, until);
-            }
-        }
-        self.watch_tail(id, cx);
-        self.make_room(id);
     }
 
     /// Whether a packet deserves to be hashed: a cheap look before any cryptography.
@@ -327,7 +267,7 @@ impl Multicast {
         cx.stats.packets_received += 1;
         self.note_arrival(*via, accepted, cx);
         if *via == Via::Repair {
-            self.announce_to_children(id, cx);
+            self.repaired(id, packet.header.sequence.0, candidate.from, cx);
         }
         self.forward(&packet.header, *via, cx);
         if let Some(hole) = self.streams.get(&id).filter(|stream| !stream.holes().is_empty()) {
@@ -355,6 +295,17 @@ impl Multicast {
         let assembler = if first == 0 { Assembler::at_start() } else { Assembler::default() };
         stream.assembler = start.map(|_| assembler);
         stream
+    }
+
+    /// A packet came by repair: whoever would have had it from here lacks it too, perhaps; and the
+    /// whole region, if it came from afar.
+    fn repaired(&mut self, id: StreamId, sequence: u64, from: MemberId, cx: &mut Cx<'_>) {
+        let is_from_afar = !cx.members.is_near(from) && !cx.members.is_near(id.sender);
+        if is_from_afar && self.config.dissemination == Dissemination::Trees {
+            cx.outbox.packets(id, Way::Crown, sequence, sequence + 1);
+        } else {
+            self.announce_to_children(id, cx);
+        }
     }
 
     /// Measures loss, reordering and round trips from what a packet turned out to be.

@@ -78,6 +78,11 @@ impl Sender {
         (start, packets)
     }
 
+    /// Packets made so far.
+    pub(super) const fn packets_made(&self) -> u64 {
+        self.next
+    }
+
     /// How many packets the next burst has, at most `most`, and each one's room for content: the
     /// more packets, the longer their proofs.
     fn burst_shape(&self, most: usize, packet_bytes: usize) -> (usize, usize) {

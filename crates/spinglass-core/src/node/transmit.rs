@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Node;
-use crate::config::Dissemination;
+use crate::config::{Config, Dissemination};
 use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
 use crate::id::{MemberId, StreamId};
-use crate::link::OVERHEAD_BYTES;
+use crate::link::{LONG_HEADER_BYTES, OVERHEAD_BYTES, SHORT_HEADER_BYTES};
 use crate::members::{MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
@@ -19,6 +19,9 @@ use crate::time::{Instant, Now};
 
 /// Bytes of a control datagram at most, also where packets may be larger: gossip stays small.
 pub(super) const CONTROL_BYTES_MAX: usize = 1200;
+/// Bytes that an introduction adds to a packet's datagram at most: a long header, two records.
+const INTRODUCTION_BYTES: usize =
+    LONG_HEADER_BYTES - SHORT_HEADER_BYTES + 2 * (FRAME_HEADER_BYTES + RECORD_BYTES_MAX);
 /// Bytes that one offloaded send carries at most: what UDP's length field allows, headers aside.
 const RUN_BYTES_MAX: usize = 65_000;
 
@@ -189,10 +192,22 @@ impl Node {
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let (to, kind) = self.resolve(&run)?;
-        if let Some(untold) = self.members.introduces(&to, run.stream.sender, now) {
-            let sender = run.stream.sender;
+        let sender = run.stream.sender;
+        let untold = self.members.introduces(&to, sender, now);
+        if untold.is_some() || self.members.introduced_just_now(&to, sender, now) {
+            let packet = self.multicast.packet(&run.stream, run.from).cloned();
+            let room = self.config.link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
+            if let Some(packet) = packet.filter(|it| FRAME_HEADER_BYTES + it.len() <= room) {
+                run.from += 1;
+                if run.from < run.until {
+                    self.outbox.unpop_run(run);
+                }
+                return Some(self.write_introduction(to, sender, Some((kind, &packet)), buffer));
+            }
+        }
+        if let Some(untold) = untold {
             self.outbox.unpop_run(run);
-            return Some(self.write_introduction(untold, sender, buffer));
+            return Some(self.write_introduction(untold, sender, None, buffer));
         }
         let mut segment_bytes = 0;
         let mut packets = 0;
@@ -232,11 +247,13 @@ impl Node {
         Some(Transmit { to, segment_bytes })
     }
 
-    /// Writes what those to whom packets go must know first: who seals, and who has signed them.
+    /// Writes what those to whom packets go must know first: who seals, and who has signed them;
+    /// with a packet if it has room, since what is sent after might arrive before.
     fn write_introduction(
         &mut self,
         to: Destinations,
         sender: MemberId,
+        packet: Option<(PacketKind, &[u8])>,
         buffer: &mut Vec<u8>,
     ) -> Transmit {
         let begun = self.link.begin(true, buffer);
@@ -245,8 +262,15 @@ impl Node {
         for record in core::iter::once(&own).chain(of_sender) {
             frame::put_record(|buffer| record.encode(buffer), buffer);
         }
+        if let Some((kind, packet)) = packet {
+            frame::put_packet(kind, packet, buffer);
+        }
         self.link.seal(&begun, buffer, &mut *self.crypto);
         self.stats.introductions += 1;
+        if let Some((kind, _)) = packet {
+            let is_own = sender == own.id();
+            self.count_packets(kind, is_own, 1, buffer.len() as u64, &to);
+        }
         Transmit { to, segment_bytes: buffer.len() }
     }
 
@@ -277,6 +301,11 @@ impl Node {
         match run.way {
             Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
+            Way::Crown => {
+                let crown = self.members.crown(run.stream.sender, arity);
+                let some = !crown.is_empty();
+                some.then_some((Destinations::Members(crown), PacketKind::Spread))
+            }
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
             Way::Tree { zones_only } => {
                 debug_assert!(self.config.multicast.dissemination != Dissemination::Multicast);
@@ -287,6 +316,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Bytes of the largest packet, and of what an introduction may take of them.
+pub(super) const fn packet_room(config: &Config) -> (usize, usize) {
+    (config.link.datagram_bytes - OVERHEAD_BYTES - FRAME_HEADER_BYTES, INTRODUCTION_BYTES)
 }
 
 fn single(to: SocketAddr, bytes: usize) -> Transmit {

@@ -40,7 +40,7 @@ pub struct Report {
     pub last_ms: Summary,
     /// Messages that some awake member had not got after 1.5 s.
     pub incomplete: usize,
-    /// Copies of a packet that a member got besides the first, per message.
+    /// Copies of a packet that a member got besides the first, per packet.
     pub surplus: f64,
     /// Bytes sent per member and second, gossip included.
     pub bytes_per_second: f64,
@@ -88,6 +88,7 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         (0..members).map(|member| get(&world.stats(member))).sum()
     };
     let (bytes_before, start) = (sum(&world, |stats| stats.bytes_sent), world.now());
+    let packets_before = sum(&world, |stats| stats.packets_received);
     let (mut last, mut incomplete) = (Vec::new(), 0);
     for message in 0..messages {
         let sender = awake.get(message * 131 % awake.len().max(1)).copied().unwrap_or(0);
@@ -101,12 +102,13 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         progress((message + 1) as f64 / messages as f64);
     }
     let surplus = sum(&world, |stats| stats.spread_surplus + stats.repairs_surplus);
+    let packets = sum(&world, |stats| stats.packets_received) - packets_before;
     let span = world.now().monotonic.since(start.monotonic).as_secs_f64();
     let bytes_sent = sum(&world, |stats| stats.bytes_sent) - bytes_before;
     Report {
         last_ms: Summary::of(&last),
         incomplete,
-        surplus: surplus as f64 / members as f64 / messages as f64,
+        surplus: surplus as f64 / packets as f64,
         bytes_per_second: bytes_sent as f64 / members as f64 / span,
         parameters: parameters.clone(),
     }
