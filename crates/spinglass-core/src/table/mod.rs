@@ -39,9 +39,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-pub use spinglass_summary::{Budget, Function, Name, Row, SqlError, Value};
-
-use spinglass_summary::RowBuilder;
+pub use spinglass_summary::{Budget, Function, Name, Row, RowBuilder, SqlError, Value};
 
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
 pub use messages::{Inventory, InventoryLine, LINES_MAX, TableDigest, Want};
