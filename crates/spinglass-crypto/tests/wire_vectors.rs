@@ -9,6 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, PublicKey, Salt};
+use spinglass_core::detector::{Verdict, accuse, is_genuine};
 use spinglass_core::frame::{self, Frame};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
 use spinglass_core::members::{MemberRecord, UnverifiedRecord};
@@ -18,9 +19,14 @@ use spinglass_core::multicast::{
 };
 use spinglass_core::object::{self, ObjectName, PIECE_BYTES, PieceRef, Tree};
 use spinglass_core::query::{Ask, Found, Message, Reach, Report};
-use spinglass_core::table::{Name, Value, ZonePath};
+use spinglass_core::table::{
+    CORE_SQL, Inventory, InventoryLine, Kind, Name, NewFunction, RowKey, TableDigest, TableRow,
+    UnverifiedRow, Value, Version, Want, ZonePath,
+};
 use spinglass_core::wire::{Put as _, Reader};
-use spinglass_core::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use spinglass_core::{
+    Config, Identity, Incarnation, Instant, MemberId, Node, Now, Sequence, StreamId, TopicId,
+};
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 const DOCUMENT: &str = "../../docs/wire.md";
@@ -31,6 +37,8 @@ const LINE_DIGITS: usize = 96;
 /// Content bytes of the vectors' packets.
 const ROOM: usize = 4;
 const INCARNATION: Incarnation = Incarnation(3);
+/// A probe's number.
+const NUMBER: u64 = 0x0807_0605_0403_0201;
 
 type Vectors = BTreeMap<&'static str, Vec<u8>>;
 
@@ -61,6 +69,82 @@ fn digest() -> Digest {
 
 fn solicit() -> Solicit {
     Solicit { round: 5, stream: stream(), wanted: vec![12..13, 5..9] }
+}
+
+/// A's row, its region's, and a function's that it installed at the root: what A issues when it
+/// is alone. They come in this order.
+fn rows() -> Vec<TableRow> {
+    let now = Now { monotonic: Instant::from_nanos(0), wall_ms: 1_700_000_000_000 };
+    let region = ZonePath::parse("/usa/ithaca").unwrap();
+    let identity = Identity {
+        incarnation: INCARNATION,
+        salt: Salt([5; 16]),
+        address: "127.0.0.1:7710".parse().unwrap(),
+        region: region.clone(),
+        name: "a".into(),
+    };
+    let config = Config::lan().check().unwrap();
+    let mut node = Node::new(config, identity, Box::new(member(1)), 1, Vec::new(), now).unwrap();
+    let root = ZonePath::root();
+    node.set_attribute(now, Name::new("load").unwrap(), Value::Int(-7)).unwrap();
+    let core = NewFunction { sql: CORE_SQL, lasts: None };
+    node.set_summary(now, &root, "core", Some(core)).unwrap();
+    node.adopt_rows(now, &[]);
+    node.issue_zones(now);
+    let table = node.table();
+    let usa = region.ancestor(1);
+    let function = table.held().find(|row| row.kind() == Kind::Function).unwrap();
+    let zone = table.row(&usa, "ithaca").unwrap();
+    [table.own_row().unwrap(), zone, function].map(|row| TableRow::clone(row)).into()
+}
+
+/// The region's line of A, as an inventory names it.
+fn inventory() -> Inventory {
+    let agent = &rows()[0];
+    let line =
+        InventoryLine { key: agent.key(), version: agent.version(), hash: agent.short_hash() };
+    Inventory { depth: 2, from: RowKey(0), to: RowKey(u64::MAX), lines: vec![line] }
+}
+
+fn table_digest() -> TableDigest {
+    let mut region = [0; 8];
+    let agent = &rows()[0];
+    let [a, b, c, d, ..] = agent.hash().0;
+    region[(agent.key().0 >> 61) as usize] = u32::from_le_bytes([a, b, c, d]);
+    TableDigest { levels: vec![[0; 8], [0; 8], region] }
+}
+
+/// A's word that it can't reach B.
+fn verdict() -> Verdict {
+    let key = |seed| {
+        let name = SigningKey::from_seed([seed; 32]).member_id();
+        RowKey(u64::from_le_bytes(*name.0.first_chunk().unwrap()))
+    };
+    let zone = ZonePath::parse("/usa/ithaca").unwrap();
+    let version = Version { incarnation: Incarnation(4), counter: 300 };
+    let (subject, observer) = (key(2), key(1));
+    let accusation = accuse(&zone, subject, version, observer, &mut member(1));
+    Verdict { zone, subject, incarnation: version.incarnation, accusations: vec![accusation] }
+}
+
+/// The frames of the table and of the failure detector.
+fn table_frames() -> Vectors {
+    let want = Want { depth: 2, keys: vec![rows()[0].key(), RowKey(u64::MAX)] };
+    let rows = rows().into_iter().map(|row| bytes(|buffer| frame::put_row(row.encoded(), buffer)));
+    let [agent, zone, function] = rows.collect::<Vec<_>>().try_into().unwrap();
+    let subject = verdict().subject;
+    BTreeMap::from([
+        ("frame-table-digest", bytes(|buffer| frame::put_table_digest(&table_digest(), buffer))),
+        ("frame-inventory", bytes(|buffer| frame::put_inventory(&inventory(), buffer))),
+        ("frame-want", bytes(|buffer| frame::put_want(&want, buffer))),
+        ("frame-row-agent", agent),
+        ("frame-row-zone", zone),
+        ("frame-row-function", function),
+        ("frame-probe", bytes(|buffer| frame::put_probe(NUMBER, buffer))),
+        ("frame-answer", bytes(|buffer| frame::put_answer(NUMBER, buffer))),
+        ("frame-doubt", bytes(|buffer| frame::put_doubt(subject, buffer))),
+        ("frame-accusations", bytes(|buffer| frame::put_accusations(&verdict(), buffer))),
+    ])
 }
 
 /// A burst of two packets that carry `hello` and an empty message.
@@ -144,7 +228,8 @@ fn made() -> Vectors {
     messages.put(&[5]);
     messages.put(b"hello");
     messages.put(&[0]);
-    BTreeMap::from([
+    let mut vectors = table_frames();
+    vectors.extend([
         ("member-a-public-key", member(1).public_key().0.to_vec()),
         ("member-a-name", boot().sender.0.to_vec()),
         ("topic", stream().topic.0.to_vec()),
@@ -163,7 +248,8 @@ fn made() -> Vectors {
         ("object-name", an_object().0.to_string().into_bytes()),
         ("object-ask", bytes(|buffer| ask_pieces().encode(buffer))),
         ("object-piece", piece()),
-    ])
+    ]);
+    vectors
 }
 
 fn document() -> String {
@@ -295,4 +381,73 @@ fn the_documents_gossip_says_what_the_document_says() {
         panic!("not the frame who-is");
     };
     assert_eq!(members, [boot().sender]);
+}
+
+/// The one frame of a vector, which encodes back to the same bytes.
+fn the_frame(name: &str, check: impl FnOnce(Frame<'_>)) {
+    let written = vector(name);
+    let mut reader = Reader::new(&written);
+    let read = Frame::next(&mut reader).unwrap().unwrap();
+    assert!(reader.is_empty(), "{name} holds more than a frame");
+    assert_eq!(bytes(|buffer| read.encode(buffer)), written, "{name}, encoded again");
+    check(read);
+}
+
+#[test]
+fn anybody_verifies_the_documents_rows() {
+    let key = PublicKey(vector("member-a-public-key").try_into().unwrap());
+    let verified = |row: UnverifiedRow<'_>| {
+        let key = row.key(&mut member(2));
+        row.verify(key, &mut member(2)).unwrap()
+    };
+    let names = ["frame-row-agent", "frame-row-zone", "frame-row-function"];
+    for (name, made) in names.into_iter().zip(rows()) {
+        the_frame(name, |frame| {
+            let Frame::Row(row) = frame else { panic!("{name} is no row") };
+            let row = verified(row);
+            assert_eq!((row.issuer(), row.key()), (&key, made.key()), "{name}");
+            assert_eq!((row.kind(), row.zone(), row.version()), {
+                (made.kind(), made.zone(), made.version())
+            });
+            assert_eq!(row.attributes(), made.attributes(), "{name}");
+        });
+    }
+}
+
+#[test]
+fn the_documents_table_says_what_the_document_says() {
+    let agent = RowKey(u64::from_le_bytes(*vector("member-a-name").first_chunk().unwrap()));
+    the_frame("frame-table-digest", |frame| {
+        let Frame::TableDigest(digest) = frame else { panic!("no table digest") };
+        assert_eq!(digest, table_digest());
+    });
+    the_frame("frame-inventory", |frame| {
+        let Frame::Inventory(read) = frame else { panic!("no inventory") };
+        assert_eq!(read, inventory());
+        assert_eq!(read.lines[0].key, agent);
+    });
+    the_frame("frame-want", |frame| {
+        let Frame::Want(want) = frame else { panic!("no want") };
+        assert_eq!((want.depth, want.keys), (2, vec![agent, RowKey(u64::MAX)]));
+    });
+}
+
+#[test]
+fn the_documents_accusation_is_a_word_of_a() {
+    the_frame("frame-probe", |frame| assert!(matches!(frame, Frame::Probe(NUMBER))));
+    the_frame("frame-answer", |frame| assert!(matches!(frame, Frame::Answer(NUMBER))));
+    let subject = verdict().subject;
+    the_frame("frame-doubt", |frame| {
+        assert!(matches!(frame, Frame::Doubt(doubted) if doubted == subject));
+    });
+    let key = PublicKey(vector("member-a-public-key").try_into().unwrap());
+    the_frame("frame-accusations", |frame| {
+        let Frame::Accusations(read) = frame else { panic!("no accusations") };
+        assert_eq!(read, verdict());
+        let accused = (&read.zone, read.subject, read.incarnation);
+        let mut crypto = member(2);
+        assert!(is_genuine(&read.accusations[0], accused, &key, &mut crypto));
+        let other = (&read.zone, read.subject, Incarnation(5));
+        assert!(!is_genuine(&read.accusations[0], other, &key, &mut crypto), "another life");
+    });
 }

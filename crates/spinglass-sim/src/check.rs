@@ -32,7 +32,7 @@ pub const PAYLOAD_BYTES_MIN: usize = 20;
 /// Numbers of a digest's entry that are looked at: its newest.
 const ENTRY_LOOK_BACK: u64 = 64;
 /// Violations kept; the first tells most.
-const VIOLATIONS_MAX: usize = 16;
+pub(crate) const VIOLATIONS_MAX: usize = 16;
 
 /// A message that tells everything about itself.
 #[must_use]

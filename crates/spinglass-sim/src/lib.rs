@@ -16,9 +16,13 @@ mod settle;
 mod setup;
 pub mod swarm;
 pub mod swim;
+pub mod table_check;
+pub mod table_swarm;
+pub mod table_truth;
 pub mod world;
 
 pub use check::{Checker, Violation};
 pub use network::{Burst, Lossy, Network};
 pub use setup::Setup;
+pub use table_check::TableChecker;
 pub use world::{Blind, Observer, World};

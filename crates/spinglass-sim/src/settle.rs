@@ -52,7 +52,7 @@ impl World {
         for (zone, agent) in firsts {
             let rows = tables.get(&zone).cloned().unwrap_or_default();
             self.adopt_rows(agent, &rows);
-            let now = self.now();
+            let now = self.local_now(agent);
             if let Some(driver) = self.driver(agent) {
                 driver.node_mut().issue_zones(now);
             }
@@ -64,7 +64,7 @@ impl World {
     }
 
     fn adopt_rows(&mut self, agent: usize, rows: &[Arc<TableRow>]) {
-        let now = self.now();
+        let now = self.local_now(agent);
         if let Some(driver) = self.driver(agent) {
             driver.node_mut().adopt_rows(now, rows);
         }

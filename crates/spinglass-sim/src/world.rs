@@ -34,11 +34,15 @@ pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
 /// What a sleeping member's socket holds; what comes beyond is lost, as in a kernel.
 const SOCKET_BYTES_MAX: usize = 4 << 20;
 const SLOT_NANOS: u64 = 100_000_000;
+const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// Sees everything that members tell their applications, and what they send.
 pub trait Observer {
     /// A member's event.
     fn event(&mut self, at: Instant, member: usize, life: u64, event: &Event);
+
+    /// A member has handled something, and nothing of it has left yet. Most observers don't care.
+    fn handled(&mut self, _at: Now, _member: usize, _life: u64, _node: &Node) {}
 
     /// A run of sealed datagrams leaves a member. Most observers don't care.
     fn sent(
@@ -75,6 +79,8 @@ struct Member {
     /// Until when its sockets neither send nor receive.
     blocked_until: u64,
     backlog_bytes: usize,
+    /// How far its wall clock is ahead, in milliseconds.
+    clock_ms: i64,
     /// Counters of its earlier lives.
     past: Stats,
 }
@@ -126,6 +132,7 @@ impl World {
             busy_until: 0,
             blocked_until: 0,
             backlog_bytes: 0,
+            clock_ms: 0,
             past: Stats::default(),
         };
         let members = (0..setup.members).map(|_| member()).collect();
@@ -173,19 +180,20 @@ impl World {
     /// Starts a member's next life.
     fn begin_life(&mut self, index: usize) {
         let crypto = self.crypto(index);
-        let now = self.now();
+        let now = self.local_now(index);
         let Some(member) = self.members.get_mut(index) else { return };
         member.life += 1;
+        // As hosts do: greater than any before, and by as much as time has passed, since a core may
+        // have begun lives of its own.
         #[cfg(not(spinglass_bug = "sequence_reused"))]
-        let life = member.life;
+        let incarnation = 1_000 + member.life + self.now / SECOND_NANOS;
         // The deliberate bug: a restart that forgets that it ever lived.
         #[cfg(spinglass_bug = "sequence_reused")]
-        let life = 1;
+        let incarnation = 1_001;
         let salt = mix(self.setup.seed ^ member.life, &index.to_le_bytes());
         let region = self.setup.region(index);
         let identity = Identity {
-            // As with clocks: far from the lives that the table counts in between.
-            incarnation: Incarnation(1_000 * life),
+            incarnation: Incarnation(incarnation),
             salt: Salt(u128::from(salt).to_le_bytes()),
             address: address(index),
             region,
@@ -207,6 +215,14 @@ impl World {
     #[must_use]
     pub const fn now(&self) -> Now {
         Now { monotonic: Instant::from_nanos(self.now), wall_ms: self.now / 1_000_000 }
+    }
+
+    /// The same, by a member's own wall clock.
+    #[must_use]
+    pub fn local_now(&self, index: usize) -> Now {
+        let Now { monotonic, wall_ms } = self.now();
+        let ahead = self.members.get(index).map_or(0, |member| member.clock_ms);
+        Now { monotonic, wall_ms: wall_ms.saturating_add_signed(ahead) }
     }
 
     /// How the members were made.
@@ -265,7 +281,7 @@ impl World {
 
     /// Subscribes a member.
     pub fn subscribe(&mut self, index: usize, topic: TopicId, start: Start) {
-        let now = self.now();
+        let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
             driver.subscribe(now, topic, start);
         }
@@ -282,7 +298,7 @@ impl World {
         payload: Bytes,
         observer: &mut impl Observer,
     ) -> Result<(), PublishError> {
-        let now = self.now();
+        let now = self.local_now(index);
         self.handled += 1;
         let driver = self.driver(index).ok_or(PublishError::Left)?;
         let published = driver.publish(now, topic, payload);
@@ -388,7 +404,7 @@ impl World {
             return self.set_timer(index, wakes);
         }
         self.note(index, 1);
-        let now = self.now();
+        let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
             driver.handle_timeout(now);
             self.drain(index, observer);
@@ -434,7 +450,7 @@ impl World {
         }
         let tail = bytes.last_chunk::<8>().map_or(0, |tail| u64::from_le_bytes(*tail));
         self.note(index, tail ^ bytes.len() as u64);
-        let now = self.now();
+        let now = self.local_now(index);
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(&bytes);
@@ -448,7 +464,7 @@ impl World {
 
     /// Takes a member's outputs, and sends them on their way.
     fn drain(&mut self, index: usize, observer: &mut impl Observer) {
-        let now = self.now();
+        let now = self.local_now(index);
         let mut outside = std::mem::take(&mut self.outside);
         outside.refuses = self.blocked_until(index).is_some();
         let Some(member) = self.members.get_mut(index) else { return };
@@ -456,6 +472,7 @@ impl World {
         let mut due = None;
         if let Some(driver) = &mut member.driver {
             due = driver.drain(now, &mut outside);
+            observer.handled(now, index, life, driver.node());
             for (transmit, bytes) in &outside.sent {
                 observer.sent(now.monotonic, index, driver.node(), transmit, bytes);
             }

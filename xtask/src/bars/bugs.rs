@@ -19,8 +19,9 @@ use crate::shell::{cargo, root, run_quietly};
 const SWITCH: &str = "spinglass_bug = \"";
 /// The fewest bugs that the issue asks for.
 const BUGS_MIN: usize = 10;
-/// The test that runs the simulator's seeds; without a bug, all of them pass.
-const SEEDS: [&str; 5] = ["test", "--package", "spinglass-sim", "--test", "swarm"];
+/// The tests that run the simulator's seeds; without a bug, all of them pass.
+const SEEDS: [&str; 7] =
+    ["test", "--package", "spinglass-sim", "--test", "swarm", "--test", "table_swarm"];
 /// The core's own tests.
 const TESTS: [&str; 3] = ["test", "--package", "spinglass-core"];
 

@@ -7,6 +7,7 @@ mod perturb;
 mod rounds;
 mod simulated;
 mod suspicion;
+mod table_sim;
 mod unstable;
 
 use anyhow::Result;
@@ -45,6 +46,8 @@ pub(crate) enum Lab {
     Determinism(simulated::Determinism),
     /// Every fault at once, a run per seed, every invariant checked
     Sim(simulated::Sim),
+    /// Every fault at once for the table, a run per seed, every table compared with the truth
+    TableSim(table_sim::TableSim),
     /// Is any damaged datagram accepted, or answered?
     Hostile(hostile::Hostile),
 }
@@ -147,6 +150,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),
+        Lab::TableSim(options) => table_sim::table_sim(options, format),
         Lab::Hostile(options) => hostile::run(options, format),
     }
 }

@@ -90,7 +90,7 @@ impl Verdict {
 }
 
 /// Signs one observer's word.
-pub(crate) fn accuse(
+pub fn accuse(
     zone: &ZonePath,
     subject: RowKey,
     version: Version,
@@ -102,7 +102,7 @@ pub(crate) fn accuse(
 }
 
 /// Whether `accusation` is the word of the agent with this public key.
-pub(crate) fn is_genuine(
+pub fn is_genuine(
     accusation: &Accusation,
     (zone, subject, incarnation): (&ZonePath, RowKey, Incarnation),
     public_key: &PublicKey,

@@ -35,7 +35,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-pub use messages::{ACCUSATIONS_MAX, Accusation, Verdict};
+pub use messages::{ACCUSATIONS_MAX, Accusation, Verdict, accuse, is_genuine};
 
 use crate::config::DetectorConfig;
 use crate::crypto::Crypto;
@@ -46,7 +46,6 @@ use crate::stats::Stats;
 use crate::table::{Inventory, RowKey, Table};
 use crate::time::Instant;
 use health::Health;
-use messages::{accuse, is_genuine};
 
 /// Half rounds between two regular probes.
 const REGULAR_TICKS: u32 = 2;

@@ -317,7 +317,12 @@ impl Table {
                 cx.stats.table_over_budget += 1;
                 break;
             };
-            self.bytes_left = left;
+            #[cfg(not(spinglass_bug = "rows_unbounded"))]
+            {
+                self.bytes_left = left;
+            }
+            #[cfg(spinglass_bug = "rows_unbounded")]
+            let _unspent = left;
             sent.push(row);
         }
         if !sent.is_empty() {
@@ -343,7 +348,9 @@ impl Table {
             Kind::Zone => !is_leaf,
             Kind::Function => true,
         };
-        if !has_place || row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS) {
+        let is_early = row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS)
+            && !cfg!(spinglass_bug = "row_from_future");
+        if !has_place || is_early {
             return Err(Reject::Misplaced);
         }
         let key = row.key(cx.crypto);

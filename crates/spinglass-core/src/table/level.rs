@@ -142,7 +142,10 @@ impl Level {
                 self.gone.remove(&first);
             }
         }
+        #[cfg(not(spinglass_bug = "row_gone_forgotten"))]
         self.gone.insert(key, (last, forget));
+        #[cfg(spinglass_bug = "row_gone_forgotten")]
+        let _forgotten = (last, forget);
         Some(line)
     }
 

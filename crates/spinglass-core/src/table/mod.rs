@@ -46,9 +46,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-pub use spinglass_summary::{Budget, Function, Name, Row, SqlError, Value};
-
-use spinglass_summary::RowBuilder;
+pub use spinglass_summary::{Budget, Function, Name, Row, RowBuilder, SqlError, Value};
 
 pub use discovery::ACQUAINTANCES_MAX;
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};

@@ -43,7 +43,9 @@ impl Table {
     /// Passes on what was heard or said since the last time, and what follows from it.
     pub(crate) fn on_news(&mut self, cx: &mut TableCx<'_>) {
         self.news_left = self.news_left.saturating_sub(1);
-        self.issue_own(cx);
+        if self.own_changed {
+            self.issue_own(cx);
+        }
         if !self.has_left && !self.is_suspended {
             self.issue_zones_at_once(cx);
         }

@@ -103,7 +103,10 @@ impl Table {
     /// Removes an agent of the region in this life: no row of it is taken in again.
     pub(crate) fn condemn(&mut self, key: RowKey, incarnation: Incarnation) {
         let forget = self.round.saturating_add(self.config.gone_rounds);
+        #[cfg(not(spinglass_bug = "verdict_forgotten"))]
         let last = Version { incarnation, counter: u64::MAX };
+        #[cfg(spinglass_bug = "verdict_forgotten")]
+        let last = Version { incarnation, counter: 0 };
         let level = self.levels.last_mut();
         if let Some(line) = level.and_then(|level| level.remove(key, last, forget, GONE_MAX)) {
             self.revision += 1;

@@ -271,7 +271,13 @@ impl TableRow {
     /// promise of their issuer, or two representatives at once: the same one wins everywhere.
     #[must_use]
     pub fn supersedes(&self, other: &Self) -> bool {
-        (self.version(), self.hash) > (other.version(), other.hash)
+        // The deliberate bug: of two rows of one version the later to come wins.
+        #[cfg(spinglass_bug = "row_equal_version")]
+        return self.version() >= other.version() && self.hash != other.hash;
+        #[cfg(not(spinglass_bug = "row_equal_version"))]
+        {
+            (self.version(), self.hash) > (other.version(), other.hash)
+        }
     }
 
     /// Whether this row says what `other`, of the same line, says.
@@ -361,7 +367,10 @@ impl<'a> UnverifiedRow<'a> {
     pub fn verify(self, key: RowKey, crypto: &mut dyn Crypto) -> Option<TableRow> {
         let (body, signature) = self.bytes.split_last_chunk::<SIGNATURE_BYTES>()?;
         let signed = signed_bytes(body);
+        #[cfg(not(spinglass_bug = "row_signature_unchecked"))]
         let genuine = crypto.verify(&self.issuer, &signed, &Signature(*signature));
+        #[cfg(spinglass_bug = "row_signature_unchecked")]
+        let genuine = !signed.is_empty() && *signature != [0; SIGNATURE_BYTES];
         genuine.then(|| TableRow::new(self.draft, self.issuer, key, self.bytes, crypto))
     }
 }

@@ -8,7 +8,7 @@ use crate::host::add;
 impl World {
     /// Says good-bye for a member.
     pub fn leave(&mut self, index: usize, observer: &mut impl Observer) {
-        let now = self.now();
+        let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
             driver.leave(now);
             self.drain(index, observer);
@@ -32,6 +32,13 @@ impl World {
     pub fn set_service(&mut self, index: usize, service: Duration) {
         if let Some(member) = self.members.get_mut(index) {
             member.service = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
+        }
+    }
+
+    /// Puts a member's wall clock ahead, or behind, by so many milliseconds.
+    pub fn set_clock(&mut self, index: usize, ahead_ms: i64) {
+        if let Some(member) = self.members.get_mut(index) {
+            member.clock_ms = ahead_ms;
         }
     }
 

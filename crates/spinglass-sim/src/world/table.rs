@@ -17,7 +17,7 @@ impl World {
         name: &str,
         value: Value,
     ) -> Result<(), SetError> {
-        let (now, name) = (self.now(), Name::new(name).expect("a legal name"));
+        let (now, name) = (self.local_now(index), Name::new(name).expect("a legal name"));
         let driver = self.driver(index);
         driver.map_or(Err(SetError::Closed), |driver| driver.set_attribute(now, name, value))
     }
@@ -47,7 +47,7 @@ impl World {
         name: &str,
         function: Option<NewFunction<'_>>,
     ) -> Result<(), SetError> {
-        let now = self.now();
+        let now = self.local_now(index);
         let driver = self.driver(index);
         driver.map_or(Err(SetError::Closed), |driver| driver.set_summary(now, zone, name, function))
     }
@@ -62,7 +62,7 @@ impl World {
         name: &str,
         bytes: Bytes,
     ) -> Result<ObjectName, SetError> {
-        let (now, name) = (self.now(), Name::new(name).expect("a legal name"));
+        let (now, name) = (self.local_now(index), Name::new(name).expect("a legal name"));
         let driver = self.driver(index);
         driver.map_or(Err(SetError::Closed), |driver| driver.put_object(now, name, bytes))
     }
@@ -77,7 +77,7 @@ impl World {
         object: ObjectName,
         observer: &mut impl Observer,
     ) -> Result<(), ObjectError> {
-        let now = self.now();
+        let now = self.local_now(index);
         let driver = self.driver(index).ok_or(ObjectError::Closed)?;
         let begun = driver.fetch_object(now, object);
         self.drain(index, observer);
