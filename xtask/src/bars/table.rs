@@ -216,13 +216,22 @@ pub(crate) const BARS: &[Bar] = &[
     Bar {
         name: "core.speed",
         about: "protocol events per second that the simulator handles on one core",
-        runs: &[Run {
-            label: "",
-            full: Spinglass("lab speed"),
-            quick: Some(Spinglass("lab speed")),
-            figures: &[at_least("events_per_s", "/events_per_second", 1_000_000.0)],
-            context: &["/members", "/events", "/seed"],
-        }],
+        runs: &[
+            Run {
+                label: "100",
+                full: Spinglass("lab speed --members 100"),
+                quick: Some(Spinglass("lab speed --members 100")),
+                figures: &[at_least("events_per_s", "/events_per_second", 1_000_000.0)],
+                context: &["/members", "/events", "/seed"],
+            },
+            Run {
+                label: "1000",
+                full: Spinglass("lab speed --members 1000"),
+                quick: None,
+                figures: &[report("events_per_s", "/events_per_second")],
+                context: &["/members", "/events", "/seed"],
+            },
+        ],
     },
     Bar {
         name: "core.determinism",

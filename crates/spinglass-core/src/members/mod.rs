@@ -1,6 +1,6 @@
 //! Who is there, and who is who.
 //!
-//! Who is there is the table's business: [`View`] is what multicast asks of it (partners, trees,
+//! Who is there is the table's business: `View` is what multicast asks of it (partners, trees,
 //! bufferers), computed from the tables of the own path. So nobody holds a list of all members: an
 //! agent knows those of its region, and who speaks for the zones beside its own path.
 //!
