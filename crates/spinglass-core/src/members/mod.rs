@@ -179,7 +179,9 @@ impl Members {
     /// then counts as told. An address from which nobody has introduced itself is told each time.
     pub(crate) fn introduces_itself(&mut self, to: SocketAddr, now: Instant) -> bool {
         let is_stranger = !self.directory.has_address(to);
-        self.tell(Some(to), self.own.id(), now) || is_stranger
+        let told = self.tell(Some(to), self.own.id(), now);
+        // Of what goes there at once the last may arrive first.
+        told || is_stranger || self.is_fresh(Some(to), self.own.id(), now)
     }
 
     /// Those of a run's destinations that must be told first who this member is, and who the
@@ -210,15 +212,18 @@ impl Members {
         sender: MemberId,
         now: Instant,
     ) -> bool {
-        let is_fresh = |to: To, id| {
-            let told = self.told.get(&(to, id));
-            told.is_some_and(|told| now.since(told.at) < TOLD_WAIT)
-        };
-        let either = |to: To| is_fresh(to, self.own.id()) || is_fresh(to, sender);
+        let either =
+            |to: To| self.is_fresh(to, self.own.id(), now) || self.is_fresh(to, sender, now);
         match to {
             Destinations::Multicast => either(None),
             Destinations::Members(members) => members.iter().any(|to| either(Some(*to))),
         }
+    }
+
+    /// Whether `to` was told just now who `id` is, for one of the first times.
+    fn is_fresh(&self, to: To, id: MemberId, now: Instant) -> bool {
+        let told = self.told.get(&(to, id));
+        told.is_some_and(|told| told.times <= TOLD_FIRST && now.since(told.at) < TOLD_WAIT)
     }
 
     /// Whether `to` has not been told of late who `id` is; it is now.

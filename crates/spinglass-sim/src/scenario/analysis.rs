@@ -117,10 +117,18 @@ fn follow(parameters: &Parameters, seed: u64, shares: &mut [Vec<f64>]) {
     multicast.idle_rounds = 1000;
     multicast.give_up_rounds_min = 1000;
     multicast.give_up_rounds_max = 1000;
-    let mut world = World::new(Setup::new(members, config, seed), Network::default());
+    // One region: the model draws partners from all.
+    let setup = Setup { region_members: 0, ..Setup::new(members, config, seed) };
+    let mut world = World::new(setup, Network::default());
     let topic = world.topic("analysis");
     (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
     let mut watch = Watch::default();
+    // The model's members know whose packets they get: the senders are heard once before.
+    let before = world.topic("before");
+    for sender in 0..MESSAGES {
+        let text = payload(sender, 1, 0, 20);
+        world.publish(sender, before, text, &mut watch).expect("one message fits");
+    }
     // Publish in the middle of a round, so that the next one is the first.
     world.run(ROUND * 7 + ROUND / 2, &mut watch);
     world.network.loss_ppm = (parameters.missing * 1e6) as u32;
