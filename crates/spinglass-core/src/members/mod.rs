@@ -116,12 +116,12 @@ impl Members {
     pub(crate) fn on_record(&mut self, record: &Arc<MemberRecord>, boot: BootName) -> Learned {
         let learned = self.directory.learn(record, boot, self.round);
         if learned == Learned::New {
-            self.forget_told(record.address);
+            self.told.retain(|(to, _), _| *to != Some(record.address));
         }
         learned
     }
 
-    /// Whoever receives at this address has begun anew, and knows nobody.
+    /// A newcomer receives at this address and hears the group, and knows nobody.
     pub(crate) fn forget_told(&mut self, address: SocketAddr) {
         self.told.retain(|(to, _), _| *to != Some(address) && to.is_some());
     }
