@@ -182,7 +182,8 @@ impl fmt::Display for ObjectError {
             Self::Busy { limit } => {
                 write!(formatter, "{limit} objects are being fetched: wait until one is here")
             }
-            Self::Closed => formatter.write_str("the agent has left, or runs without a table"),
+            Self::Closed => formatter
+                .write_str("the agent has left the group: start it again to put or fetch objects"),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{Table, TableCx};
 use crate::frame::FRAME_HEADER_BYTES;
 
 /// Agents that news are passed on to, per level: three reach 94 in 100, two would reach 80. With
-/// two an update took 2.2 rounds to the last of 625 agents, with three 1.4, for as many bytes
+/// two an update took 2.2 rounds to the last of 625 agents, with three 1.6, for as many bytes
 /// (`lab rounds`): what is told at once need not be found by comparing.
 const NEWS_FANOUT: usize = 3;
 /// Times per round that news are passed on before the next round begins: an agent that changes its
