@@ -18,6 +18,9 @@ use crate::time::Instant;
 const CLAIMS_MAX: usize = 256;
 /// Members remembered per claim. When full, further ones are not needed.
 const SOURCES_MAX: usize = 4;
+/// Members asked at once when the first one's answer has not come: whoever waits for a second
+/// answer is the last of many, and few wait for it.
+const ASKED_AGAIN: usize = 2;
 
 /// Streams whose newest packets are known by hearsay.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ struct Claim {
     due: Instant,
     /// When it was last made.
     heard: Instant,
+    /// Whether anybody was asked, and has not answered.
+    was_asked: bool,
     /// Whom, the ones that spoke last first.
     sources: VecDeque<Source>,
 }
@@ -74,13 +79,13 @@ impl Claims {
             self.claims.clear();
         }
         let due = now + patience;
-        let fresh = || Claim { high, due, heard: now, sources: VecDeque::new() };
+        let fresh = || Claim { high, due, heard: now, was_asked: false, sources: VecDeque::new() };
         let claim = self.claims.entry(stream).or_insert_with(fresh);
         claim.heard = now;
         if high > claim.high {
             // Who knew of less can't help any more.
             claim.sources.clear();
-            (claim.high, claim.due) = (high, due);
+            (claim.high, claim.due, claim.was_asked) = (high, due, false);
         }
         if high == claim.high && claim.sources.len() < SOURCES_MAX {
             claim.sources.push_front(source);
@@ -102,11 +107,11 @@ impl Claims {
             if known(stream) >= claim.high || now.since(claim.heard) >= life {
                 return false;
             }
-            if claim.due <= now
-                && let Some(source) = claim.sources.pop_front()
-            {
-                asks.push(Ask { stream: *stream, high: claim.high, source });
-                claim.due = now + retry;
+            if claim.due <= now && !claim.sources.is_empty() {
+                let many = if claim.was_asked { ASKED_AGAIN } else { 1 }.min(claim.sources.len());
+                let ask = |source| Ask { stream: *stream, high: claim.high, source };
+                asks.extend(claim.sources.drain(..many).map(ask));
+                (claim.due, claim.was_asked) = (now + retry, true);
             }
             true
         });
