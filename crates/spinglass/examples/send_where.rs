@@ -17,7 +17,7 @@ const MACHINES: [(&str, &str, i64); 5] = [
 const ZONE: &str = "/usa";
 const CONDITION: &str = "version < 2";
 
-/// The table of the topics: who has carried out order 1.
+/// How many have carried out order 1.
 const DONE: &str = "\
     SELECT SUM(COALESCE(ndone, CASE WHEN done = 1 THEN 1 ELSE 0 END)) AS ndone FROM zone";
 

@@ -155,11 +155,14 @@ impl Plan {
     fn read() -> Result<Option<Self>> {
         let mut plan =
             Self { nodes: vec![64, 128, 256], updates: 10, idle: ROUND * 60, json: false };
-        let (mut words, mut is_bench) = (std::env::args().skip(1), false);
+        if !std::env::args().any(|word| word == "--bench") {
+            return Ok(None);
+        }
+        let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
             match word.as_str() {
-                "--bench" => is_bench = true,
+                "--bench" => (),
                 "--json" => plan.json = true,
                 "--nodes" => {
                     let nodes: Result<_, _> = value()?.split(',').map(str::parse).collect();
@@ -172,7 +175,7 @@ impl Plan {
         }
         ensure!(plan.updates > 0 && !plan.idle.is_zero(), "nothing to measure");
         ensure!(plan.nodes.iter().all(|nodes| *nodes > 1), "a system has two nodes at least");
-        Ok(is_bench.then_some(plan))
+        Ok(Some(plan))
     }
 }
 

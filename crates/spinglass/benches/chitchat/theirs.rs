@@ -16,7 +16,7 @@ use chitchat::{
 
 use crate::{Ears, Heard, KEY, Peers, ROUND, SEEDS};
 
-/// How long deleted keys are remembered, as in chitchat's own server; nothing is deleted here.
+/// How long deleted keys are remembered, as in chitchat's own defaults; nothing is deleted here.
 const GRACE: Duration = Duration::from_secs(2 * 3600);
 
 pub(crate) struct Theirs {
