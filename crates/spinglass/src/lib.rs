@@ -64,8 +64,8 @@ pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::table::{
-    Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError, TableRow, Value,
-    ZonePath,
+    Kind as RowKind, Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError,
+    TableRow, Value, ZonePath,
 };
 pub use spinglass_core::{
     Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,

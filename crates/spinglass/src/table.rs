@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::Node as CoreNode;
 use spinglass_core::object::{Failure, ObjectName, ObjectState};
-use spinglass_core::query::{Answer, Outcome, Question, Reach};
+use spinglass_core::query::{Answer, AskError, Outcome, Question, Reach, SQL_BYTES_MAX};
 use spinglass_core::table::{
-    AgedRow, Excerpt, InForce, Name, NewFunction, Row, SetError, Summary, TableRow, Value, ZonePath,
+    AgedRow, Excerpt, InForce, Name, NewFunction, Query, Row, RowBuilder, SetError, Summary,
+    TableRow, Value, ZonePath,
 };
 use tokio::sync::{oneshot, watch};
 
@@ -283,6 +284,33 @@ impl Table {
             Outcome::Hosts { columns, rows } => Ok(Hosts { columns, rows, reach }),
             outcome => Err(failure(outcome, zone)),
         }
+    }
+
+    /// Whether this agent is in a zone, and its own row meets a condition, as in the `WHERE` of a
+    /// [query](Self::query). From memory.
+    ///
+    /// So a message to a group reaches those whom it concerns: it says whom, every subscriber
+    /// asks this, and the others pass over it. What was set just now counts once the row is
+    /// issued anew, a moment later.
+    ///
+    /// # Errors
+    /// The condition is none (and says where and why) or too long, or the node is gone.
+    pub async fn meets(&self, zone: &ZonePath, condition: &str) -> Result<bool, TableError> {
+        let sql = format!("SELECT id FROM hosts WHERE {condition}");
+        if sql.len() > SQL_BYTES_MAX {
+            let (limit, got) = (SQL_BYTES_MAX, sql.len());
+            return Err(AskError::TooLong { limit, got }.into());
+        }
+        let (query, zone) = (Query::parse(&sql).map_err(AskError::Sql)?, zone.clone());
+        let column = Name::new("zone").ok_or_else(|| TableError::BadName("zone".into()))?;
+        self.look(move |node| {
+            let region = node.table().region();
+            let Some(row) = node.table().own_row() else { return false };
+            let row = RowBuilder::from(row.attributes());
+            let row = row.with(column, Value::text(region.as_str())).build();
+            region.is_within(&zone) && query.matches(&row)
+        })
+        .await
     }
 
     /// This agent's region.

@@ -94,6 +94,28 @@ async fn an_object_is_fetched_from_its_owner() {
 }
 
 #[tokio::test]
+async fn an_agent_knows_whether_it_is_meant() {
+    let node = agent("a", "/usa/ithaca", None).await;
+    let table = node.table();
+    table.set("load", 0.5).await.unwrap();
+    let [usa, ithaca, eu] =
+        ["/usa", "/usa/ithaca", "/eu"].map(|zone| ZonePath::parse(zone).unwrap());
+    root_says(&node, "nmembers", Value::Int(1)).await;
+    let mut changes = node.table();
+    while !table.meets(&usa, "load < 1").await.unwrap() {
+        changes.changed().await.unwrap();
+    }
+    assert!(table.meets(&ithaca, "id = 'a' AND zone = '/usa/ithaca'").await.unwrap());
+    assert!(!table.meets(&eu, "load < 1").await.unwrap());
+    assert!(!table.meets(&usa, "load > 1").await.unwrap());
+    assert!(!table.meets(&usa, "nothing > 1").await.unwrap());
+    let misspelt = table.meets(&usa, "load <").await;
+    assert!(matches!(misspelt, Err(TableError::Ask(AskError::Sql(_)))));
+    let long = table.meets(&usa, &format!("id = '{}'", "x".repeat(800))).await;
+    assert!(matches!(long, Err(TableError::Ask(AskError::TooLong { .. }))));
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_refused() {
     let node = agent("a", "/usa", None).await;
     let table = node.table();

@@ -115,6 +115,46 @@ pub(crate) const BARS: &[Bar] = &[
             unstable("flat", Spinglass("lab unstable --region 0"), None),
         ],
     },
+    Bar {
+        name: "table.chitchat",
+        about: "beside chitchat: when all have a key, bytes and processor time per node",
+        runs: &[Run {
+            label: "",
+            full: chitchat("--nodes 64,128,256 --updates 10 --idle-seconds 60"),
+            quick: Some(chitchat("--nodes 64 --updates 3 --idle-seconds 10")),
+            figures: CHITCHAT,
+            context: &["/zoned/*/nodes", "/zoned/*/region", "/zoned/*/updates", "/idle_seconds"],
+        }],
+    },
+];
+
+const fn chitchat(words: &'static str) -> Program {
+    Program::Bench { package: "spinglass", name: "chitchat", words }
+}
+
+/// At every size: no slower, at most half as many bytes; and in regions they grow no faster than
+/// the logarithm of the number of nodes.
+const CHITCHAT: &[Figure] = &[
+    at_most("flat_p99_over", "/flat_over_chitchat/*/heard_p99", 1.0),
+    at_most("zoned_p99_over", "/zoned_over_chitchat/*/heard_p99", 1.0),
+    at_most("flat_bytes_over", "/flat_over_chitchat/*/idle_bytes", 0.5),
+    at_most("zoned_bytes_over", "/zoned_over_chitchat/*/idle_bytes", 0.5),
+    at_most("zoned_updating_bytes_over", "/zoned_over_chitchat/*/updating_bytes", 0.5),
+    Figure {
+        name: "zoned_growth",
+        at: "/growth/zoned",
+        target: Target::AtMostTimes(1.0, "/growth/logarithm"),
+    },
+    report("growth_chitchat", "/growth/chitchat"),
+    report("growth_flat", "/growth/flat"),
+    report("flat_cpu_over", "/flat_over_chitchat/*/idle_processor"),
+    report("zoned_cpu_over", "/zoned_over_chitchat/*/idle_processor"),
+    report("chitchat_p99_ms", "/chitchat/*/heard_p99_ms"),
+    report("flat_p99_ms", "/flat/*/heard_p99_ms"),
+    report("zoned_p99_ms", "/zoned/*/heard_p99_ms"),
+    report("chitchat_bytes_per_s", "/chitchat/*/idle/bytes_per_second"),
+    report("flat_bytes_per_s", "/flat/*/idle/bytes_per_second"),
+    report("zoned_bytes_per_s", "/zoned/*/idle/bytes_per_second"),
 ];
 
 const FLEET_CONTEXT: &[&str] = &["/agents", "/zone", "/levels", "/round_ms", "/seed"];

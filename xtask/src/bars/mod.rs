@@ -60,6 +60,8 @@ pub(crate) enum Program {
         package: &'static str,
         /// Its name.
         name: &'static str,
+        /// What it is told besides.
+        words: &'static str,
     },
     /// A test, which reads from the environment how much to try.
     Test {
@@ -80,8 +82,12 @@ impl Program {
                 command.args(words.split_whitespace()).arg("--json").current_dir(root());
                 command
             }
-            Self::Bench { package, name } => {
-                cargo(&["bench", "--quiet", "--package", package, "--bench", name, "--", "--json"])
+            Self::Bench { package, name, words } => {
+                let bench =
+                    ["bench", "--quiet", "--package", package, "--bench", name, "--", "--json"];
+                let mut command = cargo(&bench);
+                command.args(words.split_whitespace());
+                command
             }
             Self::Test { package, name, setting: (variable, value) } => {
                 let words =
@@ -102,8 +108,9 @@ impl fmt::Display for Program {
                 let words: Vec<&str> = words.split_whitespace().collect();
                 write!(formatter, "spinglass {} --json", words.join(" "))
             }
-            Self::Bench { package, name } => {
-                write!(formatter, "cargo bench -p {package} --bench {name} -- --json")
+            Self::Bench { package, name, words } => {
+                write!(formatter, "cargo bench -p {package} --bench {name} -- --json")?;
+                if words.is_empty() { Ok(()) } else { write!(formatter, " {words}") }
             }
             Self::Test { package, name, setting: (variable, value) } => {
                 write!(formatter, "{variable}={value} cargo test -p {package} --test {name}")
@@ -226,6 +233,8 @@ mod tests {
     fn programs_are_told_as_they_are_typed() {
         let words = Program::Spinglass("lab  flat");
         assert_eq!(words.to_string(), "spinglass lab flat --json");
+        let bench = Program::Bench { package: "a", name: "b", words: "--c 1" };
+        assert_eq!(bench.to_string(), "cargo bench -p a --bench b -- --json --c 1");
         let test = Program::Test { package: "a", name: "b", setting: ("C", "1") };
         assert_eq!(test.to_string(), "C=1 cargo test -p a --test b");
         let command = test.command();

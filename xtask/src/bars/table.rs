@@ -331,7 +331,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
 ];
 
-const FUNCTIONS: Program = Bench { package: "spinglass-summary", name: "functions" };
+const FUNCTIONS: Program = Bench { package: "spinglass-summary", name: "functions", words: "" };
 
 /// So many random statements.
 const fn sqlite(queries: &'static str) -> Program {

@@ -46,7 +46,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-pub use spinglass_summary::{Budget, Function, Name, Row, RowBuilder, SqlError, Value};
+pub use spinglass_summary::{Budget, Function, Name, Query, Row, RowBuilder, SqlError, Value};
 
 pub use discovery::ACQUAINTANCES_MAX;
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};
