@@ -17,6 +17,11 @@ const ACQUAINTANCES_PER_LEVEL: usize = 64;
 pub const ACQUAINTANCES_MAX: usize = ACQUAINTANCES_PER_LEVEL * (DEPTH_MAX + 1);
 
 impl Table {
+    /// The seeds that the agent started with.
+    pub(crate) fn seeds_given(&self) -> &[SocketAddr] {
+        self.seeds.given()
+    }
+
     pub(crate) fn add_seed(&mut self, seed: SocketAddr) {
         self.seeds.add(seed);
     }
