@@ -24,7 +24,9 @@ use crate::event::{Datagram, Event, Reject};
 use crate::frame::{Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, Opened, Sealer};
-use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
+use crate::members::{
+    Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, RecordPool, UnverifiedRecord,
+};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
 use crate::outbox::{Control, Outbox};
@@ -489,7 +491,7 @@ impl Node {
         let Some(record) = record.verify(&mut *self.crypto) else {
             return Err(Reject::Forged);
         };
-        let (boot, record) = (record.boot(), Arc::new(record));
+        let (boot, record) = (record.boot(), self.members.shared(Arc::new(record)));
         let name = self.boot_name(&boot);
         match self.members.on_record(&record, name) {
             Learned::New => {
@@ -548,6 +550,11 @@ impl Node {
         }
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
+    }
+
+    /// Lets agents of one process share the memory of records that they verified.
+    pub fn share_records(&mut self, pool: Box<dyn RecordPool>) {
+        self.own = self.members.share_with(pool);
     }
 
     /// Signs the own record anew, after something in it changed.

@@ -22,7 +22,7 @@ use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
-use crate::pool::SharedRows;
+use crate::pool::{SharedRecords, SharedRows};
 use crate::queue::Queue;
 use crate::setup::Setup;
 
@@ -104,6 +104,7 @@ pub struct World {
     rng: Prng,
     oracle: Oracle,
     rows: SharedRows,
+    records: SharedRecords,
     captured: Captured,
     trace: u64,
     handled: u64,
@@ -145,6 +146,7 @@ impl World {
             rng: rng.fork("world"),
             oracle,
             rows: SharedRows::default(),
+            records: SharedRecords::default(),
             captured: Captured::default(),
             trace: setup.seed,
             handled: 0,
@@ -204,6 +206,7 @@ impl World {
         let node = Node::new(self.config.clone(), identity, crypto, seed, seeds, now);
         let mut node = node.expect("a scenario's settings are good");
         node.share_rows(Box::new(self.rows.clone()));
+        node.share_records(Box::new(self.records.clone()));
         member.driver = Some(Driver::new(node));
         (member.timer, member.busy_until) = (u64::MAX, 0);
         self.drain(index, &mut Blind);

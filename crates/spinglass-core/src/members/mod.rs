@@ -22,9 +22,11 @@ mod directory;
 mod record;
 mod view;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -71,6 +73,18 @@ struct Told {
     times: u32,
 }
 
+/// Records that several agents of one process share, as they share the table's rows.
+pub trait RecordPool: Send {
+    /// The copy that all keep of a verified record.
+    fn share(&mut self, record: Arc<MemberRecord>) -> Arc<MemberRecord>;
+}
+
+impl fmt::Debug for dyn RecordPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RecordPool")
+    }
+}
+
 /// The membership as one member sees it.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -82,6 +96,7 @@ pub(crate) struct Members {
     round: u32,
     /// How many agents there are in all.
     count: usize,
+    pool: Option<Box<dyn RecordPool>>,
     rng: Prng,
 }
 
@@ -95,6 +110,7 @@ impl Members {
             told: BTreeMap::new(),
             round: 1,
             count: 1,
+            pool: None,
             rng,
         }
     }
@@ -103,6 +119,21 @@ impl Members {
     pub(crate) fn renew_own(&mut self, record: &Arc<MemberRecord>) {
         self.own = Arc::clone(record);
         self.told.clear();
+    }
+
+    /// Shares records with other agents from now on; returns the own one, shared.
+    pub(crate) fn share_with(&mut self, pool: Box<dyn RecordPool>) -> Arc<MemberRecord> {
+        self.pool = Some(pool);
+        self.own = self.shared(Arc::clone(&self.own));
+        Arc::clone(&self.own)
+    }
+
+    /// The copy to keep of a verified record.
+    pub(crate) fn shared(&mut self, record: Arc<MemberRecord>) -> Arc<MemberRecord> {
+        match &mut self.pool {
+            Some(pool) => pool.share(record),
+            None => record,
+        }
     }
 
     /// Begins a round. `count` agents are said to be there in all.
