@@ -20,6 +20,7 @@
 
 mod directory;
 mod record;
+mod told;
 mod view;
 
 use alloc::boxed::Box;
@@ -28,7 +29,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 pub use record::{MemberRecord, RECORD_BYTES_MAX, UnverifiedRecord};
 
@@ -43,35 +43,17 @@ use crate::rng::Prng;
 use crate::table::Table;
 use crate::time::Instant;
 use directory::Directory;
+use told::{TOLD_DOUBLINGS, TOLD_GROUP_DOUBLINGS, Told};
 use view::View;
 
 /// Records sent in one datagram, when somebody asks: they fit one of 1,200 bytes.
 pub(crate) const RECORDS_PER_DATAGRAM: usize = 5;
-/// How often a new destination is told who one is before one has patience: of five tellings one
-/// arrives, in a loss of 20 % with a probability of 0.9997.
-const TOLD_FIRST: u32 = 5;
-/// How long after the first tellings the next one follows: a round.
-const TOLD_WAIT: Duration = Duration::from_millis(100);
-/// Doublings of that wait at most, should the destination have forgotten: 12.8 s.
-const TOLD_DOUBLINGS: u32 = 7;
-/// The same for the IP multicast group, where newcomers listen: 800 ms.
-const TOLD_GROUP_DOUBLINGS: u32 = 3;
-/// Introductions remembered. When full, all are forgotten, and made again as they are needed.
+/// Introductions remembered beside those of oneself to members met. When full, all are forgotten,
+/// and made again as they are needed.
 const TOLD_MAX: usize = 8192;
 
 /// Whoever a datagram goes to: an address, or (none) the IP multicast group.
 type To = Option<SocketAddr>;
-
-/// An introduction that was made.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    /// When it was made last.
-    at: Instant,
-    /// When it is due again.
-    again: Instant,
-    /// How often it was made.
-    times: u32,
-}
 
 /// Records that several agents of one process share, as they share the table's rows.
 pub trait RecordPool: Send {
@@ -91,7 +73,7 @@ pub(crate) struct Members {
     own: Arc<MemberRecord>,
     directory: Directory,
     view: View,
-    /// Whom one has told who somebody is.
+    /// Whom one has told who somebody is. Members met have their own note of who this one is.
     told: BTreeMap<(To, MemberId), Told>,
     round: u32,
     /// How many agents there are in all.
@@ -119,6 +101,7 @@ impl Members {
     pub(crate) fn renew_own(&mut self, record: &Arc<MemberRecord>) {
         self.own = Arc::clone(record);
         self.told.clear();
+        self.directory.forget_told(None);
     }
 
     /// Shares records with other agents from now on; returns the own one, shared.
@@ -147,6 +130,7 @@ impl Members {
     pub(crate) fn on_record(&mut self, record: &Arc<MemberRecord>, boot: BootName) -> Learned {
         let learned = self.directory.learn(record, boot, self.round);
         if learned == Learned::New {
+            self.directory.forget_told(Some(record.address));
             self.told.retain(|(to, _), _| *to != Some(record.address));
         }
         learned
@@ -154,6 +138,7 @@ impl Members {
 
     /// A newcomer receives at this address and hears the group, and knows nobody.
     pub(crate) fn forget_told(&mut self, address: SocketAddr) {
+        self.directory.forget_told(Some(address));
         self.told.retain(|(to, _), _| *to != Some(address) && to.is_some());
     }
 
@@ -253,25 +238,27 @@ impl Members {
 
     /// Whether `to` was told just now who `id` is, for one of the first times.
     fn is_fresh(&self, to: To, id: MemberId, now: Instant) -> bool {
-        let told = self.told.get(&(to, id));
-        told.is_some_and(|told| told.times <= TOLD_FIRST && now.since(told.at) < TOLD_WAIT)
+        if id == self.own.id()
+            && let Some(address) = to
+            && self.directory.has_address(address)
+        {
+            return self.directory.is_fresh(address, now);
+        }
+        self.told.get(&(to, id)).is_some_and(|told| told.is_fresh(now))
     }
 
     /// Whether `to` has not been told of late who `id` is; it is now.
     fn tell(&mut self, to: To, id: MemberId, now: Instant) -> bool {
-        let told = self.told.get(&(to, id)).copied();
-        if told.is_some_and(|told| now < told.again) {
-            return false;
+        if id == self.own.id()
+            && let Some(is_due) = to.and_then(|to| self.directory.tell(to, now))
+        {
+            return is_due;
         }
-        if self.told.len() >= TOLD_MAX {
+        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&(to, id)) {
             self.told.clear();
         }
-        let most = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
-        let times = told.map_or(1, |told| told.times.saturating_add(1));
-        let doublings = times.saturating_sub(TOLD_FIRST).min(most);
-        let again = now + TOLD_WAIT * (1 << doublings);
-        self.told.insert((to, id), Told { at: now, again, times });
-        true
+        let doublings_max = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
+        self.told.entry((to, id)).or_default().tell(now, doublings_max)
     }
 
     // --- who is there
