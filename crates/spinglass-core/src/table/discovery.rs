@@ -53,7 +53,7 @@ impl Table {
         let mut known = Vec::new();
         for level in self.levels.iter().rev() {
             let lines = level.lines();
-            let first = lines.partition_point(|line| line.key <= self.own);
+            let first = lines.partition_point(|line| line.key() <= self.own);
             let (before, after) = lines.split_at(first);
             let rows = after.iter().chain(before).filter(|line| !line.row.is_removed());
             let contacts = rows.flat_map(|line| line.row.contacts()).copied();
