@@ -40,7 +40,9 @@ impl Node {
                 self.write_control(control, now.monotonic, buffer)
             } else if let Some(run) = self.outbox.pop_run() {
                 self.write_run(run, segments_max.max(1), now.monotonic, buffer)
-            } else if self.multicast.make_burst(&mut cx!(self, now.monotonic)) {
+            } else if self.multicast.waiting() > 0
+                && self.multicast.make_burst(&mut cx!(self, now.monotonic))
+            {
                 None
             } else {
                 return None;
