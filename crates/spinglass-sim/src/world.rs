@@ -474,7 +474,10 @@ impl World {
         let life = member.life;
         let mut due = None;
         if let Some(driver) = &mut member.driver {
+            // The datagrams of all are made in the same memory.
+            driver.exchange_buffer(&mut outside.segments);
             due = driver.drain(now, &mut outside);
+            driver.exchange_buffer(&mut outside.segments);
             observer.handled(now, index, life, driver.node());
             for (transmit, bytes) in &outside.sent {
                 observer.sent(now.monotonic, index, driver.node(), transmit, bytes);

@@ -45,6 +45,7 @@ impl Node {
             {
                 None
             } else {
+                self.outbox.rest();
                 return None;
             };
             if let Some(transmit) = made {
