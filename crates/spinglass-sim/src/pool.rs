@@ -35,7 +35,7 @@ impl RowPool for SharedRows {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rows.rows.len() >= rows.sweep_at.max(SWEEP_MIN) {
             rows.rows.retain(|_, row| row.strong_count() > 0);
-            rows.sweep_at = rows.rows.len() * 2;
+            rows.sweep_at = rows.rows.len() / 4 * 5;
         }
         rows.rows.insert(mix(0, row.encoded()), Arc::downgrade(row));
     }

@@ -24,7 +24,6 @@ mod told;
 mod view;
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -34,6 +33,7 @@ pub use record::{MemberRecord, RECORD_BYTES_MAX, UnverifiedRecord};
 
 pub(crate) use directory::Learned;
 
+use crate::compact::make_room;
 use crate::config::MembersConfig;
 use crate::crypto::PublicKey;
 use crate::event::{Destinations, Reject};
@@ -74,7 +74,8 @@ pub(crate) struct Members {
     directory: Directory,
     view: View,
     /// Whom one has told who somebody is. Members met have their own note of who this one is.
-    told: BTreeMap<(To, MemberId), Told>,
+    /// By whom and who.
+    told: Vec<((To, MemberId), Told)>,
     round: u32,
     /// How many agents there are in all.
     count: usize,
@@ -89,7 +90,7 @@ impl Members {
             own: Arc::clone(own),
             directory: Directory::new(config.records_max),
             view: View::default(),
-            told: BTreeMap::new(),
+            told: Vec::new(),
             round: 1,
             count: 1,
             pool: None,
@@ -131,7 +132,7 @@ impl Members {
         let learned = self.directory.learn(record, boot, self.round);
         if learned == Learned::New {
             self.directory.forget_told(Some(record.address));
-            self.told.retain(|(to, _), _| *to != Some(record.address));
+            self.told.retain(|((to, _), _)| *to != Some(record.address));
         }
         learned
     }
@@ -139,7 +140,7 @@ impl Members {
     /// A newcomer receives at this address and hears the group, and knows nobody.
     pub(crate) fn forget_told(&mut self, address: SocketAddr) {
         self.directory.forget_told(Some(address));
-        self.told.retain(|(to, _), _| *to != Some(address) && to.is_some());
+        self.told.retain(|((to, _), _)| *to != Some(address) && to.is_some());
     }
 
     /// A member's record.
@@ -244,7 +245,8 @@ impl Members {
         {
             return self.directory.is_fresh(address, now);
         }
-        self.told.get(&(to, id)).is_some_and(|told| told.is_fresh(now))
+        let told = self.told_place(to, id).ok().and_then(|place| self.told.get(place));
+        told.is_some_and(|(_, told)| told.is_fresh(now))
     }
 
     /// Whether `to` has not been told of late who `id` is; it is now.
@@ -254,11 +256,23 @@ impl Members {
         {
             return is_due;
         }
-        if self.told.len() >= TOLD_MAX && !self.told.contains_key(&(to, id)) {
-            self.told.clear();
-        }
         let doublings_max = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
-        self.told.entry((to, id)).or_default().tell(now, doublings_max)
+        let mut place = self.told_place(to, id);
+        if place.is_err() && self.told.len() >= TOLD_MAX {
+            self.told.clear();
+            place = Err(0);
+        }
+        let place = place.unwrap_or_else(|place| {
+            make_room(&mut self.told);
+            self.told.insert(place, ((to, id), Told::default()));
+            place
+        });
+        self.told.get_mut(place).is_some_and(|(_, told)| told.tell(now, doublings_max))
+    }
+
+    /// Where the note of an introduction is, or (the error) would be.
+    fn told_place(&self, to: To, id: MemberId) -> Result<usize, usize> {
+        self.told.binary_search_by_key(&(to, id), |(whom, _)| *whom)
     }
 
     // --- who is there
