@@ -3,6 +3,7 @@
 //! Every default says where it comes from. [`Config::check`] returns [`Checked`], which alone makes
 //! a [`Node`](crate::Node), so no limit is looked at twice.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
@@ -328,7 +329,7 @@ impl MulticastConfig {
 
 /// Settings that have been checked; the only kind that makes a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked(Config);
+pub struct Checked(Arc<Config>);
 
 impl Config {
     /// Settings for members a millisecond apart.
@@ -406,7 +407,7 @@ impl Config {
         let mut rules = rules.into_iter().chain(self.objects.rules());
         match rules.find(|(_, value, low, high)| value < low || value > high) {
             Some((setting, value, low, high)) => Err(ConfigError { setting, value, low, high }),
-            None => Ok(Checked(self)),
+            None => Ok(Checked(Arc::new(self))),
         }
     }
 }
@@ -414,7 +415,7 @@ impl Config {
 impl Checked {
     /// The settings.
     #[must_use]
-    pub const fn get(&self) -> &Config {
+    pub fn get(&self) -> &Config {
         &self.0
     }
 }

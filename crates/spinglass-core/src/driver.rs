@@ -193,6 +193,15 @@ impl Driver {
         self.node.leave(now);
     }
 
+    /// Exchanges the memory that datagrams are made in for `buffer`: a host of many drivers lends
+    /// one to each that it drains, and takes it back. While a run waits that the host refused,
+    /// nothing is exchanged.
+    pub const fn exchange_buffer(&mut self, buffer: &mut Vec<u8>) {
+        if !self.is_blocked() {
+            core::mem::swap(&mut self.segments, buffer);
+        }
+    }
+
     /// Moves everything the node wants out of it; returns when it next wants to be called.
     pub fn drain(&mut self, now: Now, host: &mut impl Host) -> Option<Instant> {
         while let Some(transmit) = self.next_transmit(now, host.segments_max()) {

@@ -15,9 +15,9 @@
 //! boot; what is older than the replay window is refused.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use crate::compact::{Index, make_room};
 use crate::crypto::{Crypto, Domain, Epoch, LinkKey, Salt, TAG_BYTES};
 use crate::event::Reject;
 use crate::id::MemberId;
@@ -45,7 +45,7 @@ const WINDOW_COUNTERS: u64 = 8192;
 const WINDOW_WORDS: usize = (WINDOW_COUNTERS / 64) as usize;
 /// Datagrams after which a boot gets a full window; until then 128 counters do, which keeps a
 /// member that gossips with thousands of others small.
-const SMALL_WINDOW_DATAGRAMS: u32 = 64;
+const SMALL_WINDOW_DATAGRAMS: u8 = 64;
 /// Boots remembered. When full, the one heard least recently is forgotten.
 const BOOTS_MAX: usize = 65_536;
 
@@ -173,23 +173,33 @@ pub struct Link {
     name: BootName,
     key: LinkKey,
     counter: u64,
-    met: BTreeMap<BootName, Met>,
+    /// In no order.
+    met: Vec<Met>,
+    /// Where in the list a boot is, by the front of its name.
+    places: Index,
 }
 
 #[derive(Debug)]
 struct Met {
+    name: BootName,
     sender: MemberId,
-    key: Option<LinkKey>,
+    /// None: the boot's member has moved to another.
+    key: LinkKey,
     window: Window,
-    heard: u64,
+    /// The own counter when it was heard last.
+    heard: u32,
 }
+
+/// The key of a boot of which only the counters are remembered.
+const NO_KEY: LinkKey = LinkKey(u32::MAX);
 
 impl Link {
     /// The link of a new boot. `None` if there is no key for the epoch.
     pub fn new(epoch: Epoch, boot: Boot, crypto: &mut dyn Crypto) -> Option<Self> {
         let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation)?;
         let name = boot.name(epoch, crypto);
-        Some(Self { epoch, boot, name, key, counter: 0, met: BTreeMap::new() })
+        let (met, places) = (Vec::new(), Index::new());
+        Some(Self { epoch, boot, name, key, counter: 0, met, places })
     }
 
     /// This boot.
@@ -266,11 +276,11 @@ impl Link {
         if name == self.name {
             return Err(Reject::Own);
         }
-        let known = self.met.get(&name);
+        let known = self.place_of(name).and_then(|place| self.met.get(place));
         if known.is_some_and(|met| met.window.contains(header.counter)) {
             return Err(Reject::Replayed);
         }
-        let met = known.and_then(|met| Some((met.key?, met.sender)));
+        let met = known.filter(|met| met.key != NO_KEY).map(|met| (met.key, met.sender));
         let (key, sealer, fresh) = if let Some((key, sender)) = met {
             (key, Sealer::Known(sender), false)
         } else {
@@ -311,29 +321,55 @@ impl Link {
 
     /// Forgets the keys of a member's boots, whose counters stay remembered.
     pub fn forget(&mut self, sender: MemberId, crypto: &mut dyn Crypto) {
-        for met in self.met.values_mut().filter(|met| met.sender == sender) {
-            if let Some(key) = met.key.take() {
-                crypto.forget(key);
-            }
+        let is_its = |met: &&mut Met| met.sender == sender && met.key != NO_KEY;
+        for met in self.met.iter_mut().filter(is_its) {
+            crypto.forget(core::mem::replace(&mut met.key, NO_KEY));
         }
     }
 
     fn mark(&mut self, name: BootName, sender: MemberId, key: LinkKey, counter: u64) {
-        if self.met.len() >= BOOTS_MAX && !self.met.contains_key(&name) {
-            // Far beyond any group's size: what is lost with it is one boot's replay window.
-            let oldest = self.met.iter().min_by_key(|(_, met)| met.heard).map(|(name, _)| *name);
-            oldest.and_then(|name| self.met.remove(&name));
-        }
-        let heard = self.counter;
-        let met = self.met.entry(name).or_insert_with(|| Met {
-            sender,
-            key: None,
-            window: Window::default(),
-            heard,
+        let heard = u32::try_from(self.counter).unwrap_or(u32::MAX);
+        let place = self.place_of(name).unwrap_or_else(|| {
+            let window = Window::default();
+            self.add(Met { name, sender, key, window, heard })
         });
-        (met.key, met.heard) = (Some(key), heard);
-        met.window.insert(counter);
+        if let Some(met) = self.met.get_mut(place) {
+            (met.key, met.heard) = (key, heard);
+            met.window.insert(counter);
+        }
     }
+
+    fn place_of(&self, name: BootName) -> Option<usize> {
+        let is_it = |at: &usize| self.met.get(*at).is_some_and(|met| met.name == name);
+        self.places.places(front(name)).find(is_it)
+    }
+
+    /// Adds a boot, in the place of the one heard least recently if there are too many: far beyond
+    /// any group's size, what is lost with it is one boot's replay window.
+    fn add(&mut self, boot: Met) -> usize {
+        let heard = |(_, met): &(usize, &Met)| (met.heard, met.name);
+        let oldest = if self.met.len() >= BOOTS_MAX {
+            self.met.iter().enumerate().min_by_key(heard).map(|(place, _)| place)
+        } else {
+            None
+        };
+        let place = oldest.unwrap_or(self.met.len());
+        if let Some(old) = self.met.get_mut(place) {
+            self.places.remove(front(old.name), place);
+            self.places.insert(front(boot.name), place);
+            *old = boot;
+        } else {
+            self.places.insert(front(boot.name), place);
+            make_room(&mut self.met);
+            self.met.push(boot);
+        }
+        place
+    }
+}
+
+fn front(name: BootName) -> u32 {
+    let [a, b, c, d, ..] = name.0;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Where a datagram begins in its buffer.
@@ -349,13 +385,35 @@ pub struct Begun {
 pub struct Window {
     /// One above the highest counter seen.
     end: u64,
-    /// The 128 counters below `end`, the highest in the lowest bit.
-    small: u128,
-    datagrams: u32,
+    seen: Seen,
+}
+
+/// The window's bits, as few as do.
+#[derive(Debug)]
+enum Seen {
+    /// Few datagrams have come.
+    Few {
+        /// The 128 counters below the end, the highest in the lowest bit of a number in
+        /// little-endian order.
+        bits: [u8; 16],
+        datagrams: u8,
+    },
+    /// Many have.
+    Many(Box<Large>),
+}
+
+#[derive(Debug)]
+struct Large {
     /// Bit `counter % WINDOW_COUNTERS`, for counters in the window.
-    large: Option<Box<[u64; WINDOW_WORDS]>>,
-    /// Counters below this count as seen; it rises when the window changes its size.
+    words: [u64; WINDOW_WORDS],
+    /// Counters below this, which were too old for the small window, count as seen.
     floor: u64,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::Few { bits: [0; 16], datagrams: 0 }
+    }
 }
 
 impl Window {
@@ -366,17 +424,14 @@ impl Window {
             return false;
         }
         let age = self.end - 1 - counter;
-        if counter < self.floor {
-            return true;
-        }
-        match &self.large {
-            None => age >= 128 || self.small >> age & 1 == 1,
-            Some(words) => {
+        match &self.seen {
+            Seen::Few { bits, .. } => age >= 128 || u128::from_le_bytes(*bits) >> age & 1 == 1,
+            Seen::Many(large) => {
                 #[cfg(not(spinglass_bug = "replay_window"))]
                 let outside = age >= WINDOW_COUNTERS;
                 #[cfg(spinglass_bug = "replay_window")]
                 let outside = false;
-                outside || Self::bit(words, counter)
+                counter < large.floor || outside || large.contains(counter)
             }
         }
     }
@@ -384,33 +439,36 @@ impl Window {
     /// Marks `counter` as seen.
     pub fn insert(&mut self, counter: u64) {
         let advance = (counter + 1).saturating_sub(self.end);
-        self.datagrams = self.datagrams.saturating_add(1);
-        if self.large.is_none() && self.datagrams > SMALL_WINDOW_DATAGRAMS {
-            self.grow();
-        }
-        if let Some(words) = &mut self.large {
-            for skipped in 0..advance.min(WINDOW_COUNTERS) {
-                Self::set(words, counter - skipped, false);
+        let (old_end, end) = (self.end, self.end.max(counter + 1));
+        self.end = end;
+        if let Seen::Few { bits, datagrams } = &mut self.seen {
+            if *datagrams < SMALL_WINDOW_DATAGRAMS {
+                *datagrams += 1;
+                let shift = u32::try_from(advance.min(128)).unwrap_or(128);
+                let seen = u128::from_le_bytes(*bits).checked_shl(shift).unwrap_or(0);
+                *bits = (seen | 1 << (end - 1 - counter).min(127)).to_le_bytes();
+                return;
             }
-            Self::set(words, counter, true);
-        } else {
-            let shift = u32::try_from(advance.min(128)).unwrap_or(128);
-            self.small = self.small.checked_shl(shift).unwrap_or(0);
-            self.small |= 1 << (self.end.max(counter + 1) - 1 - counter).min(127);
+            self.seen = Seen::Many(Box::new(Large::of(u128::from_le_bytes(*bits), old_end)));
         }
-        self.end = self.end.max(counter + 1);
+        if let Seen::Many(large) = &mut self.seen {
+            for skipped in 0..advance.min(WINDOW_COUNTERS) {
+                large.set(counter - skipped, false);
+            }
+            large.set(counter, true);
+        }
     }
+}
 
-    /// Moves to the large window. Counters too old for the small one stay refused.
-    fn grow(&mut self) {
-        let mut words = Box::new([0; WINDOW_WORDS]);
-        let small_start = self.end.saturating_sub(128);
-        for counter in small_start..self.end {
-            let age = self.end - 1 - counter;
-            Self::set(&mut words, counter, self.small >> age & 1 == 1);
+impl Large {
+    /// What was seen of the 128 counters below `end`. What was too old for those stays refused.
+    fn of(bits: u128, end: u64) -> Self {
+        let mut large = Self { words: [0; WINDOW_WORDS], floor: end.saturating_sub(128) };
+        for counter in large.floor..end {
+            let age = end - 1 - counter;
+            large.set(counter, bits >> age & 1 == 1);
         }
-        self.floor = small_start;
-        self.large = Some(words);
+        large
     }
 
     fn place(counter: u64) -> (usize, u32) {
@@ -418,14 +476,14 @@ impl Window {
         ((index / 64) as usize, (index % 64) as u32)
     }
 
-    fn bit(words: &[u64; WINDOW_WORDS], counter: u64) -> bool {
+    fn contains(&self, counter: u64) -> bool {
         let (word, bit) = Self::place(counter);
-        words.get(word).is_some_and(|word| word >> bit & 1 == 1)
+        self.words.get(word).is_some_and(|word| word >> bit & 1 == 1)
     }
 
-    fn set(words: &mut [u64; WINDOW_WORDS], counter: u64, seen: bool) {
+    fn set(&mut self, counter: u64, seen: bool) {
         let (word, bit) = Self::place(counter);
-        if let Some(word) = words.get_mut(word) {
+        if let Some(word) = self.words.get_mut(word) {
             *word = *word & !(1 << bit) | u64::from(seen) << bit;
         }
     }

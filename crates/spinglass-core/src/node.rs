@@ -24,7 +24,9 @@ use crate::event::{Datagram, Event, Reject};
 use crate::frame::{Frame, WHO_IS_MAX};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::link::{Boot, BootName, Link, Opened, Sealer};
-use crate::members::{Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, UnverifiedRecord};
+use crate::members::{
+    Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, RecordPool, UnverifiedRecord,
+};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
 use crate::outbox::{Control, Outbox};
@@ -88,9 +90,11 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// One member of the group.
 #[derive(Debug)]
 pub struct Node {
-    config: Config,
+    config: Checked,
     identity: Identity,
-    beginnings: Box<Beginnings>,
+    /// The seed of all its random numbers, and when it was made.
+    seed: u64,
+    made: Now,
     crypto: Box<dyn Crypto>,
     link: Link,
     own: Arc<MemberRecord>,
@@ -129,7 +133,7 @@ impl Node {
         seeds: Vec<SocketAddr>,
         now: Now,
     ) -> Result<Self, ConfigError> {
-        let config = config.get().clone();
+        let settings = config.get();
         let limit = NAME_BYTES_MAX as u64;
         let value = identity.name.len() as u64;
         if value > limit {
@@ -138,7 +142,7 @@ impl Node {
         let public_key = crypto.public_key();
         let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
         let boot = Boot { sender, salt: identity.salt, generation: 0 };
-        let epoch = config.link.epoch;
+        let epoch = settings.link.epoch;
         let no_key =
             ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
         let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
@@ -146,36 +150,34 @@ impl Node {
         let own = MemberRecord::sign(&boot, incarnation, address, region.clone(), &mut *crypto);
         let own = Arc::new(own);
         let rng = Prng::new(seed);
-        let members = Members::new(&config.members, &own, rng.fork("members"));
+        let members = Members::new(&settings.members, &own, rng.fork("members"));
         let multicast = Multicast::new(
-            config.multicast.clone(),
+            settings.multicast.clone(),
             (sender, incarnation),
-            transmit::packet_room(&config),
+            transmit::packet_room(settings),
             now.monotonic,
             rng.fork("multicast"),
         );
-        let table = table::new_table(&config, &identity, sender, &seeds, &rng, &mut *crypto);
-        let (detector, first_probe) = detector::new_detector(&config, sender, now.monotonic, &rng);
-        let queries = query::new_queries(&config, now.monotonic, &rng);
-        let first_round = first_round(&config, now.monotonic, &mut rng.fork("phase"));
+        let table = table::new_table(settings, &identity, sender, seeds, &rng, &mut *crypto);
+        let (detector, first_probe) = detector::new_detector(settings, sender, now.monotonic, &rng);
+        let queries = query::new_queries(settings, now.monotonic, &rng);
+        let first_round = first_round(settings, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
-            table::first_round(&config, now.monotonic, &mut rng.fork("table phase"));
+            table::first_round(settings, now.monotonic, &mut rng.fork("table phase"));
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);
         timers.set(Timer::Table, table::first_look(now.monotonic, first_table_round));
-        let announcer = Discovery::new(config.discovery.clone(), rng.fork("discovery"));
+        let announcer = Discovery::new(settings.discovery.clone(), rng.fork("discovery"));
         if let Some(turn) = announcer.turn() {
             let mut rng = rng.fork("announcing phase");
             timers.set(Timer::Announce, discovery::first_turn(turn, now.monotonic, &mut rng));
         }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
-        let beginnings =
-            Beginnings { config: config.clone(), identity, public_key, seed, seeds, now };
-        let objects = Objects::new(config.objects.clone());
+        let objects = Objects::new(settings.objects.clone());
         Ok(Self {
-            identity: beginnings.identity.clone(),
-            beginnings: Box::new(beginnings),
-            config,
+            identity,
+            seed,
+            made: now,
             crypto,
             link,
             own,
@@ -196,13 +198,21 @@ impl Node {
             first_table_round,
             who_is_left: WHO_IS_PER_ROUND,
             has_left: false,
+            config,
         })
     }
 
     /// The entry that a recording of this node needs to make it again.
     #[must_use]
     pub fn beginnings(&self) -> Entry<'static> {
-        Entry::Beginnings(self.beginnings.clone())
+        Entry::Beginnings(Box::new(Beginnings {
+            config: self.config.get().clone(),
+            identity: self.identity.clone(),
+            public_key: self.own.public_key,
+            seed: self.seed,
+            seeds: self.table.seeds_given().into(),
+            now: self.made,
+        }))
     }
 
     // --- inputs
@@ -276,7 +286,7 @@ impl Node {
         if got > limit {
             return Err(PublishError::TooLarge { limit, got });
         }
-        let limit = self.config.multicast.send_queue_bytes;
+        let limit = self.config.get().multicast.send_queue_bytes;
         let waiting = self.multicast.waiting();
         if waiting > 0 && waiting + got > limit {
             return Err(PublishError::Full { limit });
@@ -481,7 +491,7 @@ impl Node {
         let Some(record) = record.verify(&mut *self.crypto) else {
             return Err(Reject::Forged);
         };
-        let (boot, record) = (record.boot(), Arc::new(record));
+        let (boot, record) = (record.boot(), self.members.shared(Arc::new(record)));
         let name = self.boot_name(&boot);
         match self.members.on_record(&record, name) {
             Learned::New => {
@@ -525,7 +535,7 @@ impl Node {
     }
 
     fn on_round(&mut self, now: Instant) {
-        let interval = self.config.multicast.round;
+        let interval = self.config.get().multicast.round;
         let passed = now.since(self.first_round).as_nanos() / interval.as_nanos().max(1);
         // Rounds are counted by the clock: a member that slept skips some, and does not catch up.
         // Number 1 is what lies before the first of them.
@@ -540,6 +550,11 @@ impl Node {
         }
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
+    }
+
+    /// Lets agents of one process share the memory of records that they verified.
+    pub fn share_records(&mut self, pool: Box<dyn RecordPool>) {
+        self.own = self.members.share_with(pool);
     }
 
     /// Signs the own record anew, after something in it changed.

@@ -127,6 +127,16 @@ impl Outbox {
         self.control.pop_front()
     }
 
+    /// Gives back the memory of what has left: an agent sends for a moment, and then waits.
+    pub(crate) fn rest(&mut self) {
+        if self.control.is_empty() {
+            self.control = VecDeque::new();
+        }
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        }
+    }
+
     /// Puts back what is left of an intent.
     pub(crate) fn unpop_control(&mut self, control: Control) {
         self.control.push_front(control);

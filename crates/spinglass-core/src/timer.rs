@@ -42,38 +42,47 @@ impl Timer {
     ];
 }
 
+/// A timer that is not set is due when the clock ends.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
 /// When each timer is due, if it is set.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
-    due: [Option<Instant>; Timer::ALL.len()],
+    due: [Instant; Timer::ALL.len()],
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self { due: [NEVER; Timer::ALL.len()] }
+    }
 }
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Instant) {
-        *self.slot(timer) = Some(at);
+        *self.slot(timer) = at;
     }
 
     /// Sets a timer unless it is due earlier already.
     pub(crate) fn set_earlier(&mut self, timer: Timer, at: Instant) {
         let slot = self.slot(timer);
-        *slot = Some(slot.map_or(at, |due| due.min(at)));
+        *slot = at.min(*slot);
     }
 
     /// Whether a timer is due; if so, it is stopped.
     pub(crate) fn take_due(&mut self, timer: Timer, now: Instant) -> bool {
         let slot = self.slot(timer);
-        let due = slot.is_some_and(|at| at <= now);
-        if due {
-            *slot = None;
+        let is_due = *slot != NEVER && *slot <= now;
+        if is_due {
+            *slot = NEVER;
         }
-        due
+        is_due
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.due.iter().copied().flatten().min()
+        self.due.iter().copied().min().filter(|due| *due != NEVER)
     }
 
-    fn slot(&mut self, timer: Timer) -> &mut Option<Instant> {
+    fn slot(&mut self, timer: Timer) -> &mut Instant {
         let [round, solicit, tail, pace, table, news, probe, announce, query, object] =
             &mut self.due;
         match timer {

@@ -40,19 +40,15 @@ impl Oracle {
 pub struct SimCrypto {
     oracle: Oracle,
     own: PublicKey,
-    keys: Vec<Option<Key>>,
+    /// The keys' secrets; 0: the key was forgotten.
+    keys: Vec<u64>,
     free: Vec<u32>,
+    /// Keys that sealed, one per generation, and one above the highest counter of each.
+    sealed: Vec<(LinkKey, u64)>,
     /// A broken relay: damages this share of what it seals, in parts per million, after it checked
     /// it.
     tamper_ppm: u32,
     rng: Prng,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Key {
-    secret: u64,
-    /// One above the highest counter sealed.
-    sealed: u64,
 }
 
 /// Frame type, length, and a packet's header: what damage leaves alone, to go undetected for
@@ -68,8 +64,8 @@ impl SimCrypto {
             *chunk = mix(oracle.secret ^ index, &name.to_le_bytes()).to_le_bytes();
         }
         let rng = Prng::new(mix(oracle.secret, &own));
-        let (keys, free) = (Vec::new(), Vec::new());
-        Self { oracle: oracle.clone(), own: PublicKey(own), keys, free, tamper_ppm, rng }
+        let (keys, free, sealed) = (Vec::new(), Vec::new(), Vec::new());
+        Self { oracle: oracle.clone(), own: PublicKey(own), keys, free, sealed, tamper_ppm, rng }
     }
 
     fn signature(&self, signer: &PublicKey, message: &[u8]) -> Signature {
@@ -91,10 +87,13 @@ impl SimCrypto {
         tag
     }
 
-    fn key_mut(&mut self, key: LinkKey) -> Option<&mut Key> {
-        self.keys.get_mut(key.0 as usize)?.as_mut()
+    fn secret(&self, key: LinkKey) -> Option<u64> {
+        self.keys.get(key.0 as usize).copied().filter(|secret| *secret != 0)
     }
 }
+
+/// Keys that room is made for at once.
+const KEYS_MORE: usize = 8;
 
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -150,19 +149,25 @@ impl Crypto for SimCrypto {
     ) -> Option<LinkKey> {
         let words = u64::from(epoch.0) << 32 | u64::from(generation);
         let secret = mix(mix(self.oracle.secret ^ words, &sender.0), &salt.0);
-        let key = Some(Key { secret, sealed: 0 });
+        let secret = secret.max(1);
         let handle = if let Some(free) = self.free.pop() {
-            *self.keys.get_mut(free as usize)? = key;
+            *self.keys.get_mut(free as usize)? = secret;
             free
         } else {
-            self.keys.push(key);
+            // A few more at a time, not as many again: a world has a million of these lists.
+            if self.keys.len() == self.keys.capacity() {
+                self.keys.reserve_exact(KEYS_MORE);
+            }
+            self.keys.push(secret);
             u32::try_from(self.keys.len() - 1).ok()?
         };
         Some(LinkKey(handle))
     }
 
     fn forget(&mut self, key: LinkKey) {
-        if self.keys.get_mut(key.0 as usize).is_some_and(|slot| slot.take().is_some()) {
+        let secret = self.keys.get_mut(key.0 as usize);
+        if secret.is_some_and(|secret| std::mem::take(secret) != 0) {
+            self.sealed.retain(|(sealed, _)| *sealed != key);
             self.free.push(key.0);
         }
     }
@@ -179,20 +184,25 @@ impl Crypto for SimCrypto {
             let at = TAMPER_FROM + self.rng.index(frames.len() - TAMPER_FROM);
             frames.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x10);
         }
-        let Some(key) = self.key_mut(key) else { return [0; TAG_BYTES] };
-        let again = counter < key.sealed;
-        key.sealed = counter + 1;
-        let tag = Self::tag(key.secret, counter, header, frames);
-        if again {
+        let Some(secret) = self.secret(key) else { return [0; TAG_BYTES] };
+        let tag = Self::tag(secret, counter, header, frames);
+        let is_again = match self.sealed.iter_mut().find(|(sealed, _)| *sealed == key) {
+            Some((_, sealed)) => counter < std::mem::replace(sealed, counter + 1),
+            None => {
+                self.sealed.push((key, counter + 1));
+                false
+            }
+        };
+        if is_again {
             self.oracle.reused.fetch_add(1, Ordering::Relaxed);
         }
         tag
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {
-        let Some(key) = self.key_mut(key) else { return false };
+        let Some(secret) = self.secret(key) else { return false };
         let Some((frames, tag)) = sealed.split_last_chunk::<TAG_BYTES>() else { return false };
-        Self::tag(key.secret, counter, header, frames) == *tag
+        Self::tag(secret, counter, header, frames) == *tag
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) struct Outside {
     pub(crate) events: Vec<Event>,
     pub(crate) answers: Vec<(QuestionId, Answer)>,
     pub(crate) spare: Vec<Vec<u8>>,
+    pub(crate) segments: Vec<u8>,
     /// Whether the member's socket takes nothing now.
     pub(crate) refuses: bool,
 }

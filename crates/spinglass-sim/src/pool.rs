@@ -1,8 +1,10 @@
-//! One copy of each row of the table, however many agents hold it.
+//! One copy of each row of the table and of each member's record, however many agents hold it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use spinglass_core::MemberId;
+use spinglass_core::members::{MemberRecord, RecordPool};
 use spinglass_core::table::{RowPool, TableRow};
 
 use crate::crypto::mix;
@@ -33,8 +35,23 @@ impl RowPool for SharedRows {
         let mut rows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rows.rows.len() >= rows.sweep_at.max(SWEEP_MIN) {
             rows.rows.retain(|_, row| row.strong_count() > 0);
-            rows.sweep_at = rows.rows.len() * 2;
+            rows.sweep_at = rows.rows.len() / 4 * 5;
         }
         rows.rows.insert(mix(0, row.encoded()), Arc::downgrade(row));
+    }
+}
+
+/// A world's records: the latest of each member. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SharedRecords(Arc<Mutex<BTreeMap<MemberId, Arc<MemberRecord>>>>);
+
+impl RecordPool for SharedRecords {
+    fn share(&mut self, record: Arc<MemberRecord>) -> Arc<MemberRecord> {
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = records.entry(record.id()).or_insert_with(|| Arc::clone(&record));
+        if record.supersedes(latest) {
+            *latest = Arc::clone(&record);
+        }
+        if record == *latest { Arc::clone(latest) } else { record }
     }
 }

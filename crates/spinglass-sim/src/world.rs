@@ -22,7 +22,7 @@ use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
-use crate::pool::SharedRows;
+use crate::pool::{SharedRecords, SharedRows};
 use crate::queue::Queue;
 use crate::setup::Setup;
 
@@ -81,8 +81,8 @@ struct Member {
     backlog_bytes: usize,
     /// How far its wall clock is ahead, in milliseconds.
     clock_ms: i64,
-    /// Counters of its earlier lives.
-    past: Stats,
+    /// Counters of its earlier lives, if it had any.
+    past: Option<Box<Stats>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +104,7 @@ pub struct World {
     rng: Prng,
     oracle: Oracle,
     rows: SharedRows,
+    records: SharedRecords,
     captured: Captured,
     trace: u64,
     handled: u64,
@@ -133,7 +134,7 @@ impl World {
             blocked_until: 0,
             backlog_bytes: 0,
             clock_ms: 0,
-            past: Stats::default(),
+            past: None,
         };
         let members = (0..setup.members).map(|_| member()).collect();
         let mut world = Self {
@@ -145,6 +146,7 @@ impl World {
             rng: rng.fork("world"),
             oracle,
             rows: SharedRows::default(),
+            records: SharedRecords::default(),
             captured: Captured::default(),
             trace: setup.seed,
             handled: 0,
@@ -204,6 +206,7 @@ impl World {
         let node = Node::new(self.config.clone(), identity, crypto, seed, seeds, now);
         let mut node = node.expect("a scenario's settings are good");
         node.share_rows(Box::new(self.rows.clone()));
+        node.share_records(Box::new(self.records.clone()));
         member.driver = Some(Driver::new(node));
         (member.timer, member.busy_until) = (u64::MAX, 0);
         self.drain(index, &mut Blind);
@@ -330,7 +333,7 @@ impl World {
     #[must_use]
     pub fn stats(&self, index: usize) -> Stats {
         let Some(member) = self.members.get(index) else { return Stats::default() };
-        let mut stats = member.past.clone();
+        let mut stats = member.past.as_deref().cloned().unwrap_or_default();
         if let Some(driver) = &member.driver {
             add(&mut stats, &driver.node().stats());
         }
@@ -471,7 +474,10 @@ impl World {
         let life = member.life;
         let mut due = None;
         if let Some(driver) = &mut member.driver {
+            // The datagrams of all are made in the same memory.
+            driver.exchange_buffer(&mut outside.segments);
             due = driver.drain(now, &mut outside);
+            driver.exchange_buffer(&mut outside.segments);
             observer.handled(now, index, life, driver.node());
             for (transmit, bytes) in &outside.sent {
                 observer.sent(now.monotonic, index, driver.node(), transmit, bytes);

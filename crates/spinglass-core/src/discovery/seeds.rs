@@ -20,6 +20,11 @@ impl Seeds {
         Self { given, told: VecDeque::new() }
     }
 
+    /// Those that the agent started with.
+    pub(crate) fn given(&self) -> &[SocketAddr] {
+        &self.given
+    }
+
     /// Adds one, unless it is there.
     pub(crate) fn add(&mut self, seed: SocketAddr) {
         if self.given.contains(&seed) || self.told.contains(&seed) {

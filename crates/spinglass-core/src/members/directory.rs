@@ -2,11 +2,15 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::net::SocketAddr;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
 
 use super::MemberRecord;
+use super::told::{TOLD_DOUBLINGS, Told};
+use crate::compact::{Index, make_room};
 use crate::id::{Incarnation, MemberId};
 use crate::link::BootName;
+use crate::time::Instant;
 
 /// Rounds for which the lives that a restart ended may still be heard: their last packets are under
 /// repair, and a life may have been so short that its first ones are, too. Default rounds: 5 s.
@@ -23,53 +27,61 @@ pub(crate) enum Learned {
     Stale,
 }
 
-/// The records, by name, by boot and by address.
+/// The records, to be found by name, by boot and by address.
 #[derive(Debug)]
 pub(super) struct Directory {
-    met: BTreeMap<MemberId, Met>,
-    by_boot: BTreeMap<BootName, MemberId>,
-    by_address: BTreeMap<SocketAddr, MemberId>,
+    /// In no order.
+    met: Vec<Met>,
+    places: Places,
+    /// Of members that began a new life of late: when, and the latest life known before.
+    restarted: BTreeMap<MemberId, (u32, Incarnation)>,
     /// When full, the member heard of least recently is forgotten.
     records_max: usize,
+}
+
+/// Where in the list a record is.
+#[derive(Debug)]
+struct Places {
+    by_id: Index,
+    by_boot: Index,
+    by_address: Index,
 }
 
 #[derive(Debug)]
 struct Met {
     record: Arc<MemberRecord>,
     boot: BootName,
+    /// When it was told last who this member is.
+    told_at: Instant,
     /// The own round in which it was last introduced.
     heard: u32,
-    /// When it began a new life of late, and the latest life known before.
-    restarted: Option<(u32, Incarnation)>,
+    /// How often it was told.
+    told_times: u8,
 }
 
 impl Directory {
     pub(super) const fn new(records_max: usize) -> Self {
         Self {
-            met: BTreeMap::new(),
-            by_boot: BTreeMap::new(),
-            by_address: BTreeMap::new(),
+            met: Vec::new(),
+            places: Places { by_id: Index::new(), by_boot: Index::new(), by_address: Index::new() },
+            restarted: BTreeMap::new(),
             records_max,
         }
     }
 
     pub(super) fn find(&self, id: MemberId) -> Option<&Arc<MemberRecord>> {
-        self.met.get(&id).map(|met| &met.record)
+        self.met.get(self.place_of(id)?).map(|met| &met.record)
     }
 
     pub(super) fn named(&self, boot: BootName) -> Option<&Arc<MemberRecord>> {
-        self.find(*self.by_boot.get(&boot)?)
-    }
-
-    pub(super) fn has_address(&self, address: SocketAddr) -> bool {
-        self.by_address.contains_key(&address)
+        let mut met = self.places.by_boot.places(boot_bits(boot)).filter_map(|at| self.met.get(at));
+        met.find(|met| met.boot == boot).map(|met| &met.record)
     }
 
     /// Whether a life has ended so recently that it is still heard.
     pub(super) fn is_past_life(&self, id: MemberId, incarnation: Incarnation, round: u32) -> bool {
-        let restarted = self.met.get(&id).and_then(|met| met.restarted);
-        restarted.is_some_and(|(since, before)| {
-            incarnation >= before && round.saturating_sub(since) <= PAST_LIFE_ROUNDS
+        self.restarted.get(&id).is_some_and(|(since, before)| {
+            incarnation >= *before && round.saturating_sub(*since) <= PAST_LIFE_ROUNDS
         })
     }
 
@@ -81,7 +93,7 @@ impl Directory {
     ) -> Learned {
         let id = record.id();
         let mut restarted = None;
-        if let Some(met) = self.met.get_mut(&id) {
+        if let Some(met) = self.place_of(id).and_then(|place| self.met.get_mut(place)) {
             if met.record.supersedes(record) {
                 return Learned::Stale;
             }
@@ -89,7 +101,7 @@ impl Directory {
             if *met.record == **record {
                 return Learned::Known;
             }
-            restarted = met.restarted.filter(|(since, _)| {
+            restarted = self.restarted.get(&id).copied().filter(|(since, _)| {
                 // Of several restarts in a row the first says which lives were never heard of.
                 round.saturating_sub(*since) <= PAST_LIFE_ROUNDS
             });
@@ -99,28 +111,118 @@ impl Directory {
             }
             self.forget(id);
         } else if self.met.len() >= self.records_max {
-            let oldest = self.met.iter().min_by_key(|(_, met)| met.heard).map(|(id, _)| *id);
+            let oldest = self.met.iter().min_by_key(|met| (met.heard, met.record.id()));
+            let oldest = oldest.map(|met| met.record.id());
             oldest.into_iter().for_each(|oldest| self.forget(oldest));
         }
-        self.by_boot.insert(boot, id);
-        self.by_address.insert(record.address, id);
-        self.met.insert(id, Met { record: Arc::clone(record), boot, heard: round, restarted });
+        self.restarted.extend(restarted.map(|restarted| (id, restarted)));
+        let (record, told_at) = (Arc::clone(record), Instant::START);
+        self.insert(Met { record, boot, told_at, heard: round, told_times: 0 });
         Learned::New
     }
 
+    fn insert(&mut self, met: Met) {
+        self.places.insert(&met, self.met.len());
+        make_room(&mut self.met);
+        self.met.push(met);
+    }
+
     fn forget(&mut self, id: MemberId) {
-        let Some(met) = self.met.remove(&id) else { return };
-        // What another one has taken over meanwhile is its own.
-        if self.by_boot.get(&met.boot) == Some(&id) {
-            self.by_boot.remove(&met.boot);
+        let Some(place) = self.place_of(id) else { return };
+        let met = self.met.swap_remove(place);
+        self.places.remove(&met, place);
+        self.restarted.remove(&id);
+        // The last one has taken its place, unless it was the last itself.
+        if let Some(moved) = self.met.get(place) {
+            self.places.remove(moved, self.met.len());
+            self.places.insert(moved, place);
         }
-        if self.by_address.get(&met.record.address) == Some(&id) {
-            self.by_address.remove(&met.record.address);
-        }
+    }
+
+    fn place_of(&self, id: MemberId) -> Option<usize> {
+        let is_it = |at: &usize| self.met.get(*at).is_some_and(|met| met.record.id() == id);
+        self.places.by_id.places(id_bits(id)).find(is_it)
+    }
+
+    // --- introductions
+
+    /// Whether anybody at this address has been met.
+    pub(super) fn has_address(&self, address: SocketAddr) -> bool {
+        self.first_at(address).is_some()
+    }
+
+    /// Whether the address must be told now who this member is; it then counts as told. `None`:
+    /// nobody there has been met.
+    pub(super) fn tell(&mut self, address: SocketAddr, now: Instant) -> Option<bool> {
+        let met = self.first_at(address).and_then(|place| self.met.get_mut(place))?;
+        let mut told = met.told();
+        let is_due = told.tell(now, TOLD_DOUBLINGS);
+        (met.told_at, met.told_times) = (told.at, told.times);
+        Some(is_due)
+    }
+
+    /// Whether the address was told just now who this member is, for one of the first times.
+    pub(super) fn is_fresh(&self, address: SocketAddr, now: Instant) -> bool {
+        let met = self.first_at(address).and_then(|place| self.met.get(place));
+        met.is_some_and(|met| met.told().is_fresh(now))
+    }
+
+    /// Whoever is at this address, or (none) everybody, has not been told.
+    pub(super) fn forget_told(&mut self, address: Option<SocketAddr>) {
+        let is_there = |met: &&mut Met| address.is_none_or(|it| it == met.record.address);
+        self.met.iter_mut().filter(is_there).for_each(|met| met.told_times = 0);
+    }
+
+    fn first_at(&self, address: SocketAddr) -> Option<usize> {
+        let is_it = |at: &usize| self.met.get(*at).is_some_and(|met| met.record.address == address);
+        self.places.by_address.places(address_bits(address)).find(is_it)
     }
 
     pub(super) fn check_invariants(&self, records_max: usize) {
         assert!(self.met.len() <= records_max);
-        assert!(self.by_boot.len() <= self.met.len() && self.by_address.len() <= self.met.len());
+        let Places { by_id, by_boot, by_address } = &self.places;
+        assert!([by_id, by_boot, by_address].iter().all(|index| index.len() == self.met.len()));
+        for (place, met) in self.met.iter().enumerate() {
+            assert!(self.place_of(met.record.id()) == Some(place), "a record that is not found");
+        }
     }
+}
+
+impl Met {
+    const fn told(&self) -> Told {
+        Told { at: self.told_at, times: self.told_times }
+    }
+}
+
+impl Places {
+    fn insert(&mut self, met: &Met, place: usize) {
+        self.by_id.insert(id_bits(met.record.id()), place);
+        self.by_boot.insert(boot_bits(met.boot), place);
+        self.by_address.insert(address_bits(met.record.address), place);
+    }
+
+    fn remove(&mut self, met: &Met, place: usize) {
+        self.by_id.remove(id_bits(met.record.id()), place);
+        self.by_boot.remove(boot_bits(met.boot), place);
+        self.by_address.remove(address_bits(met.record.address), place);
+    }
+}
+
+fn id_bits(id: MemberId) -> u32 {
+    let [a, b, c, d, ..] = id.0;
+    u32::from_le_bytes([a, b, c, d])
+}
+
+fn boot_bits(boot: BootName) -> u32 {
+    let [a, b, c, d, ..] = boot.0;
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// What differs between addresses near each other: the last bytes, and the port.
+fn address_bits(address: SocketAddr) -> u32 {
+    let low = match address.ip() {
+        IpAddr::V4(ip) => ip.to_bits(),
+        IpAddr::V6(ip) => (ip.to_bits() ^ ip.to_bits() >> 64) as u32,
+    };
+    low ^ u32::from(address.port()) << 16
 }

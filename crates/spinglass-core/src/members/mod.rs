@@ -20,18 +20,20 @@
 
 mod directory;
 mod record;
+mod told;
 mod view;
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 pub use record::{MemberRecord, RECORD_BYTES_MAX, UnverifiedRecord};
 
 pub(crate) use directory::Learned;
 
+use crate::compact::make_room;
 use crate::config::MembersConfig;
 use crate::crypto::PublicKey;
 use crate::event::{Destinations, Reject};
@@ -41,34 +43,28 @@ use crate::rng::Prng;
 use crate::table::Table;
 use crate::time::Instant;
 use directory::Directory;
+use told::{TOLD_DOUBLINGS, TOLD_GROUP_DOUBLINGS, Told};
 use view::View;
 
 /// Records sent in one datagram, when somebody asks: they fit one of 1,200 bytes.
 pub(crate) const RECORDS_PER_DATAGRAM: usize = 5;
-/// How often a new destination is told who one is before one has patience: of five tellings one
-/// arrives, in a loss of 20 % with a probability of 0.9997.
-const TOLD_FIRST: u32 = 5;
-/// How long after the first tellings the next one follows: a round.
-const TOLD_WAIT: Duration = Duration::from_millis(100);
-/// Doublings of that wait at most, should the destination have forgotten: 12.8 s.
-const TOLD_DOUBLINGS: u32 = 7;
-/// The same for the IP multicast group, where newcomers listen: 800 ms.
-const TOLD_GROUP_DOUBLINGS: u32 = 3;
-/// Introductions remembered. When full, all are forgotten, and made again as they are needed.
+/// Introductions remembered beside those of oneself to members met. When full, all are forgotten,
+/// and made again as they are needed.
 const TOLD_MAX: usize = 8192;
 
 /// Whoever a datagram goes to: an address, or (none) the IP multicast group.
 type To = Option<SocketAddr>;
 
-/// An introduction that was made.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    /// When it was made last.
-    at: Instant,
-    /// When it is due again.
-    again: Instant,
-    /// How often it was made.
-    times: u32,
+/// Records that several agents of one process share, as they share the table's rows.
+pub trait RecordPool: Send {
+    /// The copy that all keep of a verified record.
+    fn share(&mut self, record: Arc<MemberRecord>) -> Arc<MemberRecord>;
+}
+
+impl fmt::Debug for dyn RecordPool {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RecordPool")
+    }
 }
 
 /// The membership as one member sees it.
@@ -77,11 +73,13 @@ pub(crate) struct Members {
     own: Arc<MemberRecord>,
     directory: Directory,
     view: View,
-    /// Whom one has told who somebody is.
-    told: BTreeMap<(To, MemberId), Told>,
+    /// Whom one has told who somebody is. Members met have their own note of who this one is.
+    /// By whom and who.
+    told: Vec<((To, MemberId), Told)>,
     round: u32,
     /// How many agents there are in all.
     count: usize,
+    pool: Option<Box<dyn RecordPool>>,
     rng: Prng,
 }
 
@@ -92,9 +90,10 @@ impl Members {
             own: Arc::clone(own),
             directory: Directory::new(config.records_max),
             view: View::default(),
-            told: BTreeMap::new(),
+            told: Vec::new(),
             round: 1,
             count: 1,
+            pool: None,
             rng,
         }
     }
@@ -103,6 +102,22 @@ impl Members {
     pub(crate) fn renew_own(&mut self, record: &Arc<MemberRecord>) {
         self.own = Arc::clone(record);
         self.told.clear();
+        self.directory.forget_told(None);
+    }
+
+    /// Shares records with other agents from now on; returns the own one, shared.
+    pub(crate) fn share_with(&mut self, pool: Box<dyn RecordPool>) -> Arc<MemberRecord> {
+        self.pool = Some(pool);
+        self.own = self.shared(Arc::clone(&self.own));
+        Arc::clone(&self.own)
+    }
+
+    /// The copy to keep of a verified record.
+    pub(crate) fn shared(&mut self, record: Arc<MemberRecord>) -> Arc<MemberRecord> {
+        match &mut self.pool {
+            Some(pool) => pool.share(record),
+            None => record,
+        }
     }
 
     /// Begins a round. `count` agents are said to be there in all.
@@ -116,14 +131,16 @@ impl Members {
     pub(crate) fn on_record(&mut self, record: &Arc<MemberRecord>, boot: BootName) -> Learned {
         let learned = self.directory.learn(record, boot, self.round);
         if learned == Learned::New {
-            self.told.retain(|(to, _), _| *to != Some(record.address));
+            self.directory.forget_told(Some(record.address));
+            self.told.retain(|((to, _), _)| *to != Some(record.address));
         }
         learned
     }
 
     /// A newcomer receives at this address and hears the group, and knows nobody.
     pub(crate) fn forget_told(&mut self, address: SocketAddr) {
-        self.told.retain(|(to, _), _| *to != Some(address) && to.is_some());
+        self.directory.forget_told(Some(address));
+        self.told.retain(|((to, _), _)| *to != Some(address) && to.is_some());
     }
 
     /// A member's record.
@@ -222,25 +239,40 @@ impl Members {
 
     /// Whether `to` was told just now who `id` is, for one of the first times.
     fn is_fresh(&self, to: To, id: MemberId, now: Instant) -> bool {
-        let told = self.told.get(&(to, id));
-        told.is_some_and(|told| told.times <= TOLD_FIRST && now.since(told.at) < TOLD_WAIT)
+        if id == self.own.id()
+            && let Some(address) = to
+            && self.directory.has_address(address)
+        {
+            return self.directory.is_fresh(address, now);
+        }
+        let told = self.told_place(to, id).ok().and_then(|place| self.told.get(place));
+        told.is_some_and(|(_, told)| told.is_fresh(now))
     }
 
     /// Whether `to` has not been told of late who `id` is; it is now.
     fn tell(&mut self, to: To, id: MemberId, now: Instant) -> bool {
-        let told = self.told.get(&(to, id)).copied();
-        if told.is_some_and(|told| now < told.again) {
-            return false;
+        if id == self.own.id()
+            && let Some(is_due) = to.and_then(|to| self.directory.tell(to, now))
+        {
+            return is_due;
         }
-        if self.told.len() >= TOLD_MAX {
+        let doublings_max = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
+        let mut place = self.told_place(to, id);
+        if place.is_err() && self.told.len() >= TOLD_MAX {
             self.told.clear();
+            place = Err(0);
         }
-        let most = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
-        let times = told.map_or(1, |told| told.times.saturating_add(1));
-        let doublings = times.saturating_sub(TOLD_FIRST).min(most);
-        let again = now + TOLD_WAIT * (1 << doublings);
-        self.told.insert((to, id), Told { at: now, again, times });
-        true
+        let place = place.unwrap_or_else(|place| {
+            make_room(&mut self.told);
+            self.told.insert(place, ((to, id), Told::default()));
+            place
+        });
+        self.told.get_mut(place).is_some_and(|(_, told)| told.tell(now, doublings_max))
+    }
+
+    /// Where the note of an introduction is, or (the error) would be.
+    fn told_place(&self, to: To, id: MemberId) -> Result<usize, usize> {
+        self.told.binary_search_by_key(&(to, id), |(whom, _)| *whom)
     }
 
     // --- who is there

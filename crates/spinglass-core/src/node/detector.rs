@@ -76,8 +76,8 @@ impl Node {
         inventory.into_iter().for_each(|inventory| self.detector.on_inventory(to, inventory, cx));
     }
 
-    const fn has_detector(&self) -> bool {
-        !self.config.detector.probe_timeout.is_zero()
+    fn has_detector(&self) -> bool {
+        !self.config.get().detector.probe_timeout.is_zero()
     }
 }
 

@@ -33,8 +33,8 @@ impl Node {
 
     /// The settings.
     #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.config
+    pub fn config(&self) -> &Config {
+        self.config.get()
     }
 
     /// The gossip round that this member is in, from 1.
@@ -106,6 +106,6 @@ impl Node {
         self.table.check_invariants();
         self.queries.check_invariants();
         self.objects.check_invariants();
-        self.members.check_invariants(&self.config.members);
+        self.members.check_invariants(&self.config.get().members);
     }
 }

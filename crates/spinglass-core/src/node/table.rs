@@ -110,11 +110,11 @@ impl Node {
     }
 
     pub(super) fn on_table_round(&mut self, now: Instant, wall_ms: u64) {
-        let (interval, first) = (self.config.table.round, self.first_table_round);
+        let (interval, first) = (self.config.get().table.round, self.first_table_round);
         let passed = now.since(first).as_nanos() / interval.as_nanos().max(1);
         let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
         let next = if now < first { first } else { first + interval * next };
-        let lost = self.detector.lost(self.config.table.silent_rounds);
+        let lost = self.detector.lost(self.config.get().table.silent_rounds);
         self.table.on_round(&lost, &mut table_cx!(self, wall_ms));
         let soon = now + interval / JOIN_HASTE;
         self.timers.set(Timer::Table, if self.table.is_joining() { soon } else { next });
@@ -131,7 +131,7 @@ impl Node {
     /// what happened to agents of the region.
     pub(super) fn after_table(&mut self, now: Instant) {
         if self.table.has_news() {
-            let wait = self.config.table.round / NEWS_WAIT_PARTS;
+            let wait = self.config.get().table.round / NEWS_WAIT_PARTS;
             self.timers.set_earlier(Timer::News, now + wait);
         }
         for event in self.table.take_events() {
@@ -178,7 +178,7 @@ pub(super) fn new_table(
     config: &Config,
     identity: &Identity,
     id: MemberId,
-    seeds: &[SocketAddr],
+    seeds: Vec<SocketAddr>,
     rng: &Prng,
     crypto: &mut dyn Crypto,
 ) -> Table {
@@ -194,14 +194,7 @@ pub(super) fn new_table(
     };
     let has_detector = !config.detector.probe_timeout.is_zero();
     let agent_refreshes = if has_detector { WATCHED_REFRESHES } else { 1 };
-    Table::new(
-        config.table.clone(),
-        agent_refreshes,
-        own,
-        Vec::from(seeds),
-        rng.fork("table"),
-        crypto,
-    )
+    Table::new(config.table.clone(), agent_refreshes, own, seeds, rng.fork("table"), crypto)
 }
 
 /// When the table's first round begins: at a random phase.

@@ -40,9 +40,12 @@ impl Node {
                 self.write_control(control, now.monotonic, buffer)
             } else if let Some(run) = self.outbox.pop_run() {
                 self.write_run(run, segments_max.max(1), now.monotonic, buffer)
-            } else if self.multicast.make_burst(&mut cx!(self, now.monotonic)) {
+            } else if self.multicast.waiting() > 0
+                && self.multicast.make_burst(&mut cx!(self, now.monotonic))
+            {
                 None
             } else {
+                self.outbox.rest();
                 return None;
             };
             if let Some(transmit) = made {
@@ -140,7 +143,7 @@ impl Node {
     }
 
     fn control_bytes_max(&self) -> usize {
-        self.config.link.datagram_bytes.min(CONTROL_BYTES_MAX) - crate::crypto::TAG_BYTES
+        self.config.get().link.datagram_bytes.min(CONTROL_BYTES_MAX) - crate::crypto::TAG_BYTES
     }
 
     fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
@@ -196,7 +199,7 @@ impl Node {
         let untold = self.members.introduces(&to, sender, now);
         if untold.is_some() || self.members.introduced_just_now(&to, sender, now) {
             let packet = self.multicast.packet(&run.stream, run.from).cloned();
-            let room = self.config.link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
+            let room = self.config.get().link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
             if let Some(packet) = packet.filter(|it| FRAME_HEADER_BYTES + it.len() <= room) {
                 run.from += 1;
                 if run.from < run.until {
@@ -296,7 +299,7 @@ impl Node {
 
     /// Where a run goes just now. `None`: nowhere.
     fn resolve(&mut self, run: &Run) -> Option<(Destinations, PacketKind)> {
-        let arity = usize::from(self.config.multicast.tree_arity);
+        let arity = usize::from(self.config.get().multicast.tree_arity);
         self.members.look(&self.table);
         match run.way {
             Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
@@ -308,7 +311,9 @@ impl Node {
             }
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
             Way::Tree { zones_only } => {
-                debug_assert!(self.config.multicast.dissemination != Dissemination::Multicast);
+                debug_assert!(
+                    self.config.get().multicast.dissemination != Dissemination::Multicast
+                );
                 let mut children = self.members.children(run.stream.sender, arity, zones_only);
                 children.truncate(DESTINATIONS_MAX);
                 let some = !children.is_empty();

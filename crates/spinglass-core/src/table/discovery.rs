@@ -17,6 +17,11 @@ const ACQUAINTANCES_PER_LEVEL: usize = 64;
 pub const ACQUAINTANCES_MAX: usize = ACQUAINTANCES_PER_LEVEL * (DEPTH_MAX + 1);
 
 impl Table {
+    /// The seeds that the agent started with.
+    pub(crate) fn seeds_given(&self) -> &[SocketAddr] {
+        self.seeds.given()
+    }
+
     pub(crate) fn add_seed(&mut self, seed: SocketAddr) {
         self.seeds.add(seed);
     }
@@ -48,7 +53,7 @@ impl Table {
         let mut known = Vec::new();
         for level in self.levels.iter().rev() {
             let lines = level.lines();
-            let first = lines.partition_point(|line| line.key <= self.own);
+            let first = lines.partition_point(|line| line.key() <= self.own);
             let (before, after) = lines.split_at(first);
             let rows = after.iter().chain(before).filter(|line| !line.row.is_removed());
             let contacts = rows.flat_map(|line| line.row.contacts()).copied();

@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
 use super::messages::{
-    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want, keys_of, part_of,
+    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want, keys_of,
 };
 use super::row::{Kind, RowKey, TableRow, UnverifiedRow, Version};
 use super::{Table, TableCx, ZonePath};
@@ -95,11 +95,11 @@ impl Table {
                     (Kind::Agent, false) => agents_silent,
                 };
                 let is_silent = round.saturating_sub(line.heard) > patience;
-                line.key != own && (is_silent || lost.contains(&line.key))
+                line.key() != own && (is_silent || lost.contains(&line.key()))
             };
             let lines = level.lines().iter().filter(is_silent);
             let lines: Vec<(RowKey, Version)> =
-                lines.map(|line| (line.key, line.row.version())).collect();
+                lines.map(|line| (line.key(), line.row.version())).collect();
             for (key, last) in lines {
                 dropped.extend(level.remove(key, last, round.saturating_add(gone), GONE_MAX));
             }
@@ -183,7 +183,7 @@ impl Table {
         let level = self.levels.get(depth)?;
         let own =
             if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
-        let others: Vec<&Line> = level.children().filter(|line| line.key != own).collect();
+        let others: Vec<&Line> = level.children().filter(|line| line.key() != own).collect();
         let at = self.rng.index(others.len());
         let row = Arc::clone(&others.get(at)?.row);
         let is_other = |contact: &&SocketAddr| **contact != self.address;
@@ -272,13 +272,8 @@ impl Table {
         let Some(level) = self.levels.get(depth) else { return };
         let keys: Vec<RowKey> =
             theirs.lines.iter().filter(|line| is_newer(level, line)).map(|line| line.key).collect();
-        let between = |line: &&Line| line.key >= theirs.from && line.key <= theirs.to;
-        let mut news: Vec<&Line> = level
-            .lines()
-            .iter()
-            .filter(between)
-            .filter(|line| lacks(&theirs.lines, line))
-            .collect();
+        let held = level.between(theirs.from, theirs.to).iter();
+        let mut news: Vec<&Line> = held.filter(|line| lacks(&theirs.lines, line)).collect();
         news.sort_by_key(|line| Reverse(line.heard));
         let rows: Vec<_> = news.into_iter().map(|line| Arc::clone(&line.row)).collect();
         self.send_rows(to, rows, cx);
@@ -406,8 +401,8 @@ fn inventories(level: &Level, depth: usize, part: usize) -> Vec<Inventory> {
     let empty = |from| Inventory { depth, from, to: last, lines: Vec::new() };
     let mut pieces = Vec::new();
     let mut piece = empty(first);
-    for line in level.lines().iter().filter(|line| part_of(line.key) == part) {
-        let (key, version, hash) = (line.key, line.row.version(), line.row.short_hash());
+    for line in level.between(first, last) {
+        let (key, version, hash) = (line.key(), line.row.version(), line.row.short_hash());
         let told = InventoryLine { key, version, hash };
         let bytes = piece.encoded_bytes() + told.encoded_bytes();
         if bytes > LINES_BYTES_MAX || piece.lines.len() == LINES_MAX {
@@ -431,7 +426,7 @@ fn is_newer(level: &Level, theirs: &InventoryLine) -> bool {
 
 /// Whether another lacks a line that is held, or has it older.
 fn lacks(theirs: &[InventoryLine], held: &Line) -> bool {
-    match theirs.binary_search_by_key(&held.key, |line| line.key) {
+    match theirs.binary_search_by_key(&held.key(), |line| line.key) {
         Ok(at) => theirs.get(at).is_some_and(|line| {
             (line.version, line.hash) < (held.row.version(), held.row.short_hash())
         }),

@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use super::messages::{PARTS, part_of};
 use super::path::ZonePath;
 use super::row::{Kind, RowKey, TableRow, Version};
+use crate::compact::make_room;
 
 /// The zone's rows, by key.
 #[derive(Debug)]
@@ -21,17 +22,24 @@ pub(crate) struct Level {
     digest: [u32; PARTS],
     /// Versions of rows that are gone, and the round in which each may be forgotten.
     gone: BTreeMap<RowKey, (Version, u32)>,
+    /// Lines that say something new which was not passed on yet; in no order.
+    news: Vec<RowKey>,
 }
 
-/// One line of a table.
+/// One line of a table. An agent has hundreds: the bulk of what it holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) key: RowKey,
     pub(crate) row: Arc<TableRow>,
+    /// The front of the row's key, so that a search seldom looks at rows.
+    front: u32,
     /// The own round in which this row came: silence is counted from here.
     pub(crate) heard: u32,
-    /// Whether it says something new that was not passed on yet.
-    is_news: bool,
+}
+
+impl Line {
+    pub(crate) fn key(&self) -> RowKey {
+        self.row.key()
+    }
 }
 
 /// What became of a row.
@@ -49,7 +57,13 @@ pub(crate) enum Merged {
 
 impl Level {
     pub(crate) const fn new(zone: ZonePath) -> Self {
-        Self { zone, lines: Vec::new(), digest: [0; PARTS], gone: BTreeMap::new() }
+        Self {
+            zone,
+            lines: Vec::new(),
+            digest: [0; PARTS],
+            gone: BTreeMap::new(),
+            news: Vec::new(),
+        }
     }
 
     pub(crate) const fn zone(&self) -> &ZonePath {
@@ -72,8 +86,21 @@ impl Level {
     }
 
     pub(crate) fn find(&self, key: RowKey) -> Option<&Line> {
-        let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
-        self.lines.get(at)
+        self.lines.get(self.place(key).ok()?)
+    }
+
+    /// The lines from one key to another, both included.
+    pub(crate) fn between(&self, from: RowKey, to: RowKey) -> &[Line] {
+        let start = self.place(from).unwrap_or_else(|place| place);
+        let end = self.place(to).map_or_else(|place| place, |place| place + 1);
+        self.lines.get(start..end).unwrap_or(&[])
+    }
+
+    /// Where a line is, or (the error) would be.
+    fn place(&self, key: RowKey) -> Result<usize, usize> {
+        let front = front(key);
+        self.lines
+            .binary_search_by(|line| line.front.cmp(&front).then_with(|| line.key().cmp(&key)))
     }
 
     /// The highest version of a line that was ever met, as far as one remembers.
@@ -101,26 +128,31 @@ impl Level {
         if self.gone.get(&key).is_some_and(|(gone, _)| row.version() <= *gone) {
             return Merged::Old;
         }
-        let mut line = Line { key, row: Arc::clone(row), heard: round, is_news: true };
-        let merged = match self.lines.binary_search_by_key(&key, |line| line.key) {
+        let line = Line { row: Arc::clone(row), front: front(key), heard: round };
+        let (mut is_news, place) = (true, self.place(key));
+        let merged = match place {
             Ok(at) => {
                 let Some(held) = self.lines.get_mut(at) else { return Merged::Old };
                 if !row.supersedes(&held.row) {
                     return Merged::Old;
                 }
-                line.is_news = held.is_news || !held.row.says_same(row);
+                is_news = !held.row.says_same(row);
                 let old = core::mem::replace(held, line).row;
                 subtract(&mut self.digest, &old);
                 Merged::Replaced
             }
             Err(_) if self.lines.len() >= lines_max => return Merged::Full,
             Err(at) => {
+                make_room(&mut self.lines);
                 self.lines.insert(at, line);
                 Merged::Added
             }
         };
         add(&mut self.digest, row);
         self.gone.remove(&key);
+        if is_news && !self.news.contains(&key) {
+            self.news.push(key);
+        }
         merged
     }
 
@@ -132,8 +164,8 @@ impl Level {
         forget: u32,
         gone_max: usize,
     ) -> Option<Line> {
-        let at = self.lines.binary_search_by_key(&key, |line| line.key).ok()?;
-        let line = self.lines.remove(at);
+        let line = self.lines.remove(self.place(key).ok()?);
+        self.news.retain(|news| *news != key);
         subtract(&mut self.digest, &line.row);
         if self.gone.len() >= gone_max {
             // The one that would be forgotten first.
@@ -149,11 +181,12 @@ impl Level {
         Some(line)
     }
 
-    /// The rows that are news, and when each came; they are none any more.
+    /// The rows that are news, by key, and when each came; they are none any more.
     pub(crate) fn take_news(&mut self) -> impl Iterator<Item = (u32, Arc<TableRow>)> {
-        self.lines.iter_mut().filter_map(|line| {
-            core::mem::take(&mut line.is_news).then(|| (line.heard, Arc::clone(&line.row)))
-        })
+        let mut news = core::mem::take(&mut self.news);
+        news.sort_unstable();
+        let lines = news.into_iter().filter_map(|key| self.find(key));
+        lines.map(|line| (line.heard, Arc::clone(&line.row)))
     }
 
     pub(crate) fn forget_gone(&mut self, round: u32) {
@@ -162,11 +195,18 @@ impl Level {
 
     pub(crate) fn check_invariants(&self) {
         let pairs = self.lines.iter().zip(self.lines.iter().skip(1));
-        assert!(pairs.into_iter().all(|(a, b)| a.key < b.key), "lines out of order");
+        assert!(pairs.into_iter().all(|(a, b)| a.key() < b.key()), "lines out of order");
+        assert!(self.lines.iter().all(|line| line.front == front(line.key())));
+        assert!(self.news.iter().all(|key| self.find(*key).is_some()), "news that are not held");
         let mut sum = [0; PARTS];
         self.lines.iter().for_each(|line| add(&mut sum, &line.row));
         assert!(sum == self.digest, "a digest that does not fit its rows");
     }
+}
+
+/// The first half of a key: in the same order as the whole.
+const fn front(key: RowKey) -> u32 {
+    (key.0 >> 32) as u32
 }
 
 fn add(digest: &mut [u32; PARTS], row: &TableRow) {

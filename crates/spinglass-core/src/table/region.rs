@@ -43,7 +43,7 @@ impl Table {
         let near = 1 + self.agents().filter(|row| row.key() != self.own).count();
         let told = |row: &TableRow| row.attributes().get("nmembers").and_then(Value::as_int);
         let beside = |(level, own): (&Level, &RowKey)| -> usize {
-            let others = level.children().filter(|line| line.key != *own);
+            let others = level.children().filter(|line| line.key() != *own);
             others
                 .map(|line| usize::try_from(told(&line.row).unwrap_or(1)).unwrap_or(1).max(1))
                 .sum()
