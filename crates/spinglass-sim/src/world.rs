@@ -81,8 +81,8 @@ struct Member {
     backlog_bytes: usize,
     /// How far its wall clock is ahead, in milliseconds.
     clock_ms: i64,
-    /// Counters of its earlier lives.
-    past: Stats,
+    /// Counters of its earlier lives, if it had any.
+    past: Option<Box<Stats>>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl World {
             blocked_until: 0,
             backlog_bytes: 0,
             clock_ms: 0,
-            past: Stats::default(),
+            past: None,
         };
         let members = (0..setup.members).map(|_| member()).collect();
         let mut world = Self {
@@ -330,7 +330,7 @@ impl World {
     #[must_use]
     pub fn stats(&self, index: usize) -> Stats {
         let Some(member) = self.members.get(index) else { return Stats::default() };
-        let mut stats = member.past.clone();
+        let mut stats = member.past.as_deref().cloned().unwrap_or_default();
         if let Some(driver) = &member.driver {
             add(&mut stats, &driver.node().stats());
         }

@@ -6,6 +6,7 @@ mod loss;
 mod partition;
 mod perturb;
 mod rounds;
+mod scale;
 mod simulated;
 mod suspicion;
 mod table_sim;

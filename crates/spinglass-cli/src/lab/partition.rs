@@ -35,6 +35,9 @@ pub(crate) struct Partition {
     /// Agents, in regions of 4 to 9
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(20..=1000))]
     agents: u16,
+    /// The agent that goes is the one by which all others joined: nobody has another seed
+    #[arg(long)]
+    lose_seed: bool,
 }
 
 /// What was found.
@@ -85,7 +88,7 @@ pub(super) fn partition(options: &Partition, format: Format) -> Result<Verdict> 
     };
     let mut report = Report::new(agents, first, seeds);
     for seed in first..end {
-        let run = run(agents, seed);
+        let run = run(agents, seed, options.lose_seed);
         if options.seed.is_some() {
             format.say(&format!("seed {seed}: {} (trace {:016x})", run.knobs, run.trace));
         }

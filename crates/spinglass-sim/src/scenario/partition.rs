@@ -116,8 +116,9 @@ struct Knobs {
 }
 
 impl Knobs {
-    fn draw(agents: usize, rng: &mut Prng) -> Self {
-        let gone = rng.index(agents);
+    fn draw(agents: usize, lose_seed: bool, rng: &mut Prng) -> Self {
+        // Agent 0 is everybody's only seed.
+        let gone = if lose_seed { 0 } else { 1 + rng.index(agents - 1) };
         let mut other = || (gone + 1 + rng.index(agents - 1)) % agents;
         let (remover, installer) = (other(), other());
         Self {
@@ -172,19 +173,20 @@ struct Run {
     knobs: Knobs,
     rng: Prng,
     left: BTreeSet<usize>,
+    lose_seed: bool,
     /// The name of the agent that goes.
     gone_name: String,
 }
 
-/// Runs a seed.
+/// Runs a seed. With `lose_seed` the agent that goes is the one by which all others joined.
 ///
 /// # Panics
 /// With fewer than 20 agents there is nothing to cut: a scenario's own mistake.
 #[must_use]
-pub fn run(agents: usize, seed: u64) -> Report {
+pub fn run(agents: usize, seed: u64, lose_seed: bool) -> Report {
     assert!(agents >= 20, "there are regions to cut apart");
     let mut rng = Prng::new(seed).fork("partition");
-    let knobs = Knobs::draw(agents, &mut rng);
+    let knobs = Knobs::draw(agents, lose_seed, &mut rng);
     let mut config = Config::lan();
     // Multicast rests: nobody publishes.
     config.multicast.round = Duration::from_secs(3600);
@@ -195,7 +197,7 @@ pub fn run(agents: usize, seed: u64) -> Report {
     let halves = knobs.halves(&setup, &mut rng);
     let world = World::new(setup, Network::default());
     let (checker, left) = (TableChecker::new(true), BTreeSet::new());
-    let mut run = Run { world, checker, knobs, rng, left, gone_name: String::new() };
+    let mut run = Run { world, checker, knobs, rng, left, lose_seed, gone_name: String::new() };
     run.begin();
     run.world.network.parts = halves;
     run.live_apart();
@@ -329,6 +331,7 @@ impl Run {
         found: &[Difference],
     ) -> Report {
         let agents = self.world.len();
+        let lose_seed = if self.lose_seed { " --lose-seed" } else { "" };
         let told =
             |found: &Difference| format!("{} at {}: {}", found.invariant, found.agent, found.what);
         Report {
@@ -342,7 +345,7 @@ impl Run {
             trace: self.world.trace(),
             violations: self.checker.violations().to_vec(),
             differences: found.iter().take(DIFFERENCES_MAX).map(told).collect(),
-            replay: format!("spinglass lab partition --agents {agents} --seed {seed}"),
+            replay: format!("spinglass lab partition --agents {agents} --seed {seed}{lose_seed}"),
         }
     }
 }

@@ -47,7 +47,7 @@ impl World {
         if let Some(member) = self.members.get_mut(index)
             && let Some(driver) = member.driver.take()
         {
-            add(&mut member.past, &driver.node().stats());
+            add(member.past.get_or_insert_default(), &driver.node().stats());
         }
     }
 
