@@ -8,8 +8,8 @@ fn assert_good(report: &Report) {
     let Report { whole_seconds, returned, violations, differences, knobs, replay, .. } = report;
     assert!(
         report.is_good(),
-        "whole after {whole_seconds:?} s, {returned} back, {violations:?}, {differences:#?}\n{knobs}\n\
-         again with: {replay}"
+        "whole after {whole_seconds:?} s, {returned} back, {violations:?}, {differences:#?}\n\
+         {knobs}\nagain with: {replay}"
     );
 }
 

@@ -43,7 +43,7 @@ pub(crate) const BARS: &[Bar] = &[
     },
     Bar {
         name: "table.partition",
-        about: "halves apart for ten minutes: one within 30 s of healing, nothing removed comes back",
+        about: "halves apart for ten minutes are one within 30 s, and nothing removed is back",
         runs: &[Run {
             label: "",
             full: Spinglass("lab partition --seeds 1000"),

@@ -18,10 +18,10 @@ Examples:
   spinglass lab partition --seed 1234    one of them again
 
 Real cores in virtual time, rounds of 1 s. For 600 s the halves hear nothing of each other, cut along
-regions or through their middle, by the seed. In that time an agent leaves or crashes, a function is
-removed and another installed, each in one half, and attributes change in both. Whole means: every
-agent's tables hold what the living agents say of themselves, and its summaries. A seed fails if that
-takes more than 30 s from healing, or if anything removed comes back.")]
+regions or anywhere, by the seed. In that time an agent leaves or crashes, a function is removed and
+another installed, each in one half, and attributes change in both. Whole means: every agent's
+tables hold what the living agents say of themselves, and the summaries of that. A seed fails if
+this takes more than 30 s from healing, or if anything removed comes back.")]
 pub(crate) struct Partition {
     /// How many seeds to run, from --first on
     #[arg(long, default_value_t = 20)]
@@ -147,7 +147,8 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for run in &report.runs {
         let cut = if run.cut == Cut::Along { "along" } else { "through" };
-        let whole = run.whole_seconds.map_or("never".to_owned(), |seconds| format!("{seconds} s"));
+        let whole =
+            run.whole_seconds.map_or_else(|| "never".into(), |seconds| format!("{seconds} s"));
         text += &format!("seed {} ({cut}): whole after {whole}, {} back\n", run.seed, run.returned);
     }
     for failure in &report.failures {
@@ -161,9 +162,9 @@ fn text(report: &Report) -> String {
     }
     let [along, through] = report.cuts;
     text + &format!(
-        "{} seeds from {}, {along} cut along regions and {through} through them: whole again after \
-         {:.0} s (median), {:.0} s (most; {WHOLE_SECONDS_MAX} s allowed); never at {}; {} came back; \
-         {} failed\n",
+        "{} seeds from {}, {along} cut along regions and {through} through them: whole again \
+         after {:.0} s (median), {:.0} s (most; {WHOLE_SECONDS_MAX} s allowed); never at {}; \
+         {} came back; {} failed\n",
         report.seeds,
         report.first,
         report.whole_seconds_median,

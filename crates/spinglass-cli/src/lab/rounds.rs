@@ -1,4 +1,4 @@
-//! `spinglass lab rounds`: how soon every agent hears an update, in trees of every shape and in none.
+//! `spinglass lab rounds`: how soon every agent hears an update, in trees of every shape and flat.
 
 use anyhow::Result;
 use clap::Args;
@@ -19,13 +19,15 @@ Examples:
   spinglass lab rounds --flat 64,1000,10000                 one zone, beside the paper's model
   spinglass lab rounds --scale --updates 3                  memory and traffic, up to 97,336 agents
 
-Each agent compares tables once a round with a random agent of its region and, for each zone that it
-speaks for, with a representative of a random sibling zone; rounds are 1 s, at a phase of each agent's
-own. What is new is also passed on at once, to three others per level. --crash crashes agents 200 rounds
-before the update, so that the dead have been dropped and representatives elected anew.
+Each agent compares tables once a round with a random agent of its region and, for each zone that
+it speaks for, with a representative of a random sibling zone; rounds are 1 s, at a phase of each
+agent's own. What is new is also passed on at once, to three others per level. All of it stays
+within a budget of 16 KiB of rows and inventories per agent and round. --crash crashes agents 200
+rounds before the update, so that the dead have been dropped and representatives elected anew.
 
---flat has one level: each agent compares with one of all others a round, and passes news on to three.
-Its model is the paper's: all rounds begin at once, one exchange each, both ways, no news between.")]
+--flat has one level: each agent compares with one of all others a round, and passes news on to
+three. A zone of 1,000 fills the budget with rows that are only refreshed. Beside it stands the
+paper's model: all rounds begin at once, one exchange each, both ways, no news in between.")]
 pub(crate) struct Rounds {
     /// Children of every zone
     #[arg(long, default_value_t = 25)]
@@ -37,7 +39,7 @@ pub(crate) struct Rounds {
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["branching", "levels", "scale"])]
     #[arg(value_parser = clap::value_parser!(u16).range(2..=10_000))]
     flat: Vec<u16>,
-    /// Trees of three levels, of 1,000 agents, 10,648, 97,336 and 1,000,000, and what an agent costs
+    /// What an agent costs in trees of 1,000 agents, 10,648, 97,336 and 1,000,000, on three levels
     #[arg(long, conflicts_with_all = ["branching", "levels"])]
     scale: bool,
     /// The largest system of --scale
