@@ -17,8 +17,8 @@ Examples:
   spinglass lab partition --seeds 1000   some minutes
   spinglass lab partition --seed 1234    one of them again
 
-Real cores in virtual time, rounds of 1 s. For 600 s the halves hear nothing of each other, cut along
-regions or anywhere, by the seed. In that time an agent leaves or crashes, a function is removed and
+Real cores in virtual time, rounds of 1 s. For 600 s the halves hear nothing of each other, cut by
+the seed along regions or anywhere. In that time an agent leaves or crashes, a function is removed and
 another installed, each in one half, and attributes change in both. Whole means: every agent's
 tables hold what the living agents say of themselves, and the summaries of that. A seed fails if
 this takes more than 30 s from healing, or if anything removed comes back.")]
