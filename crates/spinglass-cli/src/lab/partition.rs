@@ -18,8 +18,8 @@ Examples:
   spinglass lab partition --seed 1234    one of them again
 
 Real cores in virtual time, rounds of 1 s. For 600 s the halves hear nothing of each other, cut by
-the seed along regions or anywhere. In that time an agent leaves or crashes, a function is removed and
-another installed, each in one half, and attributes change in both. Whole means: every agent's
+the seed along regions or anywhere. In that time an agent leaves or crashes, a function is removed
+and another installed, each in one half, and attributes change in both. Whole means: every agent's
 tables hold what the living agents say of themselves, and the summaries of that. A seed fails if
 this takes more than 30 s from healing, or if anything removed comes back.")]
 pub(crate) struct Partition {
