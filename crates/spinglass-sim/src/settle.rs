@@ -35,6 +35,8 @@ impl World {
         for depth in (1..=depth).rev() {
             self.speak_for_all(depth, &regions, &mut tables);
         }
+        // An agent keeps its rows by key: whoever is given them in this order moves none.
+        tables.values_mut().for_each(|rows| rows.sort_by_key(|row| row.key()));
         for (agent, region) in regions.iter().enumerate() {
             for depth in 0..=region.depth() {
                 let rows = tables.get(&region.ancestor(depth)).map_or(&[][..], Vec::as_slice);

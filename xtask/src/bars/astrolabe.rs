@@ -9,21 +9,72 @@ use super::{Bar, Run};
 pub(crate) const BARS: &[Bar] = &[
     Bar {
         name: "table.faults",
-        about: "the same under loss: complete, at most half as long again",
+        about: "the same under loss and after crashes: complete, at most half as long again",
+        runs: &[
+            Run {
+                label: "",
+                full: Spinglass("lab rounds --levels 3 --loss 0,0.05,0.1,0.15"),
+                quick: None,
+                figures: &[
+                    LAST_OVER_CLEAN,
+                    at_most("last_rounds", "/*/last_rounds", 1.5 * MODEL_ROUNDS),
+                    at_most("never", "/*/never", 0.0),
+                ],
+                context: ROUNDS_CONTEXT,
+            },
+            Run {
+                label: "crash",
+                full: Spinglass(CRASHES),
+                quick: Some(Spinglass(CRASHES)),
+                figures: &[
+                    LAST_OVER_CLEAN,
+                    report("last_rounds", "/*/last_rounds"),
+                    at_most("dead_held", "/*/dead_held", 0.0),
+                    at_most("never", "/*/never", 0.0),
+                ],
+                context: &[
+                    "/*/agents",
+                    "/*/parameters/crash",
+                    "/0/parameters/updates",
+                    "/0/parameters/seed",
+                ],
+            },
+        ],
+    },
+    Bar {
+        name: "table.partition",
+        about: "halves apart for ten minutes are one within 30 s, and nothing removed is back",
         runs: &[Run {
             label: "",
-            full: Spinglass("lab rounds --levels 3 --loss 0,0.05,0.1,0.15"),
-            quick: None,
+            full: Spinglass("lab partition --seeds 1000"),
+            quick: Some(Spinglass("lab partition --seeds 20")),
             figures: &[
-                Figure {
-                    name: "last_over_clean",
-                    at: "/*/last_rounds",
-                    target: Target::AtMostTimes(1.5, "/0/last_rounds"),
-                },
-                at_most("last_rounds", "/*/last_rounds", 1.5 * MODEL_ROUNDS),
+                Figure { name: "whole", at: "/whole", target: Target::SameAs("/seeds") },
+                at_most("whole_s", "/whole_seconds_max", 30.0),
+                report("whole_s_median", "/whole_seconds_median"),
+                at_most("returned", "/returned", 0.0),
+                at_most("failed", "/failed", 0.0),
+            ],
+            context: &["/agents", "/seeds", "/first"],
+        }],
+    },
+    Bar {
+        name: "table.scale",
+        about: "memory per agent grows no faster than the logarithm of their number",
+        runs: &[Run {
+            label: "",
+            full: Spinglass("lab rounds --scale --updates 3"),
+            quick: Some(Spinglass("lab rounds --scale --updates 1 --agents-max 11000")),
+            figures: &[
+                at_most("growth_over_log", "/*/growth_over_log", 1.0),
+                at_most("resident_bytes", "/*/resident_bytes", 20.0 * 1_073_741_824.0),
+                report("bytes_per_agent", "/*/bytes_per_agent"),
+                report("bytes_per_round", "/*/bytes_per_round"),
+                report("messages_per_round", "/*/datagrams_per_round"),
+                report("last_rounds", "/*/last_rounds"),
                 at_most("never", "/*/never", 0.0),
             ],
-            context: ROUNDS_CONTEXT,
+            context: &["/*/agents", "/0/parameters/updates", "/0/parameters/seed"],
         }],
     },
     Bar {
@@ -166,6 +217,15 @@ const FLEET_REPORTED: &[Figure] = &[
     report("cpu_percent", "/idle/processor_percent"),
     report("bytes_per_s", "/idle/bytes_per_second"),
 ];
+
+const CRASHES: &str = "lab rounds --levels 2 --crash 0,0.02,0.04,0.08";
+
+/// The slowest against the clean run of the same report.
+const LAST_OVER_CLEAN: Figure = Figure {
+    name: "last_over_clean",
+    at: "/*/last_rounds",
+    target: Target::AtMostTimes(1.5, "/0/last_rounds"),
+};
 
 /// Rounds that the paper's model takes for 15,625 agents without loss [FACTS 4.9].
 const MODEL_ROUNDS: f64 = 17.1;

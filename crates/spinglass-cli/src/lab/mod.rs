@@ -3,8 +3,10 @@
 mod fleet;
 mod hostile;
 mod loss;
+mod partition;
 mod perturb;
 mod rounds;
+mod scale;
 mod simulated;
 mod suspicion;
 mod table_sim;
@@ -34,6 +36,8 @@ pub(crate) enum Lab {
     Flat(simulated::Flat),
     /// How soon does every agent hear an update of the hierarchical table?
     Rounds(rounds::Rounds),
+    /// How soon is a system that was in two halves for ten minutes one again?
+    Partition(partition::Partition),
     /// How soon does a fleet of real agents hear an update, what does each cost, does it heal?
     Fleet(fleet::Fleet),
     /// Who is declared failed while agents are in trouble, by us and by SWIM?
@@ -143,6 +147,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Bimodality(options) => simulated::bimodality(options, format),
         Lab::Wan(options) => simulated::wan(options, format),
         Lab::Flat(options) => simulated::flat(options, format),
+        Lab::Partition(options) => partition::partition(options, format),
         Lab::Rounds(options) => rounds::rounds(options, format),
         Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),

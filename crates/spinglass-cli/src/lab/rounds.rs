@@ -1,10 +1,11 @@
-//! `spinglass lab rounds`: how soon every agent hears an update, in trees of every shape.
+//! `spinglass lab rounds`: how soon every agent hears an update, in trees of every shape and flat.
 
 use anyhow::Result;
 use clap::Args;
 use indicatif::ProgressBar;
 use spinglass_sim::scenario::rounds::{Parameters, Report, run};
 
+use super::scale;
 use crate::output::{Format, Verdict, table};
 use crate::plan::share;
 
@@ -15,9 +16,18 @@ Examples:
   spinglass lab rounds                                      625 agents, a moment
   spinglass lab rounds --branching 25 --levels 3 --representatives 1,3
   spinglass lab rounds --branching 25 --levels 4 --loss 0.15 --crash 0.08
+  spinglass lab rounds --flat 64,1000,10000                 one zone, beside the paper's model
+  spinglass lab rounds --scale --updates 3                  memory and traffic, up to 97,336 agents
 
-Each agent gossips once a round with an agent of its region and, for each zone that it speaks for,
-with a representative of a sibling zone. --crash crashes agents 200 rounds before the update.")]
+Each agent compares tables once a round with a random agent of its region and, for each zone that
+it speaks for, with a representative of a random sibling zone; rounds are 1 s, at a phase of each
+agent's own. What is new is also passed on at once, to three others per level. All of it stays
+within a budget of 16 KiB of rows and inventories per agent and round. --crash crashes agents 200
+rounds before the update, so that the dead have been dropped and representatives elected anew.
+
+--flat has one level: each agent compares with one of all others a round, and passes news on to
+three. A zone of 1,000 fills the budget with rows that are only refreshed. Beside it stands the
+paper's model: all rounds begin at once, one exchange each, both ways, no news in between.")]
 pub(crate) struct Rounds {
     /// Children of every zone
     #[arg(long, default_value_t = 25)]
@@ -25,21 +35,31 @@ pub(crate) struct Rounds {
     /// Levels of zones: there are branching to the power of levels agents
     #[arg(long, value_delimiter = ',', default_value = "2")]
     levels: Vec<u32>,
+    /// Agents of one flat zone, in place of a tree; memory grows with their square
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["branching", "levels", "scale"])]
+    #[arg(value_parser = clap::value_parser!(u16).range(2..=10_000))]
+    flat: Vec<u16>,
+    /// What an agent costs in trees of 1,000 agents, 10,648, 97,336 and 1,000,000, on three levels
+    #[arg(long, conflicts_with_all = ["branching", "levels"])]
+    scale: bool,
+    /// The largest system of --scale
+    #[arg(long, default_value_t = 100_000)]
+    pub(super) agents_max: usize,
     /// Representatives of each zone
     #[arg(long, value_delimiter = ',', default_value = "3")]
-    representatives: Vec<usize>,
+    pub(super) representatives: Vec<usize>,
     /// Shares of datagrams lost
     #[arg(long, value_delimiter = ',', default_value = "0", value_parser = share)]
-    loss: Vec<f64>,
+    pub(super) loss: Vec<f64>,
     /// Shares of agents that crash
     #[arg(long, value_delimiter = ',', default_value = "0", value_parser = share)]
-    crash: Vec<f64>,
+    pub(super) crash: Vec<f64>,
     /// Updates, each by a random agent
     #[arg(long, default_value_t = 10)]
-    updates: usize,
+    pub(super) updates: usize,
     /// The seed
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 /// Runs every combination.
@@ -47,14 +67,17 @@ pub(crate) struct Rounds {
 /// # Errors
 /// Standard output can't be written.
 pub(super) fn rounds(options: &Rounds, format: Format) -> Result<Verdict> {
+    if options.scale {
+        return scale::scale(options, format);
+    }
     let mut reports = Vec::new();
-    for levels in &options.levels {
+    for (branching, levels) in options.shapes() {
         for representatives in &options.representatives {
             for loss in &options.loss {
                 for crash in &options.crash {
                     let parameters = Parameters {
-                        branching: options.branching,
-                        levels: *levels,
+                        branching,
+                        levels,
                         representatives: *representatives,
                         loss: *loss,
                         crash: *crash,
@@ -68,6 +91,17 @@ pub(super) fn rounds(options: &Rounds, format: Format) -> Result<Verdict> {
     }
     format.print(&reports, |reports| text(reports))?;
     Ok(reports.iter().all(|report| report.never == 0).into())
+}
+
+impl Rounds {
+    /// Children of every zone, and levels.
+    fn shapes(&self) -> Vec<(usize, u32)> {
+        if self.flat.is_empty() {
+            self.levels.iter().map(|levels| (self.branching, *levels)).collect()
+        } else {
+            self.flat.iter().map(|agents| (usize::from(*agents), 1)).collect()
+        }
+    }
 }
 
 fn one(parameters: &Parameters, format: Format) -> Report {
@@ -89,7 +123,9 @@ fn text(reports: &[Report]) -> String {
         "crash",
         "last",
         "mean",
+        "model",
         "never",
+        "dead",
         "rows",
         "row bytes",
         "B/round",
@@ -100,13 +136,15 @@ fn text(reports: &[Report]) -> String {
         let Parameters { branching, levels, representatives, loss, crash, .. } = report.parameters;
         vec![
             report.agents.to_string(),
-            format!("{branching}^{levels}"),
+            if levels == 1 { "flat".into() } else { format!("{branching}^{levels}") },
             representatives.to_string(),
             format!("{loss}"),
             format!("{crash}"),
             format!("{:.1}", report.last_rounds),
             format!("{:.1}", report.mean_rounds),
+            report.model_rounds.map_or_else(|| "-".into(), |rounds| format!("{rounds:.1}")),
             report.never.to_string(),
+            report.dead_held.to_string(),
             format!("{:.0}", report.rows),
             format!("{:.0}", report.row_bytes),
             format!("{:.0}", report.bytes_per_round),

@@ -11,6 +11,10 @@ const SICK_TICKS_MAX: u32 = 60;
 /// Half rounds of health that one of sickness takes back: all of them would keep an agent away for
 /// ever in a network that loses one probe in five.
 const RELAPSE_TICKS: u32 = 2;
+/// Half rounds in a row without a single answer after which an agent was cut off, by a partition or
+/// its own network, rather than flapping: a minute, longer than the troubles of Rapid's and
+/// Lifeguard's measurements. It has been away for so long that it need not be kept away for longer.
+const CUT_OFF_TICKS: u32 = 120;
 /// Such half rounds that are no sickness yet: single probes are lost.
 const SICK_TICKS_MIN: u32 = 3;
 
@@ -30,6 +34,8 @@ pub(crate) struct Health {
     sick: u32,
     /// Half rounds in which most were, less [`RELAPSE_TICKS`] for each in which they were not.
     well: u32,
+    /// Half rounds in a row in which nobody answered, or nobody was left to be probed.
+    silent: u32,
     /// Whether the region removed this agent, in its present life.
     is_removed: bool,
     /// How often agents that nobody doubts are silent: of [`STRAIN_ONE`], smoothed.
@@ -65,6 +71,14 @@ impl Health {
 
     /// Takes in how many of a half round's probes were answered.
     pub(crate) fn judge(&mut self, sent: usize, answered: usize) {
+        if answered > 0 {
+            if self.silent >= CUT_OFF_TICKS {
+                self.sick = 0;
+            }
+            self.silent = 0;
+        } else if sent > 0 || self.silent > 0 {
+            self.silent = self.silent.saturating_add(1);
+        }
         if sent == 0 {
             return;
         }
@@ -81,7 +95,7 @@ impl Health {
 
     /// Lets a removed agent begin a new life once it has been well for long enough: for as long as
     /// it was sick, and `return_rounds` more if it was sick at all. One that a partition parted
-    /// from its observers, and that was never sick, returns at once.
+    /// from its observers, and that was never sick, or was alone for long, returns at once.
     pub(crate) fn on_tick(&mut self, table: &mut Table, return_rounds: u32) {
         if !self.is_removed {
             return;
@@ -92,5 +106,39 @@ impl Health {
             (self.sick, self.well, self.is_removed) = (0, 0, false);
             table.begin_new_life();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An agent that heard nobody for so many half rounds, then somebody.
+    fn after_silence(ticks: u32) -> Health {
+        let mut health = Health::default();
+        health.judge(2, 2);
+        (0..ticks.min(30)).for_each(|_| health.judge(2, 0));
+        // Those whom it could not reach are gone from its table: it is alone.
+        (30..ticks).for_each(|_| health.judge(0, 0));
+        health.judge(1, 1);
+        health
+    }
+
+    #[test]
+    fn who_was_alone_for_long_is_not_kept_away_for_longer() {
+        assert_eq!(after_silence(20).sick, 20);
+        assert_eq!(after_silence(CUT_OFF_TICKS - 1).sick, 30);
+        assert_eq!(after_silence(CUT_OFF_TICKS).sick, 0);
+    }
+
+    #[test]
+    fn who_flaps_stays_sick() {
+        let mut health = Health::default();
+        health.on_removed();
+        for _ in 0..10 {
+            (0..40).for_each(|_| health.judge(2, 0));
+            (0..20).for_each(|_| health.judge(1, 1));
+        }
+        assert_eq!((health.sick, health.well), (SICK_TICKS_MAX, 20));
     }
 }

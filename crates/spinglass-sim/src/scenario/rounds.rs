@@ -5,7 +5,12 @@
 //! its region, and on behalf of each zone that it speaks for, with a random representative of a
 //! random sibling. One agent sets an attribute; an agent has heard of it when it holds the row, in
 //! a table of its own path, that tells of it.
+//!
+//! With one level all agents are of one zone, the root's: a flat system. [`flat_model`] is what the
+//! paper's simulator would take there.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +18,7 @@ use serde::Serialize;
 use spinglass_core::table::{TableRow, Value, ZonePath};
 use spinglass_core::{Config, Prng, TableConfig};
 
+use crate::host::address;
 use crate::network::Network;
 use crate::setup::Setup;
 use crate::world::{Blind, World};
@@ -47,6 +53,11 @@ pub struct Report {
     pub last_rounds: f64,
     /// Rounds until an agent had heard, averaged over agents and updates.
     pub mean_rounds: f64,
+    /// The same in the paper's simulator, for a flat system: [`flat_model`].
+    pub model_rounds: Option<f64>,
+    /// Rows held by the living at the first update that tell of agents that had crashed: none, if
+    /// the dead have been dropped and representatives elected anew.
+    pub dead_held: usize,
     /// Agents alive that had not heard after [`ROUNDS_MAX`], over all updates.
     pub never: usize,
     /// Rows that an agent holds.
@@ -69,6 +80,10 @@ const RECOVERY_ROUNDS: u64 = 200;
 const WARM_UP_ROUNDS: u64 = 12;
 /// How often the agents are looked at in a round.
 const LOOKS_PER_ROUND: u32 = 4;
+/// Runs of the model: its mean is good to a tenth of a round.
+const MODEL_RUNS: u32 = 20;
+/// Rows of a zone beside its children's: functions.
+const ROWS_MORE: usize = 64;
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Runs it.
@@ -76,23 +91,30 @@ const ROUND: Duration = Duration::from_secs(1);
 /// # Panics
 /// If the parameters make no sense: a scenario's own mistake.
 pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
-    let Parameters { loss, crash, updates, seed, .. } = *parameters;
-    let mut world = fabric(parameters);
+    measure(&mut fabric(parameters), parameters, progress)
+}
+
+/// Runs it in a world that [`fabric`] has made.
+///
+/// # Panics
+/// As [`run`].
+pub fn measure(
+    world: &mut World,
+    parameters: &Parameters,
+    progress: &mut dyn FnMut(f64),
+) -> Report {
+    let Parameters { branching, levels, loss, crash, updates, seed, .. } = *parameters;
     let agents = world.len();
     world.run(ROUND * WARM_UP_ROUNDS as u32, &mut Blind);
     let mut rng = Prng::new(seed).fork("rounds");
-    if crash > 0.0 {
-        let dead = (0..agents).filter(|_| rng.below(1_000_000) < (crash * 1e6) as u64);
-        dead.collect::<Vec<_>>().into_iter().for_each(|agent| world.crash(agent));
-        world.run(ROUND * RECOVERY_ROUNDS as u32, &mut Blind);
-    }
+    let dead_held = lose(world, crash, &mut rng);
     world.network.loss_ppm = (loss * 1e6) as u32;
     let (mut last, mut sum, mut heard, mut never) = (0, 0, 0, 0);
-    let before = totals(&world);
+    let before = totals(world);
     let mut rounds = 0;
     for update in 0..updates {
         let source = (0..).map(|_| rng.index(agents)).find(|agent| world.node(*agent).is_some());
-        let wave = spread(&mut world, source.unwrap_or(0), update as i64 + 1);
+        let wave = spread(world, source.unwrap_or(0), update as i64 + 1);
         last += wave.last;
         sum += wave.sum;
         heard += wave.heard;
@@ -100,15 +122,17 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         rounds += wave.last.div_ceil(LOOKS_PER_ROUND.into());
         progress((update + 1) as f64 / updates as f64);
     }
-    let after = totals(&world);
+    let after = totals(world);
     let look = 1.0 / f64::from(LOOKS_PER_ROUND);
     let per_round = |total: u64| total as f64 / agents as f64 / rounds.max(1) as f64;
     let most = after.2.iter().zip(&before.2).map(|(after, before)| after - before).max();
-    let (rows, row_bytes) = held(&world);
+    let (rows, row_bytes) = held(world);
     Report {
         agents,
         last_rounds: last as f64 * look / updates as f64,
         mean_rounds: sum as f64 * look / heard.max(1) as f64,
+        model_rounds: (levels == 1).then(|| flat_model(branching, MODEL_RUNS, seed)),
+        dead_held,
         never,
         rows,
         row_bytes,
@@ -117,6 +141,47 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         datagrams_per_round_most: most.unwrap_or(0) as f64 / rounds.max(1) as f64,
         parameters: parameters.clone(),
     }
+}
+
+/// Crashes a share of the agents, and waits until they are missed. Returns how many rows still tell
+/// of them.
+fn lose(world: &mut World, share: f64, rng: &mut Prng) -> usize {
+    if share <= 0.0 {
+        return 0;
+    }
+    let dead = (0..world.len()).filter(|_| rng.below(1_000_000) < (share * 1e6) as u64);
+    let dead: BTreeSet<usize> = dead.collect();
+    dead.iter().for_each(|agent| world.crash(*agent));
+    world.run(ROUND * RECOVERY_ROUNDS as u32, &mut Blind);
+    let dead: BTreeSet<SocketAddr> = dead.into_iter().map(address).collect();
+    let of_dead = |row: &&Arc<TableRow>| row.contacts().iter().any(|at| dead.contains(at));
+    let nodes = (0..world.len()).filter_map(|agent| world.node(agent));
+    nodes.map(|node| node.table().held().filter(of_dead).count()).sum()
+}
+
+/// Rounds until the last of `agents` in one zone has heard, in the paper's simulator: rounds that
+/// all begin at once, in each of which everybody compares with one other, chosen at random, and
+/// both know then what either knew before (push-pull). News passed on at once are not in it.
+#[must_use]
+pub fn flat_model(agents: usize, runs: u32, seed: u64) -> f64 {
+    let mut rng = Prng::new(seed).fork("flat model");
+    let mut rounds = 0_u32;
+    for _ in 0..runs {
+        let mut knows = vec![false; agents];
+        knows.iter_mut().take(1).for_each(|first| *first = true);
+        while knows.contains(&false) {
+            let before = knows.clone();
+            for agent in 0..agents {
+                let other = (agent + 1 + rng.index(agents - 1)) % agents;
+                let either = [agent, other].iter().any(|at| before.get(*at) == Some(&true));
+                for at in [agent, other] {
+                    knows.iter_mut().skip(at).take(1).for_each(|knows| *knows |= either);
+                }
+            }
+            rounds += 1;
+        }
+    }
+    f64::from(rounds) / f64::from(runs.max(1))
 }
 
 /// A whole system of which every agent holds what it would after a long quiet time.
@@ -130,7 +195,10 @@ pub fn fabric(parameters: &Parameters) -> World {
     // Multicast rests: nobody publishes.
     config.multicast.round = Duration::from_secs(3600);
     let mut setup = Setup::new(branching.pow(levels), config, seed);
-    setup.config.table = TableConfig { round: ROUND, ..TableConfig::default() };
+    let mut table = TableConfig { round: ROUND, ..TableConfig::default() };
+    // A flat zone may have more children than is wise.
+    table.rows_max = table.rows_max.max(branching + ROWS_MORE);
+    setup.config.table = table;
     setup.acquainted = false;
     (setup.region_members, setup.zone_children) = (branching, branching);
     let mut world = World::new(setup, Network::default());
@@ -201,9 +269,13 @@ fn has_heard(world: &World, agent: usize, path: &ZonePath, name: &str, news: i64
 
 /// Bytes, datagrams, and each agent's datagrams.
 fn totals(world: &World) -> (u64, u64, Vec<u64>) {
-    let stats: Vec<_> = (0..world.len()).map(|agent| world.stats(agent)).collect();
-    let bytes = stats.iter().map(|stats| stats.bytes_sent).sum();
-    let each: Vec<u64> = stats.iter().map(|stats| stats.datagrams_sent).collect();
+    let mut bytes = 0;
+    let each = (0..world.len()).map(|agent| {
+        let stats = world.stats(agent);
+        bytes += stats.bytes_sent;
+        stats.datagrams_sent
+    });
+    let each: Vec<u64> = each.collect();
     (bytes, each.iter().sum(), each)
 }
 
@@ -216,4 +288,51 @@ fn held(world: &World) -> (f64, f64) {
     let bytes: usize = tables.iter().map(|table| table.row_bytes()).sum();
     let count = tables.len().max(1) as f64;
     (rows as f64 / count, bytes as f64 / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_of_a_flat_system_gives_the_computed_rounds() {
+        // FACTS 4.9: 6.0, 6.5 and 9.2 rounds for 64, 100 and 1,000 agents.
+        for (agents, rounds) in [(64, 6.0), (100, 6.5), (1000, 9.2)] {
+            let found = flat_model(agents, 200, 1);
+            assert!((found - rounds).abs() < 0.25, "{agents}: {found}, and should be {rounds}");
+        }
+    }
+
+    #[test]
+    fn a_flat_system_hears_sooner_than_the_model_says() {
+        let parameters = Parameters {
+            branching: 100,
+            levels: 1,
+            representatives: 3,
+            loss: 0.0,
+            crash: 0.0,
+            updates: 3,
+            seed: 1,
+        };
+        let report = run(&parameters, &mut |_| ());
+        assert_eq!((report.agents, report.never), (100, 0));
+        assert!(
+            report.rows >= 100.0 && report.model_rounds.is_some_and(|it| report.last_rounds < it)
+        );
+    }
+
+    #[test]
+    fn the_dead_are_gone_before_the_update_and_all_others_hear() {
+        let parameters = Parameters {
+            branching: 10,
+            levels: 2,
+            representatives: 3,
+            loss: 0.0,
+            crash: 0.08,
+            updates: 5,
+            seed: 1,
+        };
+        let report = run(&parameters, &mut |_| ());
+        assert_eq!((report.dead_held, report.never), (0, 0));
+    }
 }

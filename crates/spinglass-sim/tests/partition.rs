@@ -1,0 +1,38 @@
+//! Halves that lived apart for ten minutes become one within seconds, and nothing removed returns.
+
+use spinglass_sim::scenario::partition::{Cut, Report, run};
+
+const AGENTS: usize = 40;
+
+fn assert_good(report: &Report) {
+    let Report { whole_seconds, returned, violations, differences, knobs, replay, .. } = report;
+    assert!(
+        report.is_good(),
+        "whole after {whole_seconds:?} s, {returned} back, {violations:?}, {differences:#?}\n\
+         {knobs}\nagain with: {replay}"
+    );
+}
+
+#[test]
+fn halves_become_one_within_half_a_minute_along_regions_and_through_them() {
+    let mut cuts = Vec::new();
+    for seed in 1..=4 {
+        let report = run(AGENTS, seed, false);
+        assert_good(&report);
+        cuts.push(report.cut);
+    }
+    assert!(cuts.contains(&Cut::Along) && cuts.contains(&Cut::Through), "{cuts:?}");
+}
+
+/// Here an agent is alone in its half of a region for all of the ten minutes.
+#[test]
+fn who_was_alone_of_its_region_is_back_as_soon_as_all_others() {
+    for seed in [14, 16] {
+        assert_good(&run(AGENTS, seed, false));
+    }
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    assert_eq!(run(AGENTS, 3, false).trace, run(AGENTS, 3, false).trace);
+}
