@@ -9,7 +9,8 @@ use crate::table::{PathError, ZonePath};
 
 /// What every name starts with.
 const SCHEME: &str = "spiffe://";
-/// The longest name of a trust domain, in bytes. SPIFFE allows 255; names of ours fit a length byte.
+/// The longest name of a trust domain, in bytes. SPIFFE allows 255; a name of ours fits one byte's
+/// length.
 pub const DOMAIN_BYTES_MAX: usize = 100;
 /// The longest name of a member, in bytes: scheme, trust domain, zone, slash, node.
 pub const SPIFFE_BYTES_MAX: usize =

@@ -124,6 +124,12 @@ impl Authority {
         &self.certificate
     }
 
+    /// Its private key.
+    #[must_use]
+    pub const fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// Issues a member's certificate.
     ///
     /// # Errors
@@ -266,7 +272,7 @@ fn x500(label: &str) -> der::Result<Name> {
     Name::from_der(&parts.to_der()?)
 }
 
-/// A key's short name: 20 bytes of its hash, as RFC 7093 allows.
+/// A key's short name: any that tells keys apart will do [RFC 5280 §4.2.1.2].
 fn key_identifier(key: &PublicKey) -> der::Result<OctetString> {
     OctetString::new(crate::hash(Domain::Member, &key.0).0)
 }

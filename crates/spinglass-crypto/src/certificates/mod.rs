@@ -113,6 +113,13 @@ pub enum CertificateError {
     Encoding(#[from] der::Error),
 }
 
+/// A time as people write it, such as `2026-11-25T00:00:00Z`, from seconds since 1970.
+#[must_use]
+pub fn date(seconds: u64) -> String {
+    let date = der::DateTime::from_unix_duration(core::time::Duration::from_secs(seconds));
+    date.map_or_else(|_| format!("{seconds} s after 1970"), |date| date.to_string())
+}
+
 /// Reads a file, of which more than [`FILE_BYTES_MAX`] is passed over.
 fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
     use std::io::Read as _;
