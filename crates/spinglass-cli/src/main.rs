@@ -1,5 +1,5 @@
 //! The command `spinglass`: the demo, an agent and its table, a pipe into and out of a group, keys,
-//! plans, benchmarks and experiments.
+//! certificates, rules, plans, benchmarks and experiments.
 //!
 //! Exit codes: 0 all is well; 1 it failed, or what it checks does not hold; 2 wrong usage; 130
 //! interrupted.

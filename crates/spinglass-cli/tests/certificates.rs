@@ -341,3 +341,25 @@ fn a_policy_explains_its_decisions() {
     let said = folder.ours("policy show --policy bad.toml", 1);
     assert!(said.contains("bad.toml, line 3") && said.contains("subscribe TOPIC"), "{said}");
 }
+
+/// The text of a document's blocks of one kind, one after the other.
+fn blocks(document: &str, kind: &str) -> String {
+    let fence = format!("```{kind}\n");
+    let parts = document.split(&fence).skip(1).filter_map(|part| part.split("```").next());
+    parts.collect()
+}
+
+#[test]
+fn documented_commands_run() {
+    let folder = Folder::new("documents");
+    let document = include_str!("../../../docs/security.md");
+    folder.write("openssl.cnf", &blocks(document, "ini"));
+    folder.write("policy.toml", &blocks(document, "toml"));
+    let program = Path::new(env!("CARGO_BIN_EXE_spinglass"));
+    let ours = program.parent().expect("a program lies in a folder").display();
+    let script = format!("set -ex\nPATH={ours}:$PATH\n{}", blocks(document, "sh"));
+    assert!(script.matches("spinglass ").count() > 20, "the document has commands");
+    folder.write("commands.sh", &script);
+    let said = folder.check("sh", "commands.sh", 0);
+    assert!(said.contains("allowed: spiffe://example.org/usa/ithaca/n2 publish grid/ny"), "{said}");
+}
