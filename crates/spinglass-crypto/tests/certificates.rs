@@ -170,11 +170,12 @@ fn what_was_revoked_is_refused_with_all_below_it() {
     let n3 = member(&asia, "/asia/n3", 6);
     let mut verifier = verifier(&[&root]);
     let list = usa.revoke(None, &[n1[0].serial()], NOW).unwrap();
-    verifier.add_revocations(list);
+    verifier.add_revocations(list).unwrap();
     assert_eq!(verify(&verifier, &n1, NOW), Err(Refusal::Revoked));
     assert!(verify(&verifier, &n2, NOW).is_ok());
     assert!(verify(&verifier, &n1, NOW + 400 * DAY).is_err(), "an overdue list still counts");
-    verifier.add_revocations(root.revoke(None, &[usa.certificate().serial()], NOW).unwrap());
+    let list = root.revoke(None, &[usa.certificate().serial()], NOW).unwrap();
+    verifier.add_revocations(list).unwrap();
     assert_eq!(verify(&verifier, &n2, NOW), Err(Refusal::Revoked));
     assert!(verify(&verifier, &n3, NOW).is_ok());
 }
@@ -189,16 +190,40 @@ fn lists_grow_and_forged_ones_count_for_nothing() {
     assert_eq!(second.revoked().count(), 2);
     assert!(second.this_update() > first.this_update(), "the newer one can be told");
     let mut verifier = verifier(&[&root]);
-    verifier.add_revocations(second);
-    verifier.add_revocations(first_again);
+    verifier.add_revocations(second).unwrap();
+    verifier.add_revocations(first_again).unwrap();
     assert_eq!(verify(&verifier, &n2, NOW), Err(Refusal::Revoked), "the older one came later");
     // A list in the root's name by another key: neither revokes nor hides what is revoked.
     let mut bent = root.revoke(None, &[], NOW + DAY).unwrap().der().to_vec();
     *bent.last_mut().unwrap() ^= 1;
-    verifier.add_revocations(Revocations::parse(bent).unwrap());
+    verifier.add_revocations(Revocations::parse(bent).unwrap()).unwrap();
     assert_eq!(verify(&verifier, &n1, NOW), Err(Refusal::Revoked));
     let foreign = root.revoke(Some(&rogue.revoke(None, &[], NOW).unwrap()), &[], NOW);
     assert!(matches!(foreign, Err(CertificateError::OtherIssuer { .. })));
+}
+
+#[test]
+fn no_list_gives_way_and_none_outgrows_its_bound() {
+    let root = root(1);
+    let mut verifier = verifier(&[&root]);
+    let list = || root.revoke(None, &[], NOW).unwrap();
+    for _ in 0..Verifier::REVOCATIONS_MAX {
+        verifier.add_revocations(list()).unwrap();
+    }
+    assert!(matches!(verifier.add_revocations(list()), Err(CertificateError::TooManyLists)));
+    let serials: Vec<[u8; 16]> = (0..3000_u128).map(|at| (at | 1 << 126).to_be_bytes()).collect();
+    let serials: Vec<&[u8]> = serials.iter().map(|serial| &serial[..]).collect();
+    let revoked = root.revoke(None, &serials[..1500], NOW).unwrap();
+    assert_eq!(revoked.revoked().count(), 1500);
+    assert!(matches!(root.revoke(None, &serials, NOW), Err(CertificateError::RevocationsFull)));
+}
+
+#[test]
+fn certificates_may_outlast_the_years_of_two_digits() {
+    let root = Authority::root(&domain(), key(1), days(36_500)).unwrap();
+    assert_eq!(root.certificate().not_after(), NOW + 36_500 * DAY);
+    let member = root.issue(&name("/n1"), &key(2).public_key(), days(36_500)).unwrap();
+    assert!(verify(&verifier(&[&root]), &[member], NOW + 36_000 * DAY).is_ok());
 }
 
 #[test]

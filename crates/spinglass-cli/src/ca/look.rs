@@ -215,7 +215,7 @@ pub(super) fn verify(options: &Verify, format: Format) -> Result<Verdict> {
     let mut verifier = Verifier::new(domain, roots)?;
     for path in &options.revoked {
         let list = load_revocations(path).with_context(|| path.display().to_string())?;
-        verifier.add_revocations(list);
+        verifier.add_revocations(list)?;
     }
     let chain = match load_chain(&options.file) {
         Ok(chain) => chain_of(&chain),

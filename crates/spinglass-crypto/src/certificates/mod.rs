@@ -102,6 +102,9 @@ pub enum CertificateError {
         "the list of revocations is full ({REVOCATIONS_BYTES_MAX} bytes): make a new certifier"
     )]
     RevocationsFull,
+    /// A verifier has as many lists of revocations as it may.
+    #[error("too many lists of revocations: at most 64 are heeded")]
+    TooManyLists,
     /// The certificate was issued by another authority.
     #[error("it was issued by {issuer}, and only that authority can revoke it")]
     OtherIssuer {

@@ -46,7 +46,7 @@ struct Found {
 impl Verifier {
     /// The most trust anchors: a root, the next one, and some to spare.
     pub const ANCHORS_MAX: usize = 8;
-    /// The most lists of revocations; when full, the oldest gives way.
+    /// The most lists of revocations.
     pub const REVOCATIONS_MAX: usize = 64;
 
     /// Trusts these roots for this domain.
@@ -63,12 +63,23 @@ impl Verifier {
         Ok(Self { domain, anchors, revocations: Vec::new() })
     }
 
-    /// Heeds a list of revocations from here on. Whose it is, is found out when it is needed.
-    pub fn add_revocations(&mut self, revocations: Revocations) {
+    /// Heeds a list of revocations from here on.
+    ///
+    /// Its signature is checked whenever it could matter, against the issuer found in the chain at
+    /// hand. One that nobody genuine has signed does no harm but takes a place: a host that takes
+    /// lists from strangers must check first that a certifier it has verified signed them.
+    ///
+    /// # Errors
+    /// There are [`REVOCATIONS_MAX`](Self::REVOCATIONS_MAX) already: none gives way, since that
+    /// could bring back who was revoked.
+    pub fn add_revocations(&mut self, revocations: Revocations) -> Result<(), CertificateError> {
+        if self.revocations.len() >= Self::REVOCATIONS_MAX {
+            return Err(CertificateError::TooManyLists);
+        }
         self.revocations.push(revocations);
         // The newest of an issuer is looked at first.
         self.revocations.sort_by_key(|list| core::cmp::Reverse(list.this_update()));
-        self.revocations.truncate(Self::REVOCATIONS_MAX);
+        Ok(())
     }
 
     /// The trust domain.
@@ -142,15 +153,13 @@ impl Verifier {
         let outcome = RefCell::new(None);
         let check = |path: &VerifiedPath<'_>| {
             let at = anchors.iter().position(|anchor| core::ptr::eq(anchor, path.anchor()));
-            let anchor = at.and_then(|at| self.anchors.get(at));
-            // From the anchor down.
+            let anchor = at.and_then(|at| self.anchors.get(at)).ok_or(Refusal::UnknownIssuer);
+            // From the anchor down; none may be left out, or its zone would not be looked at.
             let certifiers = path.intermediate_certificates().rev().map(|one| one.der());
-            let certifiers =
-                certifiers.filter_map(|der| chain.iter().find(|one| *one.der() == *der));
-            let whole: Vec<&Certificate> = certifiers.chain(chain.first()).collect();
-            let found = anchor
-                .ok_or(Refusal::UnknownIssuer)
-                .and_then(|anchor| self.check_path(anchor, &whole, wall_s));
+            let certifiers = certifiers.map(|der| chain.iter().find(|one| *one.der() == *der));
+            let whole: Option<Vec<&Certificate>> = certifiers.chain([chain.first()]).collect();
+            let whole = whole.ok_or(Refusal::UnknownIssuer);
+            let found = anchor.and_then(|anchor| self.check_path(anchor, &whole?, wall_s));
             let result = found.as_ref().map(|_| ()).map_err(|_| webpki::Error::UnknownIssuer);
             *outcome.borrow_mut() = Some(found);
             result
