@@ -76,7 +76,7 @@ pub(crate) struct Issue {
     identity: Option<PathBuf>,
     #[command(flatten)]
     lasting: Lasting,
-    /// Overwrite what is there: to renew a certificate
+    /// Overwrite what is there; without --public-key or --identity the member gets a new key
     #[arg(long)]
     force: bool,
 }

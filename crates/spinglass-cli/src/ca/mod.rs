@@ -52,7 +52,7 @@ pub(crate) enum Ca {
 /// For how long a certificate holds.
 #[derive(Debug, Args)]
 struct Lasting {
-    /// For how many days it holds
+    /// For how many days it holds [default: a root 3650, a certifier 365, a member 7]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
     days: Option<u64>,
     /// For how many hours it holds
