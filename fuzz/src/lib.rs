@@ -2,6 +2,8 @@
 
 #[path = "../../crates/spinglass-core/tests/fuzz/bodies.rs"]
 pub mod bodies;
+#[path = "../../crates/spinglass-crypto/tests/certificate_files/body.rs"]
+pub mod certificate_files;
 #[path = "../../crates/spinglass-crypto/tests/key_files/body.rs"]
 pub mod key_files;
 #[path = "../../crates/spinglass-core/tests/fuzz/member.rs"]

@@ -64,10 +64,12 @@ fn closing_line(line: &str) -> Option<Count> {
 
 /// Runs every check and prints `N passed, N failed, N skipped`.
 ///
-/// The tests need nothing from the system beyond a C compiler, which cargo needs too before this
-/// program exists (`.ci/run` installs it): today no Debian package is installed here.
+/// Of the system the tests need `openssl`, whose certificates must hold with ours and the other way
+/// round; it is installed if it is missing and that is possible. The C compiler, which cargo needs
+/// before this program exists, is installed by `.ci/run`.
 pub(crate) fn test() -> Result<bool> {
     let mut count = Count::default();
+    count.one("openssl, which tests run (apt-get install openssl)", install_openssl()?);
     let steps: [(&str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -83,6 +85,16 @@ pub(crate) fn test() -> Result<bool> {
     run_tests(&mut count)?;
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     Ok(count.failed == 0)
+}
+
+/// Whether `openssl` is there, after an attempt to install it if it was not.
+fn install_openssl() -> Result<bool> {
+    if !is_there("openssl", "version") && is_there("apt-get", "--version") {
+        for arguments in [&["update", "-qq"][..], &["install", "-y", "-qq", "openssl"]] {
+            run_shown(Command::new("apt-get").args(arguments))?;
+        }
+    }
+    Ok(is_there("openssl", "version"))
 }
 
 fn run_tests(count: &mut Count) -> Result<()> {

@@ -1,12 +1,13 @@
 //! `spinglass keygen`: a group's key, which all its members share, and a member's own identity key.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use spinglass_crypto::{GroupKeys, SigningKey};
 
+use crate::ca;
 use crate::output::{Format, Verdict};
 
 /// Options of `keygen`.
@@ -15,6 +16,7 @@ use crate::output::{Format, Verdict};
 Examples:
   spinglass keygen --group group.key          once, then copied to every member over a safe way
   spinglass keygen --identity me.key          on each member; it never leaves it
+  spinglass keygen --identity me.key --public me.pub    me.pub goes to whoever certifies members
   spinglass keygen --group g.key --identity a.key --force
 
 The files can be read by their owner alone, and are refused if others can read them. Whoever holds
@@ -26,6 +28,9 @@ pub(crate) struct Keygen {
     /// Write a new identity key here
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// Write the identity key's public half here, in PEM: what `spinglass ca issue` certifies
+    #[arg(long, value_name = "FILE", requires = "identity")]
+    public: Option<PathBuf>,
     /// Overwrite files that exist: what is under the old key is lost with it
     #[arg(long)]
     force: bool,
@@ -44,6 +49,9 @@ struct Made {
 /// # Errors
 /// A file exists and `--force` was not given, or can't be written.
 pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
+    let paths = [&options.group, &options.identity, &options.public];
+    let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
+    ca::check_new(&paths, options.force)?;
     if let Some(path) = &options.group {
         GroupKeys::generate().store(path, options.force)?;
     }
@@ -51,6 +59,9 @@ pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
     if let Some(path) = &options.identity {
         let key = SigningKey::generate();
         key.store(path, options.force)?;
+        if let Some(public) = &options.public {
+            ca::write(public, &key.public_pem(), options.force)?;
+        }
         member = Some(key.member_id().to_string());
     }
     let made = Made { group: options.group.clone(), identity: options.identity.clone(), member };

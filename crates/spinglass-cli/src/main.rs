@@ -1,11 +1,12 @@
 //! The command `spinglass`: the demo, an agent and its table, a pipe into and out of a group, keys,
-//! plans, benchmarks and experiments.
+//! certificates, rules, plans, benchmarks and experiments.
 //!
 //! Exit codes: 0 all is well; 1 it failed, or what it checks does not hold; 2 wrong usage; 130
 //! interrupted.
 
 mod agent;
 mod bench;
+mod ca;
 mod clock;
 mod demo;
 mod herd;
@@ -18,6 +19,7 @@ mod network;
 mod output;
 mod pipe;
 mod plan;
+mod policy;
 mod replay;
 mod sleepers;
 mod statistics;
@@ -73,6 +75,12 @@ enum Command {
     Leave(agent::Ask),
     /// Make a group key or an identity key
     Keygen(keygen::Keygen),
+    /// Issue, revoke, show and verify certificates
+    #[command(subcommand)]
+    Ca(ca::Ca),
+    /// Say who may do what by a file of rules
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Say what a reliability costs
     Plan(plan::PlanOptions),
     /// Run a recording through the same protocol code again, and compare
@@ -166,6 +174,8 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Leave(options) => agent::leave(options, format).await,
         Command::Replay(options) => replay::run(options, format),
         Command::Keygen(options) => keygen::run(options, format),
+        Command::Ca(command) => ca::run(command, format),
+        Command::Policy(command) => policy::run(command, format),
         Command::Plan(options) => plan::run(options, format),
         Command::Bench(bench) => bench::run(bench, format).await,
         Command::Lab(lab) => lab::run(lab, format).await,

@@ -55,6 +55,8 @@ pub enum Domain {
     Piece,
     /// Two hashes of an object's tree, side by side (32 bytes), or its size and topmost node (20).
     Object,
+    /// A member's own certificate, in DER.
+    Certificate,
 }
 
 /// Signatures, hashes and seals.

@@ -30,7 +30,7 @@ const ROOT: u8 = 8;
 const KEYED_HASH: u8 = 16;
 
 /// The keys of the domains.
-static KEYS: LazyLock<[[u8; 32]; 9]> = LazyLock::new(|| {
+static KEYS: LazyLock<[[u8; 32]; 10]> = LazyLock::new(|| {
     [
         "spinglass 2026-11 packet leaf",
         "spinglass 2026-11 burst node",
@@ -41,13 +41,14 @@ static KEYS: LazyLock<[[u8; 32]; 9]> = LazyLock::new(|| {
         "spinglass 2026-11 table line",
         "spinglass 2026-11 object piece",
         "spinglass 2026-11 object node",
+        "spinglass 2026-11 certificate",
     ]
     .map(|context| blake3::derive_key(context, &[]))
 });
 static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 fn key(domain: Domain) -> &'static [u8; 32] {
-    let [leaf, node, member, topic, boot, row, line, piece, object] = &*KEYS;
+    let [leaf, node, member, topic, boot, row, line, piece, object, certificate] = &*KEYS;
     match domain {
         Domain::Leaf => leaf,
         Domain::Node => node,
@@ -58,6 +59,7 @@ fn key(domain: Domain) -> &'static [u8; 32] {
         Domain::Line => line,
         Domain::Piece => piece,
         Domain::Object => object,
+        Domain::Certificate => certificate,
     }
 }
 

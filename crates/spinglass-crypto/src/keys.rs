@@ -1,6 +1,7 @@
 //! Key files: one's own identity, and the group's link keys.
 //!
-//! Both are text, a line each, mode 0600. Loading refuses a file that others can read, and says
+//! Both are text, a line each, mode 0600; an identity may also be a PKCS#8 key in PEM, as `openssl`
+//! and `spinglass ca` write it. Loading refuses a file that others can read, and says
 //! what to do about it.
 
 use std::collections::BTreeMap;
@@ -10,11 +11,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::encoding::{AsBigEndian as _, Curve25519SeedBin};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use spinglass_core::MemberId;
 use spinglass_core::crypto::{Domain, Epoch, PublicKey};
 use zeroize::Zeroizing;
 
+use crate::certificates::{pem, public_key_pem};
 use crate::hash;
 
 /// What a group key file's lines start with.
@@ -23,6 +28,8 @@ const GROUP_TAG: &str = "spinglass-group-key v1";
 const IDENTITY_TAG: &str = "spinglass-identity-key v1";
 /// Bytes of a group key file's longest line: tag, epoch, 64 digits.
 const FILE_LINE_BYTES: usize = 112;
+/// An Ed25519 key in PKCS#8, up to the seed [RFC 8410 §7].
+const PKCS8: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 /// Permission bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
@@ -107,10 +114,46 @@ impl SigningKey {
     /// It is none.
     pub fn parse(text: &str, path: &Path) -> Result<Self, KeyError> {
         let line = |what| KeyError::Line { path: path.into(), line: 1, what };
+        if text.contains("-----BEGIN PRIVATE KEY-----") {
+            return Self::parse_pem(text).ok_or_else(|| {
+                line("not an Ed25519 key in PKCS#8, as `openssl genpkey -algorithm ed25519` makes")
+            });
+        }
+        if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+            return Err(line("the key is encrypted: `openssl pkey -in FILE -out NEW` decrypts it"));
+        }
         let first = text.lines().next().ok_or_else(|| KeyError::Empty(path.into()))?;
         let hex = first.strip_prefix(IDENTITY_TAG).ok_or_else(|| line("not an identity key"))?;
         let seed = parse_hex(hex.trim()).ok_or_else(|| line("the key is not 64 hex digits"))?;
         Ok(Self::from_seed(seed))
+    }
+
+    fn parse_pem(text: &str) -> Option<Self> {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).ok()?;
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der()).ok()?;
+        let seed: Curve25519SeedBin<'_> = pair.seed().ok()?.as_be_bytes().ok()?;
+        Some(Self::from_seed(seed.as_ref().try_into().ok()?))
+    }
+
+    /// The private key in PKCS#8 and PEM, as other programs read it.
+    #[must_use]
+    pub fn pem(&self) -> Zeroizing<String> {
+        let der: Zeroizing<Vec<u8>> = Zeroizing::new([&PKCS8[..], &self.seed[..]].concat());
+        Zeroizing::new(pem("PRIVATE KEY", &der))
+    }
+
+    /// The public key in PEM, as `openssl pkey -pubout` writes it.
+    #[must_use]
+    pub fn public_pem(&self) -> String {
+        public_key_pem(&self.public_key())
+    }
+
+    /// Writes the private key in PKCS#8 and PEM to a file that only its owner can read.
+    ///
+    /// # Errors
+    /// It can't be written, or exists and `overwrite` is false.
+    pub fn store_pem(&self, path: &Path, overwrite: bool) -> Result<(), KeyError> {
+        write_private(path, &self.pem(), overwrite)
     }
 
     /// An identity file's text. It holds the private key.
@@ -332,6 +375,25 @@ mod tests {
         fs::set_permissions(&group, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(GroupKeys::load(&group), Err(KeyError::Exposed { mode: 0o644, .. })));
         [path, group].iter().for_each(|path| fs::remove_file(path).unwrap());
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_read() {
+        // RFC 8410, 10.3: a key alone, and one with attributes and its public half.
+        let alone = "-----BEGIN PRIVATE KEY-----\n\
+            MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+            -----END PRIVATE KEY-----\n";
+        let path = Path::new("me.key");
+        let key = SigningKey::parse(alone, path).unwrap();
+        assert_eq!(key.pem().as_str(), alone);
+        let public = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+        assert!(key.public_pem().contains(public));
+        let encrypted = alone.replace("PRIVATE", "ENCRYPTED PRIVATE");
+        let error = SigningKey::parse(&encrypted, path).unwrap_err().to_string();
+        assert!(error.contains("encrypted"), "{error}");
+        let broken = alone.replace("MC4C", "MC4D");
+        assert!(SigningKey::parse(&broken, path).is_err());
+        assert!(!format!("{key:?}").contains("d4ee"), "no key is shown");
     }
 
     #[test]

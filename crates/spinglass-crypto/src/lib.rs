@@ -6,9 +6,11 @@
 //! | link keys | HKDF-SHA256(epoch key; salt = boot salt; info = sender, epoch, generation) | aws-lc-rs |
 //! | seals | AES-256-GCM; nonce = 32 zero bits, counter (big-endian); header authenticated | aws-lc-rs |
 //! | hashes | BLAKE3, keyed by domain, 16 bytes, side by side | blake3 |
+//! | certificates | X.509, Ed25519 | rustls-webpki, x509-cert |
 //!
 //! One algorithm each, fixed by the wire version: nothing is negotiated.
 
+pub mod certificates;
 mod hash;
 mod keys;
 

@@ -45,6 +45,7 @@ mod inbox;
 mod incarnation;
 mod memory;
 mod node;
+mod policy;
 mod record;
 mod resolver;
 mod seed;
@@ -59,6 +60,7 @@ pub use error::{Closed, PublishError, SeedError, StartError, TableError, TryPubl
 pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
+pub use policy::{PolicyError, PolicyFile};
 pub use record::RecordingCrypto;
 pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};

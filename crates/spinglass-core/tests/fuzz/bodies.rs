@@ -7,12 +7,14 @@
 use bytes::Bytes;
 use spinglass_core::Sequence;
 use spinglass_core::frame::Frame;
+use spinglass_core::identity::{Chain, Scope, SpiffeId};
 use spinglass_core::link::Header;
 use spinglass_core::members::UnverifiedRecord;
 use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
 use spinglass_core::object::{Ask, ObjectName, PIECE_BYTES, PieceRef, Tree, verify};
 use spinglass_core::query::{Message, Report};
 use spinglass_core::record::Entry;
+use spinglass_core::rules::{Action, ActionPattern, Policy};
 use spinglass_core::table::UnverifiedRow;
 use spinglass_core::wire::{Put, Reader};
 
@@ -219,5 +221,42 @@ pub fn recording(mut bytes: &[u8]) {
         assert_eq!(again, taken, "{entry:?}");
         assert_eq!(Entry::decode(&again), Ok((entry, length)));
         bytes = rest;
+    }
+}
+
+/// A chain of certificates, and the bytes as a name.
+pub fn identity(bytes: &[u8]) {
+    if let Ok(chain) = Chain::parse(bytes) {
+        let mut again = Vec::new();
+        chain.encode(&mut again);
+        assert_eq!(again, bytes);
+    }
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Ok(name) = SpiffeId::parse(text) {
+        assert_eq!(name.to_string(), text);
+    }
+    if let Ok(scope) = Scope::parse(text) {
+        assert_eq!(scope.to_string(), text);
+    }
+}
+
+/// A policy, and the bytes as an action and as a pattern of one.
+pub fn policy(bytes: &[u8]) {
+    let me = SpiffeId::parse("spiffe://example.org/usa/ithaca/n1").expect("a name");
+    if let Ok(policy) = Policy::parse(bytes) {
+        let mut again = Vec::new();
+        policy.encode(&mut again);
+        assert_eq!(again, bytes);
+        assert_eq!(Policy::new(policy.rules().to_vec()), Ok(policy.clone()));
+        let decision = policy.decide(&me, &Action::Publish("grid/ny"));
+        assert!(decision.rule.is_some() || !decision.allowed);
+    }
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    if let Ok(pattern) = ActionPattern::parse(text) {
+        assert_eq!(ActionPattern::parse(&pattern.to_string()), Ok(pattern.clone()));
+        // What is an action too is one that its own pattern is about, but for empty segments.
+        if let Ok(action) = Action::parse(text) {
+            assert!(pattern.matches(&action) || text.contains('*'), "{text}");
+        }
     }
 }

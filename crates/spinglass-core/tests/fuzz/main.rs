@@ -20,7 +20,7 @@ const LIVES: usize = 3000;
 type Body = fn(&[u8]);
 
 /// Every target that lives in this crate, with its body.
-const TARGETS: [(&str, Body, usize); 14] = [
+const TARGETS: [(&str, Body, usize); 16] = [
     ("header", bodies::header, MUTATIONS),
     ("frames", bodies::frames, MUTATIONS),
     ("packet", bodies::packet, MUTATIONS),
@@ -34,6 +34,8 @@ const TARGETS: [(&str, Body, usize); 14] = [
     ("values", bodies::values, MUTATIONS),
     ("messages", bodies::messages, MUTATIONS),
     ("recording", bodies::recording, MUTATIONS),
+    ("identity", bodies::identity, MUTATIONS),
+    ("policy", bodies::policy, MUTATIONS),
     ("member", bodies::member, LIVES),
 ];
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
 use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::frame::{self, Frame, PacketKind};
+use spinglass_core::identity::Chain;
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
@@ -18,6 +19,7 @@ use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
 use spinglass_core::record::{Beginnings, Entry};
+use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
 use spinglass_core::table::{
     Inventory, InventoryLine, RowKey, TableDigest, Version, Want, ZonePath,
 };
@@ -371,6 +373,23 @@ fn contents() -> Vec<u8> {
     })
 }
 
+/// A policy with a rule of every kind.
+fn a_policy() -> Policy {
+    let rule = |effect, who: &[&str], what: &[&str]| Rule {
+        effect,
+        who: who.iter().map(|who| NamePattern::parse(who).expect("a pattern")).collect(),
+        what: what.iter().map(|what| ActionPattern::parse(what).expect("a pattern")).collect(),
+    };
+    let usa = ["spiffe://example.org/usa/**", "spiffe://example.org/*/ops"];
+    let does = ["join /usa/**", "write net.* in /usa/*", "publish grid/ny", "door http"];
+    let rules = vec![
+        rule(Effect::Deny, &["spiffe://example.org/usa/ithaca/n1"], &["rotate", "respond"]),
+        rule(Effect::Allow, &usa, &does),
+        rule(Effect::Allow, &usa[1..], &["install load* in /usa/** below 1", "subscribe **"]),
+    ];
+    Policy::new(rules).expect("within bounds")
+}
+
 /// Every seed.
 pub(crate) fn seeds() -> Vec<Seed> {
     let header = |boot| Header { epoch: Epoch(1), boot, counter: 258 };
@@ -409,6 +428,13 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("values", "text", bytes(|to| to.put_text("text"))),
         ("messages", "with-a-loss", contents()),
         ("recording", "every-entry", recording),
+        ("identity", "chain", {
+            let chain = Chain::new(vec![vec![48; 40], vec![49; 30]]).expect("within bounds");
+            bytes(|to| chain.encode(to))
+        }),
+        ("identity", "name", b"spiffe://example.org/usa/ithaca/n1".to_vec()),
+        ("policy", "every-kind", bytes(|to| a_policy().encode(to))),
+        ("policy", "action", b"install load* in /usa/** below 1".to_vec()),
         ("member", "a-life", a_life()),
         ("member", "silence", vec![200; 60]),
     ];
