@@ -133,6 +133,8 @@ impl Members {
         if matches!(learned, Learned::New | Learned::Newer) {
             self.directory.forget_told(Some(record.address));
             self.told.retain(|((to, _), _)| *to != Some(record.address));
+            // The directory has the note from now on.
+            self.told.shrink_to_fit();
         }
         learned
     }
