@@ -15,12 +15,14 @@
 //! boot; what is older than the replay window is refused.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::compact::{Index, make_room};
+use crate::compact::{Index, Pieces};
 use crate::crypto::{Crypto, Domain, Epoch, LinkKey, Salt, TAG_BYTES};
 use crate::event::Reject;
 use crate::id::MemberId;
+use crate::members::MemberRecord;
 use crate::wire::{Malformed, Put, Reader};
 
 /// The wire version that this build speaks.
@@ -42,9 +44,13 @@ const GENERATION_DATAGRAMS_MAX: u64 = 1 << 32;
 /// Counters below the highest one that are still told apart. It must cover what waits in a socket's
 /// receive buffer while another socket is read: 4 MiB / 576 B.
 const WINDOW_COUNTERS: u64 = 8192;
+/// The last of the counters, which have 48 bits.
+const COUNTER_MAX: u64 = (1 << 48) - 1;
 const WINDOW_WORDS: usize = (WINDOW_COUNTERS / 64) as usize;
-/// Datagrams after which a boot gets a full window; until then 128 counters do, which keeps a
-/// member that gossips with thousands of others small.
+/// Counters below the highest one that are told apart of a boot that has sent little: a member that
+/// gossips with thousands of others is to stay small.
+const SMALL_WINDOW_COUNTERS: u64 = u128::BITS as u64;
+/// Datagrams after which a boot gets a full window.
 const SMALL_WINDOW_DATAGRAMS: u8 = 64;
 /// Boots remembered. When full, the one heard least recently is forgotten.
 const BOOTS_MAX: usize = 65_536;
@@ -174,7 +180,7 @@ pub struct Link {
     key: LinkKey,
     counter: u64,
     /// In no order.
-    met: Vec<Met>,
+    met: Pieces<Met>,
     /// Where in the list a boot is, by the front of its name.
     places: Index,
 }
@@ -182,23 +188,21 @@ pub struct Link {
 #[derive(Debug)]
 struct Met {
     name: BootName,
-    sender: MemberId,
-    /// None: the boot's member has moved to another.
+    /// None: the boot's member has moved to another, and only the counters are remembered.
+    record: Option<Arc<MemberRecord>>,
+    /// Forgotten with the record.
     key: LinkKey,
-    window: Window,
     /// The own counter when it was heard last.
     heard: u32,
+    window: Window,
 }
-
-/// The key of a boot of which only the counters are remembered.
-const NO_KEY: LinkKey = LinkKey(u32::MAX);
 
 impl Link {
     /// The link of a new boot. `None` if there is no key for the epoch.
     pub fn new(epoch: Epoch, boot: Boot, crypto: &mut dyn Crypto) -> Option<Self> {
         let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation)?;
         let name = boot.name(epoch, crypto);
-        let (met, places) = (Vec::new(), Index::new());
+        let (met, places) = (Pieces::new(), Index::new());
         Some(Self { epoch, boot, name, key, counter: 0, met, places })
     }
 
@@ -261,7 +265,7 @@ impl Link {
     pub fn open(
         &mut self,
         datagram: &mut [u8],
-        find: impl FnOnce(BootName) -> Option<Boot>,
+        find: impl FnOnce(BootName) -> Option<Arc<MemberRecord>>,
         crypto: &mut dyn Crypto,
     ) -> Result<Opened, Reject> {
         let (header, header_bytes) = Header::parse(datagram)?;
@@ -276,32 +280,38 @@ impl Link {
         if name == self.name {
             return Err(Reject::Own);
         }
-        let known = self.place_of(name).and_then(|place| self.met.get(place));
+        let place = self.place_of(name);
+        let known = place.and_then(|place| self.met.get(place));
         if known.is_some_and(|met| met.window.contains(header.counter)) {
             return Err(Reject::Replayed);
         }
-        let met = known.filter(|met| met.key != NO_KEY).map(|met| (met.key, met.sender));
-        let (key, sealer, fresh) = if let Some((key, sender)) = met {
-            (key, Sealer::Known(sender), false)
+        let met = known.and_then(|met| Some((met.key, met.record.as_ref()?.id())));
+        let (key, sealer, found) = if let Some((key, sender)) = met {
+            (key, Sealer::Known(sender), None)
         } else {
-            let found = find(name);
-            let boot = found.or(boot).ok_or(Reject::UnknownBoot)?;
+            let is_it =
+                |record: &Arc<MemberRecord>| record.boot().name(header.epoch, crypto) == name;
+            let found = find(name).filter(is_it);
+            let known = found.as_ref().map(|record| record.boot());
+            let boot = known.or(boot).ok_or(Reject::UnknownBoot)?;
             let key = crypto
                 .link_key(header.epoch, &boot.sender, &boot.salt, boot.generation)
                 .ok_or(Reject::Epoch)?;
-            let known = found.map(|boot| Sealer::Known(boot.sender));
-            (key, known.unwrap_or(Sealer::Claimed(boot)), true)
+            let known = known.map(|boot| Sealer::Known(boot.sender));
+            (key, known.unwrap_or(Sealer::Claimed(boot)), found)
         };
         let (clear, sealed) = datagram.split_at_mut(header_bytes);
         if !crypto.open(key, header.counter, clear, sealed) {
-            if fresh {
+            if met.is_none() {
                 crypto.forget(key);
             }
             return Err(Reject::Unsealed);
         }
-        match sealer {
-            Sealer::Known(sender) => self.mark(name, sender, key, header.counter),
-            Sealer::Claimed(_) => crypto.forget(key),
+        match (sealer, found, place) {
+            (Sealer::Claimed(_), ..) => crypto.forget(key),
+            (Sealer::Known(_), Some(record), _) => self.meet(name, record, key, header.counter),
+            (Sealer::Known(_), None, Some(place)) => self.hear(place, header.counter),
+            (Sealer::Known(_), None, None) => (),
         }
         Ok(Opened {
             sealer,
@@ -310,31 +320,48 @@ impl Link {
         })
     }
 
-    /// Remembers a claimed boot whose record has been verified, and the datagram that brought it.
-    pub fn admit(&mut self, opened: &Opened, boot: Boot, crypto: &mut dyn Crypto) {
+    /// Remembers a claimed boot, whose record has been verified, and the datagram that brought it.
+    pub fn admit(&mut self, opened: &Opened, record: &Arc<MemberRecord>, crypto: &mut dyn Crypto) {
         let (epoch, name, counter) = opened.mark;
+        let known = self.place_of(name);
+        let is_met = |place: &usize| self.met.get(*place).is_some_and(|met| met.record.is_some());
+        if let Some(place) = known.filter(is_met) {
+            // Of datagrams that came together another has brought it.
+            return self.hear(place, counter);
+        }
+        let boot = record.boot();
         let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation);
         if let Some(key) = key {
-            self.mark(name, boot.sender, key, counter);
+            self.meet(name, Arc::clone(record), key, counter);
         }
     }
 
     /// Forgets the keys of a member's boots, whose counters stay remembered.
     pub fn forget(&mut self, sender: MemberId, crypto: &mut dyn Crypto) {
-        let is_its = |met: &&mut Met| met.sender == sender && met.key != NO_KEY;
+        let is_its =
+            |met: &&mut Met| met.record.as_ref().is_some_and(|record| record.id() == sender);
         for met in self.met.iter_mut().filter(is_its) {
-            crypto.forget(core::mem::replace(&mut met.key, NO_KEY));
+            met.record = None;
+            crypto.forget(met.key);
         }
     }
 
-    fn mark(&mut self, name: BootName, sender: MemberId, key: LinkKey, counter: u64) {
-        let heard = u32::try_from(self.counter).unwrap_or(u32::MAX);
+    /// Takes a boot in, or back.
+    fn meet(&mut self, name: BootName, record: Arc<MemberRecord>, key: LinkKey, counter: u64) {
         let place = self.place_of(name).unwrap_or_else(|| {
             let window = Window::default();
-            self.add(Met { name, sender, key, window, heard })
+            self.add(Met { name, record: None, key, heard: 0, window })
         });
         if let Some(met) = self.met.get_mut(place) {
-            (met.key, met.heard) = (key, heard);
+            (met.record, met.key) = (Some(record), key);
+        }
+        self.hear(place, counter);
+    }
+
+    fn hear(&mut self, place: usize, counter: u64) {
+        let heard = u32::try_from(self.counter).unwrap_or(u32::MAX);
+        if let Some(met) = self.met.get_mut(place) {
+            met.heard = heard;
             met.window.insert(counter);
         }
     }
@@ -360,7 +387,6 @@ impl Link {
             *old = boot;
         } else {
             self.places.insert(front(boot.name), place);
-            make_room(&mut self.met);
             self.met.push(boot);
         }
         place
@@ -380,39 +406,37 @@ pub struct Begun {
     counter: u64,
 }
 
-/// Which counters of a boot were seen: everything below the window counts as seen.
-#[derive(Debug, Default)]
-pub struct Window {
+/// Which counters of a boot were seen: everything below the window counts as seen. As few bits as
+/// do.
+#[derive(Debug)]
+pub enum Window {
+    /// Of a boot that has sent little.
+    Small {
+        /// One above the highest counter seen.
+        end: [u8; 6],
+        /// How many datagrams came.
+        datagrams: u8,
+        /// The counters below the end, the highest in the lowest bit; in little-endian order.
+        bits: [u8; 16],
+    },
+    /// Of one that has sent much.
+    Large(Box<Large>),
+}
+
+/// A full window.
+#[derive(Debug)]
+pub struct Large {
     /// One above the highest counter seen.
     end: u64,
-    seen: Seen,
-}
-
-/// The window's bits, as few as do.
-#[derive(Debug)]
-enum Seen {
-    /// Few datagrams have come.
-    Few {
-        /// The 128 counters below the end, the highest in the lowest bit of a number in
-        /// little-endian order.
-        bits: [u8; 16],
-        datagrams: u8,
-    },
-    /// Many have.
-    Many(Box<Large>),
-}
-
-#[derive(Debug)]
-struct Large {
     /// Bit `counter % WINDOW_COUNTERS`, for counters in the window.
     words: [u64; WINDOW_WORDS],
     /// Counters below this, which were too old for the small window, count as seen.
     floor: u64,
 }
 
-impl Default for Seen {
+impl Default for Window {
     fn default() -> Self {
-        Self::Few { bits: [0; 16], datagrams: 0 }
+        Self::Small { end: [0; 6], datagrams: 0, bits: [0; 16] }
     }
 }
 
@@ -420,17 +444,17 @@ impl Window {
     /// Whether `counter` was seen, or is too old to tell.
     #[must_use]
     pub fn contains(&self, counter: u64) -> bool {
-        if counter >= self.end {
-            return false;
-        }
-        let age = self.end - 1 - counter;
-        match &self.seen {
-            Seen::Few { bits, .. } => age >= 128 || u128::from_le_bytes(*bits) >> age & 1 == 1,
-            Seen::Many(large) => {
+        match self {
+            Self::Small { end, bits, .. } => {
+                let Some(age) = wide(*end).checked_sub(counter + 1) else { return false };
+                age >= SMALL_WINDOW_COUNTERS || u128::from_le_bytes(*bits) >> age & 1 == 1
+            }
+            Self::Large(large) => {
+                let Some(age) = large.end.checked_sub(counter + 1) else { return false };
                 #[cfg(not(spinglass_bug = "replay_window"))]
                 let outside = age >= WINDOW_COUNTERS;
                 #[cfg(spinglass_bug = "replay_window")]
-                let outside = false;
+                let outside = age > u64::MAX;
                 counter < large.floor || outside || large.contains(counter)
             }
         }
@@ -438,37 +462,54 @@ impl Window {
 
     /// Marks `counter` as seen.
     pub fn insert(&mut self, counter: u64) {
-        let advance = (counter + 1).saturating_sub(self.end);
-        let (old_end, end) = (self.end, self.end.max(counter + 1));
-        self.end = end;
-        if let Seen::Few { bits, datagrams } = &mut self.seen {
-            if *datagrams < SMALL_WINDOW_DATAGRAMS {
-                *datagrams += 1;
-                let shift = u32::try_from(advance.min(128)).unwrap_or(128);
-                let seen = u128::from_le_bytes(*bits).checked_shl(shift).unwrap_or(0);
-                *bits = (seen | 1 << (end - 1 - counter).min(127)).to_le_bytes();
-                return;
+        let Self::Small { end, datagrams, bits } = self else {
+            if let Self::Large(large) = self {
+                large.insert(counter);
             }
-            self.seen = Seen::Many(Box::new(Large::of(u128::from_le_bytes(*bits), old_end)));
+            return;
+        };
+        let (old_end, seen) = (wide(*end), u128::from_le_bytes(*bits));
+        let advance = (counter + 1).saturating_sub(old_end);
+        *datagrams += 1;
+        if *datagrams > SMALL_WINDOW_DATAGRAMS || counter >= COUNTER_MAX {
+            let mut large = Box::new(Large::of(seen, old_end));
+            large.insert(counter);
+            *self = Self::Large(large);
+            return;
         }
-        if let Seen::Many(large) = &mut self.seen {
-            for skipped in 0..advance.min(WINDOW_COUNTERS) {
-                large.set(counter - skipped, false);
-            }
-            large.set(counter, true);
-        }
+        let new_end = old_end.max(counter + 1);
+        let seen = seen.checked_shl(u32::try_from(advance).unwrap_or(u32::MAX)).unwrap_or(0);
+        let age = new_end - 1 - counter;
+        let own = if age < SMALL_WINDOW_COUNTERS { 1 << age } else { 0 };
+        *bits = (seen | own).to_le_bytes();
+        let [low @ .., _, _] = new_end.to_le_bytes();
+        *end = low;
     }
 }
 
+const fn wide([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
 impl Large {
-    /// What was seen of the 128 counters below `end`. What was too old for those stays refused.
+    /// What was seen of the counters below `end`. What was too old for those stays refused.
     fn of(bits: u128, end: u64) -> Self {
-        let mut large = Self { words: [0; WINDOW_WORDS], floor: end.saturating_sub(128) };
+        let floor = end.saturating_sub(SMALL_WINDOW_COUNTERS);
+        let mut large = Self { end, words: [0; WINDOW_WORDS], floor };
         for counter in large.floor..end {
             let age = end - 1 - counter;
             large.set(counter, bits >> age & 1 == 1);
         }
         large
+    }
+
+    fn insert(&mut self, counter: u64) {
+        let advance = (counter + 1).saturating_sub(self.end);
+        for skipped in 0..advance.min(WINDOW_COUNTERS) {
+            self.set(counter - skipped, false);
+        }
+        self.set(counter, true);
+        self.end = self.end.max(counter + 1);
     }
 
     fn place(counter: u64) -> (usize, u32) {

@@ -225,7 +225,7 @@ impl Node {
             self.stats.inputs += 1;
             self.stats.datagrams_received += 1;
             self.stats.bytes_received += datagram.bytes.len() as u64;
-            let find = |name| self.members.boot_named(name);
+            let find = |name| self.members.boot_named(name).cloned();
             match self.link.open(datagram.bytes, find, &mut *self.crypto) {
                 Ok(open) => opened.push((index, open)),
                 Err(reject) => self.stats.reject(reject),
@@ -463,20 +463,20 @@ impl Node {
         opened: &Opened,
     ) -> Result<(), Reject> {
         match self.on_record(record, boot.sender)? {
-            Some(introduced) if introduced == boot => {
-                self.link.admit(opened, boot, &mut *self.crypto);
+            Some(record) if record.boot() == boot => {
+                self.link.admit(opened, &record, &mut *self.crypto);
                 Ok(())
             }
             _ => Err(Reject::UnknownBoot),
         }
     }
 
-    /// Takes in a record; returns its boot if it is the latest of its member.
+    /// Takes in a record; returns the copy that is kept if it is the latest of its member.
     fn on_record(
         &mut self,
         mut record: UnverifiedRecord,
         from: MemberId,
-    ) -> Result<Option<Boot>, Reject> {
+    ) -> Result<Option<Arc<MemberRecord>>, Reject> {
         let id = record.name(&mut *self.crypto);
         if id == self.own.id() {
             return Ok(None);
@@ -485,23 +485,21 @@ impl Node {
             let (known, name) = (Arc::clone(known), self.boot_name(&known.boot()));
             // Also what is known already is heard: whoever is spoken of is not forgotten first.
             self.members.on_record(&known, name);
-            return Ok(Some(known.boot()));
+            return Ok(Some(known));
         }
         self.stats.signatures_checked += 1;
         let Some(record) = record.verify(&mut *self.crypto) else {
             return Err(Reject::Forged);
         };
-        let (boot, record) = (record.boot(), self.members.shared(Arc::new(record)));
-        let name = self.boot_name(&boot);
+        let record = self.members.shared(Arc::new(record));
+        let name = self.boot_name(&record.boot());
         match self.members.on_record(&record, name) {
-            Learned::New => {
-                self.link.forget(id, &mut *self.crypto);
-                Ok(Some(boot))
-            }
-            Learned::Known => Ok(Some(boot)),
-            Learned::Stale if from == id => Err(Reject::StaleIncarnation),
-            Learned::Stale => Ok(None),
+            Learned::Newer => self.link.forget(id, &mut *self.crypto),
+            Learned::New | Learned::Known => (),
+            Learned::Stale if from == id => return Err(Reject::StaleIncarnation),
+            Learned::Stale => return Ok(None),
         }
+        Ok(Some(record))
     }
 
     fn boot_name(&mut self, boot: &Boot) -> BootName {

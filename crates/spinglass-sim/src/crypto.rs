@@ -40,9 +40,6 @@ impl Oracle {
 pub struct SimCrypto {
     oracle: Oracle,
     own: PublicKey,
-    /// The keys' secrets; 0: the key was forgotten.
-    keys: Vec<u64>,
-    free: Vec<u32>,
     /// Keys that sealed, one per generation, and one above the highest counter of each.
     sealed: Vec<(LinkKey, u64)>,
     /// A broken relay: damages this share of what it seals, in parts per million, after it checked
@@ -64,8 +61,8 @@ impl SimCrypto {
             *chunk = mix(oracle.secret ^ index, &name.to_le_bytes()).to_le_bytes();
         }
         let rng = Prng::new(mix(oracle.secret, &own));
-        let (keys, free, sealed) = (Vec::new(), Vec::new(), Vec::new());
-        Self { oracle: oracle.clone(), own: PublicKey(own), keys, free, sealed, tamper_ppm, rng }
+        let sealed = Vec::new();
+        Self { oracle: oracle.clone(), own: PublicKey(own), sealed, tamper_ppm, rng }
     }
 
     fn signature(&self, signer: &PublicKey, message: &[u8]) -> Signature {
@@ -78,22 +75,15 @@ impl SimCrypto {
         Signature(signature)
     }
 
-    fn tag(secret: u64, counter: u64, header: &[u8], frames: &[u8]) -> [u8; TAG_BYTES] {
-        let word = mix(mix(secret ^ counter, header), frames);
+    fn tag(key: LinkKey, counter: u64, header: &[u8], frames: &[u8]) -> [u8; TAG_BYTES] {
+        let word = mix(mix(u64::from(key.0) << 32 ^ counter, header), frames);
         let mut tag = [0; TAG_BYTES];
         let (low, high) = tag.split_at_mut(8);
         low.copy_from_slice(&word.to_le_bytes());
         high.copy_from_slice(&word.rotate_left(31).wrapping_mul(K).to_le_bytes());
         tag
     }
-
-    fn secret(&self, key: LinkKey) -> Option<u64> {
-        self.keys.get(key.0 as usize).copied().filter(|secret| *secret != 0)
-    }
 }
-
-/// Keys that room is made for at once.
-const KEYS_MORE: usize = 8;
 
 const K: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -149,27 +139,12 @@ impl Crypto for SimCrypto {
     ) -> Option<LinkKey> {
         let words = u64::from(epoch.0) << 32 | u64::from(generation);
         let secret = mix(mix(self.oracle.secret ^ words, &sender.0), &salt.0);
-        let secret = secret.max(1);
-        let handle = if let Some(free) = self.free.pop() {
-            *self.keys.get_mut(free as usize)? = secret;
-            free
-        } else {
-            // A few more at a time, not as many again: a world has a million of these lists.
-            if self.keys.len() == self.keys.capacity() {
-                self.keys.reserve_exact(KEYS_MORE);
-            }
-            self.keys.push(secret);
-            u32::try_from(self.keys.len() - 1).ok()?
-        };
-        Some(LinkKey(handle))
+        // The secret is its own handle: a world of a million agents keeps some 100 million of them.
+        Some(LinkKey((secret >> 33) as u32))
     }
 
     fn forget(&mut self, key: LinkKey) {
-        let secret = self.keys.get_mut(key.0 as usize);
-        if secret.is_some_and(|secret| std::mem::take(secret) != 0) {
-            self.sealed.retain(|(sealed, _)| *sealed != key);
-            self.free.push(key.0);
-        }
+        self.sealed.retain(|(sealed, _)| *sealed != key);
     }
 
     fn seal(
@@ -184,8 +159,7 @@ impl Crypto for SimCrypto {
             let at = TAMPER_FROM + self.rng.index(frames.len() - TAMPER_FROM);
             frames.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x10);
         }
-        let Some(secret) = self.secret(key) else { return [0; TAG_BYTES] };
-        let tag = Self::tag(secret, counter, header, frames);
+        let tag = Self::tag(key, counter, header, frames);
         let is_again = match self.sealed.iter_mut().find(|(sealed, _)| *sealed == key) {
             Some((_, sealed)) => counter < std::mem::replace(sealed, counter + 1),
             None => {
@@ -200,9 +174,8 @@ impl Crypto for SimCrypto {
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {
-        let Some(secret) = self.secret(key) else { return false };
         let Some((frames, tag)) = sealed.split_last_chunk::<TAG_BYTES>() else { return false };
-        Self::tag(secret, counter, header, frames) == *tag
+        Self::tag(key, counter, header, frames) == *tag
     }
 }
 

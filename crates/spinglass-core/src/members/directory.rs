@@ -2,12 +2,11 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use super::MemberRecord;
 use super::told::{TOLD_DOUBLINGS, Told};
-use crate::compact::{Index, make_room};
+use crate::compact::{Index, Pieces};
 use crate::id::{Incarnation, MemberId};
 use crate::link::BootName;
 use crate::time::Instant;
@@ -19,8 +18,10 @@ const PAST_LIFE_ROUNDS: u32 = 50;
 /// What a record that arrived turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Learned {
-    /// It is of a member, a life or a key not met before.
+    /// It is of a member not met before.
     New,
+    /// It is of a life or a key not met before, or of a member that may have been forgotten.
+    Newer,
     /// It was known, letter by letter.
     Known,
     /// It describes a life that is over, or a key that was left.
@@ -31,7 +32,7 @@ pub(crate) enum Learned {
 #[derive(Debug)]
 pub(super) struct Directory {
     /// In no order.
-    met: Vec<Met>,
+    met: Pieces<Met>,
     places: Places,
     /// Of members that began a new life of late: when, and the latest life known before.
     restarted: BTreeMap<MemberId, (u32, Incarnation)>,
@@ -50,19 +51,18 @@ struct Places {
 #[derive(Debug)]
 struct Met {
     record: Arc<MemberRecord>,
-    boot: BootName,
-    /// When it was told last who this member is.
-    told_at: Instant,
+    /// How it was told who this member is.
+    told: Told,
+    /// The back of its boot's name; the front is what it is looked for by.
+    boot: u32,
     /// The own round in which it was last introduced.
     heard: u32,
-    /// How often it was told.
-    told_times: u8,
 }
 
 impl Directory {
     pub(super) const fn new(records_max: usize) -> Self {
         Self {
-            met: Vec::new(),
+            met: Pieces::new(),
             places: Places { by_id: Index::new(), by_boot: Index::new(), by_address: Index::new() },
             restarted: BTreeMap::new(),
             records_max,
@@ -73,9 +73,12 @@ impl Directory {
         self.met.get(self.place_of(id)?).map(|met| &met.record)
     }
 
+    /// Whoever's boot goes by this name. Parts of names are compared: the next of some trillions
+    /// may be mistaken for it.
     pub(super) fn named(&self, boot: BootName) -> Option<&Arc<MemberRecord>> {
-        let mut met = self.places.by_boot.places(boot_bits(boot)).filter_map(|at| self.met.get(at));
-        met.find(|met| met.boot == boot).map(|met| &met.record)
+        let [front, back] = halves(boot);
+        let mut met = self.places.by_boot.places(front).filter_map(|at| self.met.get(at));
+        met.find(|met| met.boot == back).map(|met| &met.record)
     }
 
     /// Whether a life has ended so recently that it is still heard.
@@ -92,7 +95,7 @@ impl Directory {
         round: u32,
     ) -> Learned {
         let id = record.id();
-        let mut restarted = None;
+        let (mut learned, mut restarted) = (Learned::Newer, None);
         if let Some(met) = self.place_of(id).and_then(|place| self.met.get_mut(place)) {
             if met.record.supersedes(record) {
                 return Learned::Stale;
@@ -114,29 +117,30 @@ impl Directory {
             let oldest = self.met.iter().min_by_key(|met| (met.heard, met.record.id()));
             let oldest = oldest.map(|met| met.record.id());
             oldest.into_iter().for_each(|oldest| self.forget(oldest));
+        } else {
+            learned = Learned::New;
         }
         self.restarted.extend(restarted.map(|restarted| (id, restarted)));
-        let (record, told_at) = (Arc::clone(record), Instant::START);
-        self.insert(Met { record, boot, told_at, heard: round, told_times: 0 });
-        Learned::New
+        let [front, back] = halves(boot);
+        let record = Arc::clone(record);
+        self.insert(front, Met { record, told: Told::default(), boot: back, heard: round });
+        learned
     }
 
-    fn insert(&mut self, met: Met) {
-        self.places.insert(&met, self.met.len());
-        make_room(&mut self.met);
+    fn insert(&mut self, boot_front: u32, met: Met) {
+        let (place, record) = (self.met.len(), &met.record);
+        self.places.by_id.insert(id_bits(record.id()), place);
+        self.places.by_boot.insert(boot_front, place);
+        self.places.by_address.insert(address_bits(record.address), place);
         self.met.push(met);
     }
 
     fn forget(&mut self, id: MemberId) {
         let Some(place) = self.place_of(id) else { return };
-        let met = self.met.swap_remove(place);
-        self.places.remove(&met, place);
+        // The last one takes its place, unless it is the last itself.
+        self.met.swap_remove(place);
+        self.places.swap_remove(place, self.met.len());
         self.restarted.remove(&id);
-        // The last one has taken its place, unless it was the last itself.
-        if let Some(moved) = self.met.get(place) {
-            self.places.remove(moved, self.met.len());
-            self.places.insert(moved, place);
-        }
     }
 
     fn place_of(&self, id: MemberId) -> Option<usize> {
@@ -155,22 +159,19 @@ impl Directory {
     /// nobody there has been met.
     pub(super) fn tell(&mut self, address: SocketAddr, now: Instant) -> Option<bool> {
         let met = self.first_at(address).and_then(|place| self.met.get_mut(place))?;
-        let mut told = met.told();
-        let is_due = told.tell(now, TOLD_DOUBLINGS);
-        (met.told_at, met.told_times) = (told.at, told.times);
-        Some(is_due)
+        Some(met.told.tell(now, TOLD_DOUBLINGS))
     }
 
     /// Whether the address was told just now who this member is, for one of the first times.
     pub(super) fn is_fresh(&self, address: SocketAddr, now: Instant) -> bool {
         let met = self.first_at(address).and_then(|place| self.met.get(place));
-        met.is_some_and(|met| met.told().is_fresh(now))
+        met.is_some_and(|met| met.told.is_fresh(now))
     }
 
     /// Whoever is at this address, or (none) everybody, has not been told.
     pub(super) fn forget_told(&mut self, address: Option<SocketAddr>) {
         let is_there = |met: &&mut Met| address.is_none_or(|it| it == met.record.address);
-        self.met.iter_mut().filter(is_there).for_each(|met| met.told_times = 0);
+        self.met.iter_mut().filter(is_there).for_each(|met| met.told.forget());
     }
 
     fn first_at(&self, address: SocketAddr) -> Option<usize> {
@@ -188,23 +189,11 @@ impl Directory {
     }
 }
 
-impl Met {
-    const fn told(&self) -> Told {
-        Told { at: self.told_at, times: self.told_times }
-    }
-}
-
 impl Places {
-    fn insert(&mut self, met: &Met, place: usize) {
-        self.by_id.insert(id_bits(met.record.id()), place);
-        self.by_boot.insert(boot_bits(met.boot), place);
-        self.by_address.insert(address_bits(met.record.address), place);
-    }
-
-    fn remove(&mut self, met: &Met, place: usize) {
-        self.by_id.remove(id_bits(met.record.id()), place);
-        self.by_boot.remove(boot_bits(met.boot), place);
-        self.by_address.remove(address_bits(met.record.address), place);
+    fn swap_remove(&mut self, place: usize, last: usize) {
+        for index in [&mut self.by_id, &mut self.by_boot, &mut self.by_address] {
+            index.swap_remove(place, last);
+        }
     }
 }
 
@@ -213,9 +202,9 @@ fn id_bits(id: MemberId) -> u32 {
     u32::from_le_bytes([a, b, c, d])
 }
 
-fn boot_bits(boot: BootName) -> u32 {
-    let [a, b, c, d, ..] = boot.0;
-    u32::from_le_bytes([a, b, c, d])
+fn halves(boot: BootName) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = boot.0;
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
 }
 
 /// What differs between addresses near each other: the last bytes, and the port.

@@ -38,7 +38,7 @@ use crate::config::MembersConfig;
 use crate::crypto::PublicKey;
 use crate::event::{Destinations, Reject};
 use crate::id::{Incarnation, MemberId};
-use crate::link::{Boot, BootName};
+use crate::link::BootName;
 use crate::rng::Prng;
 use crate::table::Table;
 use crate::time::Instant;
@@ -130,9 +130,11 @@ impl Members {
     /// Takes in a record whose signature has been checked.
     pub(crate) fn on_record(&mut self, record: &Arc<MemberRecord>, boot: BootName) -> Learned {
         let learned = self.directory.learn(record, boot, self.round);
-        if learned == Learned::New {
+        if matches!(learned, Learned::New | Learned::Newer) {
             self.directory.forget_told(Some(record.address));
             self.told.retain(|((to, _), _)| *to != Some(record.address));
+            // The directory has the note from now on.
+            self.told.shrink_to_fit();
         }
         learned
     }
@@ -153,9 +155,9 @@ impl Members {
         self.find(id).map(|record| record.address)
     }
 
-    /// The boot that goes by `name`.
-    pub(crate) fn boot_named(&self, name: BootName) -> Option<Boot> {
-        self.directory.named(name).map(|record| record.boot())
+    /// Whoever's boot goes by `name`, but for a rare mistake.
+    pub(crate) fn boot_named(&self, name: BootName) -> Option<&Arc<MemberRecord>> {
+        self.directory.named(name)
     }
 
     /// A member's key, and the latest life known of it; also of one that is gone, whose last
