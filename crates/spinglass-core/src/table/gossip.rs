@@ -29,6 +29,9 @@ const JOIN_ROUNDS: u32 = 10;
 const SEARCH_ROUNDS: u32 = 100;
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
+/// Addresses remembered of agents of the region that fell silent or were removed: those of the last.
+/// One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
+const ABSENT_MAX: usize = 16;
 /// Agents that are told of a good-bye at once.
 const GOODBYES: usize = 4;
 
@@ -108,9 +111,30 @@ impl Table {
         for Line { row, .. } in &dropped {
             self.note_change(Some(row), None);
         }
-        let zones = dropped.iter().filter(|line| line.row.kind() == Kind::Zone);
-        self.remembered.extend(zones.flat_map(|line| line.row.contacts()));
-        self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+        for Line { row, .. } in dropped {
+            self.remember(&row);
+        }
+    }
+
+    /// Remembers whom a row that was dropped tells of, unless it is its line's last: what was lost
+    /// may only be out of reach, and nobody else may know that it is there.
+    pub(super) fn remember(&mut self, row: &TableRow) {
+        let (list, most) = match row.kind() {
+            Kind::Zone => (&mut self.remembered, REMEMBERED_MAX),
+            Kind::Agent if !row.is_removed() => (&mut self.absent, ABSENT_MAX),
+            Kind::Agent | Kind::Function => return,
+        };
+        list.retain(|address| !row.contacts().contains(address));
+        list.extend(row.contacts());
+        list.drain(..list.len().saturating_sub(most));
+    }
+
+    /// An agent that the region lost, chosen at random; those that are back are forgotten.
+    fn choose_absent(&mut self) -> Option<SocketAddr> {
+        let rows = self.levels.last().into_iter().flat_map(Level::children);
+        let back: BTreeSet<_> = rows.flat_map(|line| line.row.contacts()).collect();
+        self.absent.retain(|address| !back.contains(address));
+        self.absent.get(self.rng.index(self.absent.len())).copied()
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a
@@ -134,6 +158,11 @@ impl Table {
             let known = self.seeds.iter().chain(self.remembered.iter().copied());
             let known: Vec<_> = known.filter(|address| *address != self.address).collect();
             partners.extend(known.get(self.rng.index(known.len())));
+        }
+        // A cut through a region leaves a part of it on both sides: no zone falls silent, and those
+        // whom each part lost are all that it knows of the other.
+        if self.round.is_multiple_of(REJOIN_ROUNDS) && !self.absent.is_empty() {
+            partners.extend(self.choose_absent());
         }
         partners.sort_unstable();
         partners.dedup();

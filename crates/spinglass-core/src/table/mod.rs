@@ -194,6 +194,8 @@ pub struct Table {
     strangers: VecDeque<SocketAddr>,
     /// Who spoke for zones that fell silent: tried as seeds are.
     remembered: Vec<SocketAddr>,
+    /// Where agents of the region were that it lost: tried now and then by each of the others.
+    absent: Vec<SocketAddr>,
     /// Counts changes of what is held.
     revision: u64,
     /// Counts changes of who is there.
@@ -259,6 +261,7 @@ impl Table {
             seeds: Seeds::new(seeds),
             strangers: VecDeque::new(),
             remembered: Vec::new(),
+            absent: Vec::new(),
             revision: 0,
             peers_revision: 1,
             events: Vec::new(),
