@@ -69,6 +69,7 @@ use crate::outbox::Outbox;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use functions::{Summaries, name_id};
+use gossip::BytesLeft;
 use level::Level;
 
 /// Attributes that the agent fills in itself.
@@ -188,7 +189,7 @@ pub struct Table {
     /// How often news may still be passed on before the next round.
     news_left: u32,
     /// Bytes of rows and inventories that may still be sent in this round.
-    bytes_left: usize,
+    bytes_left: BytesLeft,
     seeds: Seeds,
     /// Whom to compare tables with once: agents heard of that the table does not know.
     strangers: VecDeque<SocketAddr>,
@@ -238,7 +239,7 @@ impl Table {
         };
         let zone_keys = (0..=depth).map(&mut zone_key).collect();
         Self {
-            bytes_left: config.bytes_per_round,
+            bytes_left: BytesLeft::of(config.bytes_per_round),
             summaries: Summaries::default(),
             config,
             region,
