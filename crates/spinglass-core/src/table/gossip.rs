@@ -8,7 +8,7 @@ use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
 use super::messages::{
-    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want, keys_of,
+    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, PARTS, TableDigest, Want, keys_of,
 };
 use super::row::{Kind, RowKey, TableRow, UnverifiedRow, Version};
 use super::{Table, TableCx, ZonePath};
@@ -33,6 +33,11 @@ const REMEMBERED_MAX: usize = 64;
 /// Addresses remembered of agents of the region that fell silent or were removed: those of the last.
 /// One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
 const ABSENT_MAX: usize = 16;
+/// Of a table of more lines, one who knows nobody there is only told of this many others: a seed
+/// that compared with each of many newcomers would serve few of them in a round, and the others
+/// would know of nobody else to ask.
+const MANY_LINES: usize = 16;
+const INTRODUCED: usize = 2;
 /// Lines drawn at random before all are looked at for one to choose.
 const DRAWS: usize = 4;
 /// Agents that are told of a good-bye at once.
@@ -257,6 +262,14 @@ impl Table {
 
     /// A contact of a random row of the table at `depth`, other than one's own.
     pub(super) fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
+        let row = self.choose_line(depth)?;
+        let is_other = |contact: &&SocketAddr| **contact != self.address;
+        let contacts: Vec<_> = row.contacts().iter().filter(is_other).collect();
+        contacts.get(self.rng.index(contacts.len())).map(|contact| **contact)
+    }
+
+    /// A random row of the table at `depth`, of an agent or a zone other than one's own.
+    fn choose_line(&mut self, depth: usize) -> Option<Arc<TableRow>> {
         let level = self.levels.get(depth)?;
         let own =
             if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
@@ -268,13 +281,10 @@ impl Table {
         let lines = level.lines();
         let mut draws = (0..DRAWS).filter_map(|_| lines.get(self.rng.index(lines.len())));
         let row = draws.find(is_other).map(|line| Arc::clone(&line.row));
-        let row = row.or_else(|| {
+        row.or_else(|| {
             let others: Vec<&Line> = lines.iter().filter(is_other).collect();
             others.get(self.rng.index(others.len())).map(|line| Arc::clone(&line.row))
-        })?;
-        let is_other = |contact: &&SocketAddr| **contact != self.address;
-        let contacts: Vec<_> = row.contacts().iter().filter(is_other).collect();
-        contacts.get(self.rng.index(contacts.len())).map(|contact| **contact)
+        })
     }
 
     /// The digest to send.
@@ -298,6 +308,10 @@ impl Table {
             else {
                 continue;
             };
+            if is_newcomer(level, theirs) {
+                self.introduce(to, depth, cx);
+                continue;
+            }
             let own = level.digest();
             let parts = own.iter().zip(theirs).enumerate();
             let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
@@ -311,6 +325,12 @@ impl Table {
             let all_told = tell(to, &mut pieces, &mut self.bytes_left, cx);
             cx.stats.table_over_budget += u64::from(!all_told);
         }
+    }
+
+    /// Tells one who knows nobody of a few others, drawn at random, whom to ask for the rest.
+    fn introduce(&mut self, to: SocketAddr, depth: usize, cx: &mut TableCx<'_>) {
+        let drawn: Vec<_> = (0..INTRODUCED).filter_map(|_| self.choose_line(depth)).collect();
+        self.send_rows(to, drawn, Use::News, cx);
     }
 
     /// Levels, from the root, that an agent of `region` holds too.
@@ -476,6 +496,13 @@ fn tell(
         cx.outbox.control(Control::TableInventories { to, inventories: batch });
     }
     all_told
+}
+
+/// Whether an agent with this digest holds so little of a table of many lines that comparing is
+/// not worth it.
+fn is_newcomer(level: &Level, theirs: &[u32; PARTS]) -> bool {
+    let is_large = level.lines().len() > MANY_LINES;
+    is_large && theirs.iter().filter(|part| **part != 0).count() <= 1
 }
 
 /// The line of a part at which to begin telling of it: where that may not be allowed to the end, a
