@@ -32,6 +32,15 @@ fn who_was_alone_of_its_region_is_back_as_soon_as_all_others() {
     }
 }
 
+/// Cuts through every region, so that no zone falls silent: what is left to call on are the agents
+/// that each part of a region lost.
+#[test]
+fn halves_find_each_other_though_their_only_seed_is_gone() {
+    for seed in [93, 109] {
+        assert_good(&run(AGENTS, seed, true));
+    }
+}
+
 #[test]
 fn a_seed_is_a_run() {
     assert_eq!(run(AGENTS, 3, false).trace, run(AGENTS, 3, false).trace);

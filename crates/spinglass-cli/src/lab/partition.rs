@@ -35,7 +35,7 @@ pub(crate) struct Partition {
     /// Agents, in regions of 4 to 9
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(20..=1000))]
     agents: u16,
-    /// The agent that goes is the one by which all others joined: nobody has another seed
+    /// The agent that goes is always the one by which all others joined: nobody has another seed
     #[arg(long)]
     lose_seed: bool,
 }

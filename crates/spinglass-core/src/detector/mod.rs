@@ -95,8 +95,9 @@ pub(crate) struct Detector {
     due: Instant,
     /// When the region last removed this agent.
     life_begun: u32,
-    /// Which agents the subjects were chosen from.
+    /// Which agents the subjects were chosen from, and the table's count of changes by then.
     stamp: u64,
+    revision: u64,
     subjects: Vec<RowKey>,
     /// The subject to probe next.
     next: usize,
@@ -146,6 +147,7 @@ impl Detector {
             life_begun: 0,
             due: first,
             stamp: 0,
+            revision: 0,
             subjects: Vec::new(),
             next: 0,
             probes: VecDeque::new(),
@@ -185,6 +187,10 @@ impl Detector {
 
     /// Finds the own subjects anew if the region's agents are others than before.
     fn choose_subjects(&mut self, table: &Table) {
+        if table.peers_revision() == self.revision {
+            return;
+        }
+        self.revision = table.peers_revision();
         let stamp = table.agents().fold(0_u64, |sum, row| sum.wrapping_add(row.key().0 | 1));
         if stamp == self.stamp {
             return;

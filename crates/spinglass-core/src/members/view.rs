@@ -77,8 +77,9 @@ impl View {
     pub(super) fn of(table: &Table) -> Self {
         let (own_key, address) = table.own();
         let contact = |row: &Arc<TableRow>| Some((row.key(), *row.contacts().first()?));
-        let mut agents: Vec<_> =
-            table.agents().filter(|row| row.key() != own_key).filter_map(contact).collect();
+        // As many as there are, and no more room: a flat region has thousands.
+        let mut agents = Vec::with_capacity(table.agents().count() + 1);
+        agents.extend(table.agents().filter(|row| row.key() != own_key).filter_map(contact));
         let own = agents.partition_point(|(key, _)| *key < own_key);
         agents.insert(own, (own_key, address));
         let zones = table.zones_above().map(|(children, own_key)| {

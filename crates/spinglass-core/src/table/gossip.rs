@@ -8,12 +8,13 @@ use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
 use super::messages::{
-    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, TableDigest, Want, keys_of,
+    Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, PARTS, TableDigest, Want, keys_of,
 };
 use super::row::{Kind, RowKey, TableRow, UnverifiedRow, Version};
 use super::{Table, TableCx, ZonePath};
 use crate::event::Reject;
 use crate::outbox::Control;
+use crate::rng::Prng;
 
 /// How far ahead of one's own clock a row's time of issue may lie: beyond, it is not stored. It
 /// stops nobody's row for good, since versions are counters.
@@ -29,15 +30,70 @@ const JOIN_ROUNDS: u32 = 10;
 const SEARCH_ROUNDS: u32 = 100;
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
+/// Addresses remembered of agents of the region that fell silent or were removed: those of the last.
+/// One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
+const ABSENT_MAX: usize = 16;
+/// Of a table of more lines, one who knows nobody there is only told of this many others: a seed
+/// that compared with each of many newcomers would serve few of them in a round, and the others
+/// would know of nobody else to ask.
+const MANY_LINES: usize = 16;
+const INTRODUCED: usize = 2;
+/// Lines drawn at random before all are looked at for one to choose.
+const DRAWS: usize = 4;
 /// Agents that are told of a good-bye at once.
 const GOODBYES: usize = 4;
+
+/// Bytes that may still be sent in a round. Inventories may take half of a round's, and with the
+/// rows that follow from them three quarters: where a table is so large that comparing would take
+/// all, rows are still exchanged, and news passed on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BytesLeft {
+    all: usize,
+    comparing: usize,
+    inventories: usize,
+}
+
+/// What bytes are spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Inventory,
+    /// Rows that another lacks.
+    Rows,
+    News,
+}
+
+impl BytesLeft {
+    pub(super) const fn of(bytes_per_round: usize) -> Self {
+        let comparing = bytes_per_round - bytes_per_round / 4;
+        Self { all: bytes_per_round, comparing, inventories: bytes_per_round / 2 }
+    }
+
+    /// Whether so many bytes may be sent; they are spent then.
+    pub(super) fn take(&mut self, what: Use, bytes: usize) -> bool {
+        let is_comparing = what != Use::News;
+        let fits = bytes <= self.all
+            && (!is_comparing || bytes <= self.comparing)
+            && (what != Use::Inventory || bytes <= self.inventories);
+        if fits && !(is_rows_unbounded() && what != Use::Inventory) {
+            self.all -= bytes;
+            self.comparing = self.comparing.saturating_sub(if is_comparing { bytes } else { 0 });
+            let told = if what == Use::Inventory { bytes } else { 0 };
+            self.inventories = self.inventories.saturating_sub(told);
+        }
+        fits
+    }
+}
+
+const fn is_rows_unbounded() -> bool {
+    cfg!(spinglass_bug = "rows_unbounded")
+}
 
 impl Table {
     /// Begins a round. `lost` are agents of the region that this one has not reached for so long
     /// that it drops them, though no quorum agrees: its region may be too small for one.
     pub(crate) fn on_round(&mut self, lost: &[RowKey], cx: &mut TableCx<'_>) {
         self.round += 1;
-        self.bytes_left = self.config.bytes_per_round;
+        self.bytes_left = BytesLeft::of(self.config.bytes_per_round);
         self.begin_news_round();
         self.drop_silent(lost);
         self.drop_lapsed(cx.wall_ms);
@@ -108,9 +164,30 @@ impl Table {
         for Line { row, .. } in &dropped {
             self.note_change(Some(row), None);
         }
-        let zones = dropped.iter().filter(|line| line.row.kind() == Kind::Zone);
-        self.remembered.extend(zones.flat_map(|line| line.row.contacts()));
-        self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+        for Line { row, .. } in dropped {
+            self.remember(&row);
+        }
+    }
+
+    /// Remembers whom a row that was dropped tells of, unless it is its line's last: what was lost
+    /// may only be out of reach, and nobody else may know that it is there.
+    pub(super) fn remember(&mut self, row: &TableRow) {
+        let (list, most) = match row.kind() {
+            Kind::Zone => (&mut self.remembered, REMEMBERED_MAX),
+            Kind::Agent if !row.is_removed() => (&mut self.absent, ABSENT_MAX),
+            Kind::Agent | Kind::Function => return,
+        };
+        list.retain(|address| !row.contacts().contains(address));
+        list.extend(row.contacts());
+        list.drain(..list.len().saturating_sub(most));
+    }
+
+    /// An agent that the region lost, chosen at random; those that are back are forgotten.
+    fn choose_absent(&mut self) -> Option<SocketAddr> {
+        let rows = self.levels.last().into_iter().flat_map(Level::children);
+        let back: BTreeSet<_> = rows.flat_map(|line| line.row.contacts()).collect();
+        self.absent.retain(|address| !back.contains(address));
+        self.absent.get(self.rng.index(self.absent.len())).copied()
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a
@@ -134,6 +211,11 @@ impl Table {
             let known = self.seeds.iter().chain(self.remembered.iter().copied());
             let known: Vec<_> = known.filter(|address| *address != self.address).collect();
             partners.extend(known.get(self.rng.index(known.len())));
+        }
+        // A cut through a region leaves a part of it on both sides: no zone falls silent, and those
+        // whom each part lost are all that it knows of the other.
+        if self.round.is_multiple_of(REJOIN_ROUNDS) && !self.absent.is_empty() {
+            partners.extend(self.choose_absent());
         }
         partners.sort_unstable();
         partners.dedup();
@@ -180,15 +262,29 @@ impl Table {
 
     /// A contact of a random row of the table at `depth`, other than one's own.
     pub(super) fn choose_sibling(&mut self, depth: usize) -> Option<SocketAddr> {
-        let level = self.levels.get(depth)?;
-        let own =
-            if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
-        let others: Vec<&Line> = level.children().filter(|line| line.key() != own).collect();
-        let at = self.rng.index(others.len());
-        let row = Arc::clone(&others.get(at)?.row);
+        let row = self.choose_line(depth)?;
         let is_other = |contact: &&SocketAddr| **contact != self.address;
         let contacts: Vec<_> = row.contacts().iter().filter(is_other).collect();
         contacts.get(self.rng.index(contacts.len())).map(|contact| **contact)
+    }
+
+    /// A random row of the table at `depth`, of an agent or a zone other than one's own.
+    fn choose_line(&mut self, depth: usize) -> Option<Arc<TableRow>> {
+        let level = self.levels.get(depth)?;
+        let own =
+            if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
+        let is_other = |line: &&Line| {
+            let row = &line.row;
+            row.kind() != Kind::Function && !row.is_removed() && line.key() != own
+        };
+        // Most lines are others: a few draws find one, at no cost that grows with the table.
+        let lines = level.lines();
+        let mut draws = (0..DRAWS).filter_map(|_| lines.get(self.rng.index(lines.len())));
+        let row = draws.find(is_other).map(|line| Arc::clone(&line.row));
+        row.or_else(|| {
+            let others: Vec<&Line> = lines.iter().filter(is_other).collect();
+            others.get(self.rng.index(others.len())).map(|line| Arc::clone(&line.row))
+        })
     }
 
     /// The digest to send.
@@ -212,49 +308,34 @@ impl Table {
             else {
                 continue;
             };
+            if is_newcomer(level, theirs) {
+                self.introduce(to, depth, cx);
+                continue;
+            }
             let own = level.digest();
             let parts = own.iter().zip(theirs).enumerate();
             let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
-            let pieces = differ.flat_map(|part| inventories(level, depth, part)).collect();
-            self.send_inventories(to, pieces, cx);
+            let mut differ: Vec<usize> = differ.collect();
+            let first = self.rng.index(differ.len());
+            differ.rotate_left(first);
+            let starts = differ.iter().map(|part| first_told(level, *part, &mut self.rng));
+            let starts: Vec<usize> = starts.collect();
+            let parts = differ.into_iter().zip(starts);
+            let mut pieces = parts.flat_map(|(part, start)| Pieces::new(level, depth, part, start));
+            let all_told = tell(to, &mut pieces, &mut self.bytes_left, cx);
+            cx.stats.table_over_budget += u64::from(!all_told);
         }
+    }
+
+    /// Tells one who knows nobody of a few others, drawn at random, whom to ask for the rest.
+    fn introduce(&mut self, to: SocketAddr, depth: usize, cx: &mut TableCx<'_>) {
+        let drawn: Vec<_> = (0..INTRODUCED).filter_map(|_| self.choose_line(depth)).collect();
+        self.send_rows(to, drawn, Use::News, cx);
     }
 
     /// Levels, from the root, that an agent of `region` holds too.
     fn shared_levels(&self, region: &ZonePath) -> usize {
         self.region.common_depth(region) + 1
-    }
-
-    /// Sends inventories, as many to a datagram as fit, while the budget allows; where it doesn't
-    /// allow all, it begins at a random one.
-    fn send_inventories(
-        &mut self,
-        to: SocketAddr,
-        mut pieces: Vec<Inventory>,
-        cx: &mut TableCx<'_>,
-    ) {
-        let first = self.rng.index(pieces.len());
-        pieces.rotate_left(first);
-        let (mut batch, mut filled) = (Vec::new(), 0);
-        for inventory in pieces {
-            let bytes = inventory.encoded_bytes();
-            let Some(left) = self.bytes_left.checked_sub(bytes) else {
-                cx.stats.table_over_budget += 1;
-                break;
-            };
-            self.bytes_left = left;
-            cx.stats.table_inventories_sent += 1;
-            if filled + bytes > LINES_BYTES_MAX {
-                let inventories = core::mem::take(&mut batch);
-                cx.outbox.control(Control::TableInventories { to, inventories });
-                filled = 0;
-            }
-            batch.push(inventory);
-            filled += bytes;
-        }
-        if !batch.is_empty() {
-            cx.outbox.control(Control::TableInventories { to, inventories: batch });
-        }
     }
 
     /// Compares another's inventory with what is held: sends what it lacks, asks for what it has.
@@ -276,7 +357,7 @@ impl Table {
         let mut news: Vec<&Line> = held.filter(|line| lacks(&theirs.lines, line)).collect();
         news.sort_by_key(|line| Reverse(line.heard));
         let rows: Vec<_> = news.into_iter().map(|line| Arc::clone(&line.row)).collect();
-        self.send_rows(to, rows, cx);
+        self.send_rows(to, rows, Use::Rows, cx);
         if !keys.is_empty() {
             cx.outbox.control(Control::TableWant { to, want: Want { depth: theirs.depth, keys } });
         }
@@ -297,27 +378,22 @@ impl Table {
         let Some(level) = self.levels.get(depth) else { return };
         let found = want.keys.iter().filter_map(|key| level.find(*key));
         let rows = found.map(|line| Arc::clone(&line.row)).collect();
-        self.send_rows(to, rows, cx);
+        self.send_rows(to, rows, Use::Rows, cx);
     }
 
     pub(super) fn send_rows(
         &mut self,
         to: SocketAddr,
         rows: Vec<Arc<TableRow>>,
+        what: Use,
         cx: &mut TableCx<'_>,
     ) {
         let mut sent = Vec::new();
         for row in rows {
-            let Some(left) = self.bytes_left.checked_sub(row.encoded().len()) else {
+            if !self.bytes_left.take(what, row.encoded().len()) {
                 cx.stats.table_over_budget += 1;
                 break;
-            };
-            #[cfg(not(spinglass_bug = "rows_unbounded"))]
-            {
-                self.bytes_left = left;
             }
-            #[cfg(spinglass_bug = "rows_unbounded")]
-            let _unspent = left;
             sent.push(row);
         }
         if !sent.is_empty() {
@@ -393,27 +469,102 @@ impl Table {
     }
 }
 
-/// What is held of a part of a level, in pieces that fit a datagram each: together they speak of
-/// every key of the part.
-fn inventories(level: &Level, depth: usize, part: usize) -> Vec<Inventory> {
-    let depth = u8::try_from(depth).unwrap_or(u8::MAX);
-    let (first, last) = keys_of(part);
-    let empty = |from| Inventory { depth, from, to: last, lines: Vec::new() };
-    let mut pieces = Vec::new();
-    let mut piece = empty(first);
-    for line in level.between(first, last) {
-        let (key, version, hash) = (line.key(), line.row.version(), line.row.short_hash());
-        let told = InventoryLine { key, version, hash };
-        let bytes = piece.encoded_bytes() + told.encoded_bytes();
-        if bytes > LINES_BYTES_MAX || piece.lines.len() == LINES_MAX {
-            // Keys rise, so the one before this one is no less than the last told.
-            piece.to = RowKey(key.0.saturating_sub(1));
-            pieces.push(core::mem::replace(&mut piece, empty(key)));
+/// Sends inventories, as many to a datagram as fit, while the budget allows. Returns whether it
+/// allowed all of them; what it doesn't allow is not made.
+fn tell(
+    to: SocketAddr,
+    pieces: &mut dyn Iterator<Item = (Inventory, usize)>,
+    bytes_left: &mut BytesLeft,
+    cx: &mut TableCx<'_>,
+) -> bool {
+    let (mut batch, mut filled, mut all_told) = (Vec::new(), 0, true);
+    for (inventory, bytes) in pieces {
+        if !bytes_left.take(Use::Inventory, bytes) {
+            all_told = false;
+            break;
         }
-        piece.lines.push(told);
+        cx.stats.table_inventories_sent += 1;
+        if filled + bytes > LINES_BYTES_MAX {
+            let inventories = core::mem::take(&mut batch);
+            cx.outbox.control(Control::TableInventories { to, inventories });
+            filled = 0;
+        }
+        batch.push(inventory);
+        filled += bytes;
     }
-    pieces.push(piece);
-    pieces
+    if !batch.is_empty() {
+        cx.outbox.control(Control::TableInventories { to, inventories: batch });
+    }
+    all_told
+}
+
+/// Whether an agent with this digest holds so little of a table of many lines that comparing is
+/// not worth it.
+fn is_newcomer(level: &Level, theirs: &[u32; PARTS]) -> bool {
+    let is_large = level.lines().len() > MANY_LINES;
+    is_large && theirs.iter().filter(|part| **part != 0).count() <= 1
+}
+
+/// The line of a part at which to begin telling of it: where that may not be allowed to the end, a
+/// random one, so that nothing is told of less often than the rest.
+fn first_told(level: &Level, part: usize, rng: &mut Prng) -> usize {
+    let (first, last) = keys_of(part);
+    let lines = level.between(first, last).len();
+    if lines > LINES_MAX { rng.index(lines) } else { 0 }
+}
+
+/// What is held of a part of a level, in pieces that fit a datagram each, with their bytes: together
+/// they speak of every key of the part.
+struct Pieces<'a> {
+    depth: u8,
+    /// The part's lines before and after the one at which telling begins.
+    before: &'a [Line],
+    after: &'a [Line],
+    /// Which keys are spoken of next, unless all have been.
+    next: Option<(RowKey, RowKey)>,
+    /// The part's keys before that line, once those after it have been told.
+    wrap: Option<(RowKey, RowKey)>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(level: &'a Level, depth: usize, part: usize, start: usize) -> Self {
+        let depth = u8::try_from(depth).unwrap_or(u8::MAX);
+        let (first, last) = keys_of(part);
+        let (before, after) = level.between(first, last).split_at(start);
+        // The pieces after speak from the line on; those before, of all that is less.
+        let from = after.first().filter(|_| start > 0).map(Line::key);
+        let wrap = from.map(|from| (first, RowKey(from.0.saturating_sub(1))));
+        Self { depth, before, after, next: Some((from.unwrap_or(first), last)), wrap }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (Inventory, usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (from, to) = self.next.or_else(|| {
+            self.after = core::mem::take(&mut self.before);
+            self.wrap.take()
+        })?;
+        let mut piece = Inventory { depth: self.depth, from, to, lines: Vec::new() };
+        let mut bytes = piece.encoded_bytes();
+        self.next = None;
+        while let Some((line, rest)) = self.after.split_first() {
+            let (key, version, hash) = (line.key(), line.row.version(), line.row.short_hash());
+            let told = InventoryLine { key, version, hash };
+            let more = told.encoded_bytes();
+            if bytes + more > LINES_BYTES_MAX || piece.lines.len() == LINES_MAX {
+                // Keys rise, so the one before this one is no less than the last told.
+                piece.to = RowKey(key.0.saturating_sub(1));
+                self.next = Some((key, to));
+                break;
+            }
+            bytes += more;
+            piece.lines.push(told);
+            self.after = rest;
+        }
+        Some((piece, bytes))
+    }
 }
 
 /// Whether another's line is newer than what is held.

@@ -150,7 +150,8 @@ impl Level {
         };
         add(&mut self.digest, row);
         self.gone.remove(&key);
-        if is_news && !self.news.contains(&key) {
+        // What was added can't be among them already: whatever is removed is no news any more.
+        if is_news && (merged == Merged::Added || !self.news.contains(&key)) {
             self.news.push(key);
         }
         merged

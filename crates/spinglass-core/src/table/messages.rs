@@ -22,6 +22,8 @@ pub const LINES_MAX: usize = 110;
 /// record.
 pub(crate) const LINES_BYTES_MAX: usize = 880;
 
+/// Bytes of a line of an inventory at least.
+pub(crate) const LINE_BYTES_MIN: usize = 12;
 /// Bytes of an inventory before its lines, and of its frame's header.
 const HEAD_BYTES: usize = 17 + 3;
 /// Parts of a level, by key, of which each has a number of its own in a digest: of a table in which

@@ -69,6 +69,7 @@ use crate::outbox::Outbox;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use functions::{Summaries, name_id};
+use gossip::BytesLeft;
 use level::Level;
 
 /// Attributes that the agent fills in itself.
@@ -188,12 +189,14 @@ pub struct Table {
     /// How often news may still be passed on before the next round.
     news_left: u32,
     /// Bytes of rows and inventories that may still be sent in this round.
-    bytes_left: usize,
+    bytes_left: BytesLeft,
     seeds: Seeds,
     /// Whom to compare tables with once: agents heard of that the table does not know.
     strangers: VecDeque<SocketAddr>,
     /// Who spoke for zones that fell silent: tried as seeds are.
     remembered: Vec<SocketAddr>,
+    /// Where agents of the region were that it lost: tried now and then by each of the others.
+    absent: Vec<SocketAddr>,
     /// Counts changes of what is held.
     revision: u64,
     /// Counts changes of who is there.
@@ -236,7 +239,7 @@ impl Table {
         };
         let zone_keys = (0..=depth).map(&mut zone_key).collect();
         Self {
-            bytes_left: config.bytes_per_round,
+            bytes_left: BytesLeft::of(config.bytes_per_round),
             summaries: Summaries::default(),
             config,
             region,
@@ -259,6 +262,7 @@ impl Table {
             seeds: Seeds::new(seeds),
             strangers: VecDeque::new(),
             remembered: Vec::new(),
+            absent: Vec::new(),
             revision: 0,
             peers_revision: 1,
             events: Vec::new(),

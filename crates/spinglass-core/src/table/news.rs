@@ -13,7 +13,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use super::gossip::Use;
 use super::level::Level;
+use super::messages::LINE_BYTES_MIN;
 use super::row::TableRow;
 use super::{Table, TableCx};
 use crate::frame::FRAME_HEADER_BYTES;
@@ -74,13 +76,23 @@ impl Table {
             }
             let shared = |row: &&Arc<TableRow>| row.zone().depth() <= depth;
             let rows: Vec<_> = rows.iter().filter(shared).cloned().collect();
+            let fanout = self.news_fanout(depth);
             let mut partners: Vec<_> =
-                (0..NEWS_FANOUT).filter_map(|_| self.choose_sibling(depth)).collect();
+                (0..fanout).filter_map(|_| self.choose_sibling(depth)).collect();
             partners.dedup();
             for to in partners {
-                self.send_rows(to, rows.clone(), cx);
+                self.send_rows(to, rows.clone(), Use::News, cx);
             }
         }
+    }
+
+    /// To how many agents of a level news are passed on. Of a table that no round's budget lets two
+    /// agents compare as a whole, comparing mends little: there news are to reach everybody
+    /// themselves. Of n agents who pass them on to k, n exp(-k) are missed.
+    fn news_fanout(&self, depth: usize) -> usize {
+        let lines = self.levels.get(depth).map_or(0, |level| level.lines().len());
+        let compared = self.config.bytes_per_round / LINE_BYTES_MIN / 2;
+        if lines > compared { lines.ilog2() as usize } else { NEWS_FANOUT }
     }
 
     /// What is held is no news to anybody.

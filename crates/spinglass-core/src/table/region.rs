@@ -111,6 +111,7 @@ impl Table {
         if let Some(line) = level.and_then(|level| level.remove(key, last, forget, GONE_MAX)) {
             self.revision += 1;
             self.note_change(Some(&line.row), None);
+            self.remember(&line.row);
         }
     }
 

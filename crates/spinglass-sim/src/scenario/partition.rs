@@ -118,7 +118,8 @@ struct Knobs {
 impl Knobs {
     fn draw(agents: usize, lose_seed: bool, rng: &mut Prng) -> Self {
         // Agent 0 is everybody's only seed.
-        let gone = if lose_seed { 0 } else { 1 + rng.index(agents - 1) };
+        let gone = rng.index(agents);
+        let gone = if lose_seed { 0 } else { gone };
         let mut other = || (gone + 1 + rng.index(agents - 1)) % agents;
         let (remover, installer) = (other(), other());
         Self {
@@ -178,7 +179,8 @@ struct Run {
     gone_name: String,
 }
 
-/// Runs a seed. With `lose_seed` the agent that goes is the one by which all others joined.
+/// Runs a seed. With `lose_seed` the agent that goes is always the one by which all others joined,
+/// so that what a half holds is all that it knows of the other.
 ///
 /// # Panics
 /// With fewer than 20 agents there is nothing to cut: a scenario's own mistake.
