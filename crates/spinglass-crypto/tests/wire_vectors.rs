@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Domain, Epoch, PublicKey, Salt};
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt};
 use spinglass_core::detector::{Verdict, accuse, is_genuine};
 use spinglass_core::frame::{self, Frame};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
@@ -59,7 +59,14 @@ fn stream() -> StreamId {
 fn record() -> MemberRecord {
     let address = "127.0.0.1:7710".parse().unwrap();
     let region = ZonePath::parse("/usa/ithaca").unwrap();
-    MemberRecord::sign(&boot(), INCARNATION, address, region, &mut member(1))
+    MemberRecord::sign(&boot(), INCARNATION, address, (region, None), &mut member(1))
+}
+
+/// The same of a member whose certificate has this hash.
+fn certified_record() -> MemberRecord {
+    let record = record();
+    let said = (record.region.clone(), Some(Hash([6; 16])));
+    MemberRecord::sign(&boot(), INCARNATION, record.address, said, &mut member(1))
 }
 
 fn digest() -> Digest {
@@ -236,6 +243,8 @@ fn made() -> Vectors {
         ("boot", name.0.to_vec()),
         ("datagram-long", long),
         ("datagram-short", short),
+        ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
+        ("record-certified", bytes(|buffer| certified_record().encode(buffer))),
         ("frame-who-is", bytes(|buffer| frame::put_who_is(&[boot().sender], buffer))),
         ("record", bytes(|buffer| record().encode(buffer))),
         ("packet-0", first),

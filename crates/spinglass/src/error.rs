@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use spinglass_core::ConfigError;
 use spinglass_core::object::{Failure, ObjectError, ObjectName};
 use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, Value, ZonePath};
+use spinglass_core::{ConfigError, NodeError};
 use spinglass_crypto::KeyError;
 
 /// A text that is neither an address nor a host's name.
@@ -26,6 +26,9 @@ pub enum StartError {
     /// A setting is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The core refuses it: most likely, its certificates do not let it take part.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// A seed is neither an address nor a name.
     #[error(transparent)]
     Seed(#[from] SeedError),

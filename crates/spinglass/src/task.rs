@@ -284,7 +284,7 @@ impl Task {
         match command {
             Command::Subscribe { topic, start, queue } => {
                 self.outside.hub.add(topic, queue);
-                self.driver.subscribe(now, topic, start);
+                let _ = self.driver.subscribe(now, topic, start);
             }
             Command::Flush(done) => self.flushes.push(done),
             Command::Stats(answer) => drop(answer.send(self.stats())),

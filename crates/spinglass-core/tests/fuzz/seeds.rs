@@ -82,7 +82,7 @@ fn a_solicit() -> Solicit {
 fn a_record(address: &str, region: &str) -> MemberRecord {
     let address: SocketAddr = address.parse().expect("an address");
     let region = ZonePath::parse(region).expect("a path");
-    MemberRecord::sign(&peer_boot(), Incarnation(3), address, region, &mut Gullible(2))
+    MemberRecord::sign(&peer_boot(), Incarnation(3), address, (region, None), &mut Gullible(2))
 }
 
 /// A row of any kind, with a value of every kind.
@@ -232,6 +232,9 @@ fn all_frames() -> Vec<u8> {
         frame::put_digest(true, buffer, |buffer| a_digest().encode(buffer));
         frame::put_solicit(&a_solicit(), buffer);
         frame::put_who_is(&[MemberId([9; 16])], buffer);
+        frame::put_whose(&[MemberId([9; 16]), peer_boot().sender], buffer);
+        let chain = Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain");
+        frame::put_certificate(&chain, buffer);
         table_frames(buffer);
         detector_frames(buffer);
         about_questions().iter().for_each(|(_, message)| frame::put_query(message, buffer));
