@@ -8,8 +8,10 @@ use bytes::Bytes;
 use spinglass_core::object::{Failure, ObjectError, ObjectName};
 use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, Value, ZonePath};
-use spinglass_core::{ConfigError, NodeError};
+use spinglass_core::{ConfigError, Denied, NodeError};
 use spinglass_crypto::KeyError;
+
+use crate::security::SecurityError;
 
 /// A text that is neither an address nor a host's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum StartError {
     /// The region is no zone's path.
     #[error(transparent)]
     Region(#[from] PathError),
+    /// It asked for certified mode, and can't have it.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A key file can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -110,6 +115,9 @@ pub enum PublishError {
         /// The message's size.
         got: usize,
     },
+    /// The rules do not let this member publish on the topic.
+    #[error("this member may not publish here: {0}")]
+    Denied(Denied),
     /// The node was closed or dropped.
     #[error("this member has left the group")]
     Closed,
