@@ -21,15 +21,13 @@ use crate::detector::Detector;
 use crate::discovery::Discovery;
 use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Reject};
-use crate::frame::{Frame, WHO_IS_MAX};
+use crate::frame::Frame;
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
-use crate::link::{Boot, BootName, Link, Opened, Sealer};
-use crate::members::{
-    Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, RecordPool, UnverifiedRecord,
-};
+use crate::link::{Boot, Link, Opened, Sealer};
+use crate::members::{MemberRecord, Members};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
-use crate::outbox::{Control, Outbox};
+use crate::outbox::Outbox;
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
@@ -61,6 +59,7 @@ mod discovery;
 mod getters;
 mod object;
 mod query;
+mod records;
 mod table;
 mod transmit;
 mod trust;
@@ -139,12 +138,7 @@ impl Node {
         now: Now,
     ) -> Result<Self, NodeError> {
         let settings = config.get();
-        let limit = NAME_BYTES_MAX as u64;
-        let value = identity.name.len() as u64;
-        if value > limit {
-            let setting = "name (bytes)";
-            return Err(ConfigError { setting, value, low: 0, high: limit }.into());
-        }
+        check_name(&identity.name)?;
         let public_key = crypto.public_key();
         let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
         let boot = Boot { sender, salt: identity.salt, generation: 0 };
@@ -156,7 +150,7 @@ impl Node {
         let (trust, certificate) = trust.unzip();
         let Identity { incarnation, address, ref region, .. } = identity;
         let said = (region.clone(), certificate);
-        let own = Arc::new(MemberRecord::sign(&boot, incarnation, address, said, &mut *crypto));
+        let own = MemberRecord::sign(&boot, incarnation, address, said, &mut *crypto).into();
         let rng = Prng::new(seed);
         let members = Members::new(&settings.members, &own, rng.fork("members"));
         let multicast = Multicast::new(
@@ -378,31 +372,6 @@ impl Node {
         Ok(())
     }
 
-    /// Takes in what a long datagram of a boot not met yet starts with: its record, and before it
-    /// the chain by which it is believed. That may come alone, where there is no room for both:
-    /// then there is nothing else to be read.
-    fn on_first_frames(
-        &mut self,
-        reader: &mut Reader<'_>,
-        boot: Boot,
-        opened: &Opened,
-        now: Now,
-    ) -> Result<bool, Reject> {
-        let mut is_first = true;
-        loop {
-            match Frame::next(reader).transpose()? {
-                Some(Frame::Record(record)) => {
-                    self.on_introduction(record, boot, opened, now)?;
-                    return Ok(true);
-                }
-                Some(Frame::Certificate(chain)) if is_first => self.on_certificate(chain, now)?,
-                None if !is_first => return Ok(false),
-                _ => return Err(Reject::UnknownBoot),
-            }
-            is_first = false;
-        }
-    }
-
     fn on_frame<'a>(
         &mut self,
         frame: Frame<'a>,
@@ -508,64 +477,6 @@ impl Node {
 
     // --- membership
 
-    /// The record with which a boot not met yet introduces itself.
-    fn on_introduction(
-        &mut self,
-        record: UnverifiedRecord,
-        boot: Boot,
-        opened: &Opened,
-        now: Now,
-    ) -> Result<(), Reject> {
-        match self.on_record(record, boot.sender, now)? {
-            Some(introduced) if introduced == boot => {
-                self.link.admit(opened, boot, &mut *self.crypto);
-                Ok(())
-            }
-            _ => Err(Reject::UnknownBoot),
-        }
-    }
-
-    /// Takes in a record; returns its boot if it is the latest of its member.
-    fn on_record(
-        &mut self,
-        mut record: UnverifiedRecord,
-        from: MemberId,
-        now: Now,
-    ) -> Result<Option<Boot>, Reject> {
-        let id = record.name(&mut *self.crypto);
-        if id == self.own.id() {
-            return Ok(None);
-        }
-        if let Some(known) = self.members.find(id).filter(|known| record.equals(known)) {
-            let known = Arc::clone(known);
-            self.check_record(&known, from, now)?;
-            let name = self.boot_name(&known.boot());
-            // Also what is known already is heard: whoever is spoken of is not forgotten first.
-            self.members.on_record(&known, name);
-            return Ok(Some(known.boot()));
-        }
-        self.stats.signatures_checked += 1;
-        let Some(record) = record.verify(&mut *self.crypto) else {
-            return Err(Reject::Forged);
-        };
-        self.check_record(&record, from, now)?;
-        let (boot, record) = (record.boot(), self.members.shared(Arc::new(record)));
-        let name = self.boot_name(&boot);
-        match self.members.on_record(&record, name) {
-            Learned::New => {
-                self.link.forget(id, &mut *self.crypto);
-                Ok(Some(boot))
-            }
-            Learned::Known => Ok(Some(boot)),
-            Learned::Stale if from == id => Err(Reject::StaleIncarnation),
-            Learned::Stale => Ok(None),
-        }
-    }
-
-    fn boot_name(&mut self, boot: &Boot) -> BootName {
-        boot.name(self.link.epoch(), &mut *self.crypto)
-    }
-
     fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
         let senders = digest.entries.iter().map(|entry| entry.stream.sender);
         let mut unknown: Vec<_> = senders.filter(|id| self.members.find(*id).is_none()).collect();
@@ -574,26 +485,6 @@ impl Node {
             self.ask_who_is(from.0, unknown);
         }
         self.multicast.on_digest(from, digest, &mut cx!(self, now));
-    }
-
-    fn ask_who_is(&mut self, whom: MemberId, members: Vec<MemberId>) {
-        let Some(to) = self.members.address_of(whom) else { return };
-        if self.who_is_left > 0 {
-            self.who_is_left -= 1;
-            self.outbox.control(Control::WhoIs { to, members });
-        }
-    }
-
-    fn on_who_is(&mut self, to: SocketAddr, members: &[MemberId]) {
-        if self.trust.is_some() {
-            // Whoever does not know the member has no certificate of it: its record goes with that.
-            return self.on_whose(to, members);
-        }
-        let found = members.iter().filter_map(|id| self.members.find(*id));
-        let records: Vec<_> = found.take(WHO_IS_MAX).cloned().collect();
-        for records in records.chunks(RECORDS_PER_DATAGRAM) {
-            self.outbox.control(Control::Records { to, records: records.to_vec() });
-        }
     }
 
     fn on_round(&mut self, now: Instant) {
@@ -614,21 +505,14 @@ impl Node {
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }
+}
 
-    /// Lets agents of one process share the memory of records that they verified.
-    pub fn share_records(&mut self, pool: Box<dyn RecordPool>) {
-        self.own = self.members.share_with(pool);
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let (value, high) = (name.len() as u64, NAME_BYTES_MAX as u64);
+    if value > high {
+        return Err(ConfigError { setting: "name (bytes)", value, low: 0, high });
     }
-
-    /// Signs the own record anew, after something in it changed.
-    fn renew_record(&mut self) {
-        let Identity { incarnation, address, region, .. } = &self.identity;
-        let (boot, said) = (self.link.boot(), (region.clone(), self.own.certificate));
-        let own = MemberRecord::sign(&boot, *incarnation, *address, said, &mut *self.crypto);
-        self.stats.signatures_made += 1;
-        self.own = Arc::new(own);
-        self.members.renew_own(&self.own);
-    }
+    Ok(())
 }
 
 /// When the first round begins: at a random phase, unless rounds are aligned to the clock.

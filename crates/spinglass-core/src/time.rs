@@ -1,8 +1,8 @@
 //! Time as the core sees it: two numbers that the host hands in with every call.
 //!
 //! Protocol decisions use the monotonic clock alone. The wall clock serves to choose an
-//! [`Incarnation`](crate::Incarnation), and to tell whether a certificate holds; no decision compares
-//! two members' clocks.
+//! [`Incarnation`](crate::Incarnation), and to tell whether a certificate holds; no decision
+//! compares two members' clocks.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;

@@ -150,7 +150,10 @@ fn a_member_whose_certificate_ends_is_heard_until_then() {
         let mut world = world(seed, 50_000, &[(4, Odd::EndsAt(30))], None);
         let topic = world.topic("news");
         (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
-        world.run(Duration::from_secs(30), &mut Blind);
+        let (root, sql) = (ZonePath::root(), "SELECT COUNT(*) AS n FROM zone");
+        world.run(Duration::from_secs(20), &mut Blind);
+        world.set_summary(4, &root, "early", Some(sql)).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
         let heard = talk(&mut world, topic);
         assert!((0..AGENTS).all(|agent| agent == 4 || heard.0.contains(&(agent, 4))), "{seed}");
         // A minute for clocks that differ, and some rounds to notice that it is gone.
@@ -160,6 +163,16 @@ fn a_member_whose_certificate_ends_is_heard_until_then() {
         let others = (0..AGENTS).filter(|agent| *agent != 4);
         others.for_each(|agent| assert_eq!(count(&world, agent), AGENTS - 1, "{seed}: {agent}"));
         assert!(world.stats(0).rejected(Reject::Expired) > 0);
+        // What it installed in its time stays, for newcomers, too; what it installs now does not.
+        world.set_summary(4, &root, "late", Some(sql)).unwrap();
+        world.crash(12);
+        world.restart(12);
+        world.run(Duration::from_secs(40), &mut Blind);
+        for agent in (0..AGENTS).filter(|agent| *agent != 4) {
+            let functions = world.node(agent).unwrap().table().functions(&root).unwrap();
+            let has = |name: &str| functions.iter().any(|function| function.name == name);
+            assert!(has("early") && !has("late"), "{seed}: {agent}");
+        }
     }
 }
 

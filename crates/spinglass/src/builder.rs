@@ -148,8 +148,8 @@ impl Builder {
     }
 
     /// The region, such as `/usa/ithaca`: members of one are near each other, and its table has
-    /// their rows. Default: `/`, one region for all; with a certificate, the one that it is for, and
-    /// then it can't be another.
+    /// their rows. Default: `/`, one region for all; with a certificate, the one that it is for,
+    /// and then it can't be another.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = region.into();
         self

@@ -113,8 +113,8 @@ impl Group {
         flushed.await.map_err(|_| Closed)
     }
 
-    /// Subscribes to what is published from now on. The subscription ends at once if the rules do not
-    /// let this member subscribe: see [`may_subscribe`](Self::may_subscribe).
+    /// Subscribes to what is published from now on. The subscription ends at once if the rules do
+    /// not let this member subscribe: see [`may_subscribe`](Self::may_subscribe).
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         self.subscribe_from(Start::Live)

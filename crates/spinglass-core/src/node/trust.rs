@@ -23,7 +23,7 @@ impl Node {
     pub(super) fn check_sealer(&mut self, from: MemberId, now: Now) -> Result<(), Reject> {
         let Some(trust) = &mut self.trust else { return Ok(()) };
         let checked = trust.check(from, now.wall_s());
-        if checked.is_err()
+        if trust.is_wanting(&checked)
             && let Some(address) = self.members.address_of(from)
         {
             trust.want(address, from);
@@ -41,7 +41,7 @@ impl Node {
     ) -> Result<(), Reject> {
         let Some(trust) = &mut self.trust else { return Ok(()) };
         let checked = trust.check_record(record, now.wall_s());
-        let is_missing = matches!(checked, Err(Reject::Uncertified | Reject::Expired));
+        let is_missing = trust.is_wanting(&checked) || trust.is_behind(record);
         if is_missing && record.certificate.is_some() {
             let id = record.id();
             let of = if from == id { Some(record.address) } else { self.members.address_of(from) };
@@ -64,7 +64,7 @@ impl Node {
         let hash = self.crypto.hash(Domain::Member, &row.issuer().0);
         let issuer = MemberId::from_hash(hash);
         let checked = trust.check_row(row, issuer, now.wall_s());
-        if matches!(checked, Err(Reject::Uncertified | Reject::Expired))
+        if trust.is_wanting(&checked)
             && let Some(address) = self.members.address_of(from)
         {
             trust.want(address, issuer);

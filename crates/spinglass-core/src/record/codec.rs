@@ -144,6 +144,13 @@ impl<'a> Entry<'a> {
                 put_reach(reach, buffer);
                 found.iter().for_each(|number| buffer.put_u64(*number));
             }
+            _ => self.encode_late(buffer),
+        }
+    }
+
+    /// Entries that came later: of objects, and of certificates.
+    fn encode_late(&self, buffer: &mut Vec<u8>) {
+        match self {
             Self::PutObject { now, name, bytes } => {
                 buffer.put_u8(24);
                 put_now(*now, buffer);

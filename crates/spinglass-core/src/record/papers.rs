@@ -1,4 +1,4 @@
-//! What a recording keeps of certificates: a member's own, and what its cryptography said of others.
+//! What a recording keeps of certificates: a member's own, and what was said of others'.
 
 use alloc::boxed::Box;
 use alloc::string::ToString as _;

@@ -38,6 +38,8 @@ const CHECKS_PER_ROUND: u32 = 32;
 const ANSWERS_PER_ROUND: u32 = 64;
 /// Members whose certificates are asked for in a round at most.
 const ASKED_PER_ROUND: usize = 128;
+/// Rounds between those in which renewed certificates are asked for: 3 s.
+const RENEWAL_ROUNDS: u32 = 32;
 /// Refused chains remembered. When full, the oldest is forgotten.
 const REFUSED_MAX: usize = 256;
 
@@ -128,7 +130,12 @@ impl Trust {
             return Err(Reject::BadCertificate);
         }
         self.checks_left -= 1;
-        let certified = match Certified::verify_by(crypto, &chain, wall_s) {
+        let verified = match Certified::verify_by(crypto, &chain, wall_s) {
+            // What its member did while it held still counts: see `check_at`.
+            Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, &chain, not_after),
+            verified => verified,
+        };
+        let certified = match verified {
             Ok(certified) if certified.hash() == leaf => certified,
             // It may hold soon.
             Err(Refusal::NotYet { .. }) => return Err(Reject::BadCertificate),
@@ -173,6 +180,11 @@ impl Trust {
     /// # Errors
     /// There is none, or its time is over.
     pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
+        self.check_at(id, wall_s)
+    }
+
+    /// The same at another moment: when something was signed that stays, and nobody signs anew.
+    fn check_at(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
         let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
         if !held.holder.certified.holds(wall_s) {
             return Err(Reject::Expired);
@@ -187,6 +199,23 @@ impl Trust {
     }
 
     // --- asking
+
+    /// Whether a refusal may be for want of a certificate, and it is time to ask for that: for a
+    /// renewed one now and then, for one that never came at once.
+    pub(crate) const fn is_wanting<T>(&self, checked: &Result<T, Reject>) -> bool {
+        match checked {
+            Err(Reject::Uncertified) => true,
+            Err(Reject::Expired) => self.round.is_multiple_of(RENEWAL_ROUNDS),
+            _ => false,
+        }
+    }
+
+    /// Whether a record speaks of another certificate than is held of its member, and it is time
+    /// to ask for that.
+    pub(crate) fn is_behind(&self, record: &MemberRecord) -> bool {
+        let held = self.holder(record.id()).map(|holder| holder.certified.hash());
+        held.is_some() && held != record.certificate && self.round.is_multiple_of(RENEWAL_ROUNDS)
+    }
 
     /// Notes that somebody is to be asked for a member's certificate.
     pub(crate) fn want(&mut self, of: SocketAddr, id: MemberId) {
@@ -316,7 +345,12 @@ impl Trust {
         issuer: MemberId,
         wall_s: u64,
     ) -> Result<(), Reject> {
-        let holder = self.check(issuer, wall_s)?;
+        let at = match row.kind() {
+            // Installed once, and for all who come later: whoever installed it may be gone.
+            Kind::Function => row.issued_ms() / 1000,
+            Kind::Agent | Kind::Zone => wall_s,
+        };
+        let holder = self.check_at(issuer, at)?;
         let name = holder.certified.name();
         let is_of_issuer = match row.kind() {
             Kind::Agent => name.zone() == row.zone() && name.node() == row.name(),
