@@ -1,6 +1,7 @@
 //! Certificates in the simulator: checksums of the real sizes, with the real outcomes.
 //!
-//! A chain is a member's certificate and its certifier's, of 430 bytes each, as Ed25519 ones take.
+//! A chain is a member's certificate and its certifier's, of 430 bytes each, as Ed25519 ones take,
+//! unless a world says otherwise.
 //! An authority's checksum follows from the world's secret and the authority's number; only an
 //! [`Authority`] makes one. What a verifier trusts is such a number.
 
@@ -13,7 +14,7 @@ use spinglass_core::wire::{Malformed, Put as _, Reader};
 
 use crate::crypto::{Oracle, mix};
 
-/// Bytes of each certificate.
+/// Bytes of each certificate by default.
 const CERTIFICATE_BYTES: usize = 430;
 /// The authority that a world's members trust.
 pub const TRUSTED: u64 = 1;
@@ -55,12 +56,20 @@ pub enum Odd {
 }
 
 /// How a world's members are certified.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Papers {
+    /// Bytes of each certificate, of which a chain has two.
+    pub certificate_bytes: usize,
     /// What everybody may do.
     pub policy: Option<Policy>,
     /// Who has something else than a good certificate.
     pub odd: BTreeMap<usize, Odd>,
+}
+
+impl Default for Papers {
+    fn default() -> Self {
+        Self { certificate_bytes: CERTIFICATE_BYTES, policy: None, odd: BTreeMap::new() }
+    }
 }
 
 /// Issues certificates.
@@ -77,19 +86,19 @@ impl Authority {
         Self { number, secret: oracle.authority(number) }
     }
 
-    /// A chain that says so.
+    /// A chain that says so, of certificates of so many bytes.
     #[must_use]
-    pub fn issue(&self, paper: &Paper) -> Chain {
-        let mut leaf = Vec::with_capacity(CERTIFICATE_BYTES);
+    pub fn issue(&self, paper: &Paper, certificate_bytes: usize) -> Chain {
+        let mut leaf = Vec::with_capacity(certificate_bytes);
         leaf.put_u64(self.number);
         leaf.put(&paper.public_key.0);
         leaf.put_u64(paper.not_before);
         leaf.put_u64(paper.not_after);
         leaf.put_text(&paper.name.to_string());
         leaf.put_text(&paper.scope.to_string());
-        leaf.resize(CERTIFICATE_BYTES - 8, 0);
+        leaf.resize(certificate_bytes - 8, 0);
         leaf.put_u64(mix(self.secret, &leaf));
-        let certifier = vec![self.number as u8; CERTIFICATE_BYTES];
+        let certifier = vec![self.number as u8; certificate_bytes];
         Chain::new(vec![leaf, certifier]).expect("two certificates of ordinary size")
     }
 }

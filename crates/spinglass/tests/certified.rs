@@ -136,6 +136,16 @@ async fn whoever_asks_for_certified_mode_has_it_or_does_not_start() {
     let error = foreign.start().await.expect_err("another authority's");
     let unknown = NodeError::Certificate(Refusal::UnknownIssuer);
     assert!(matches!(&error, StartError::Node(node) if *node == unknown), "{error}");
+    let key = SigningKey::generate();
+    let zone = ZonePath::parse("/usa/ithaca").expect("a path");
+    let scope = Scope { domain: TrustDomain::parse("example.org").expect("a domain"), zone };
+    let certified = papers.authority.certify_zone(&scope, &key.public_key(), lifetime());
+    let chain_of_two = vec![certified.expect("within"), papers.authority.certificate().clone()];
+    let deep = Authority::new(chain_of_two, key).expect("a certifier");
+    let deep = Papers { folder: papers.folder.clone(), authority: deep };
+    let error = deep.member("/usa/ithaca/n3").start().await.expect_err("three certificates");
+    assert!(matches!(error, StartError::Node(NodeError::ChainTooLarge { .. })), "{error}");
+    println!("{error}");
     let half = [
         Node::builder().trust_file(papers.folder.join("root.crt")),
         Node::builder().certificate_file(&chain),

@@ -111,6 +111,9 @@ impl Node {
         let Some(trust) = &mut self.trust else { return };
         for (to, members) in trust.take_wanted() {
             if !self.members.has_met(to) {
+                if !trust.may_face_stranger() {
+                    continue;
+                }
                 self.outbox.control(Control::Certificate { to: Some(to), member: self.own.id() });
             }
             self.stats.certificates_asked += members.len() as u64;

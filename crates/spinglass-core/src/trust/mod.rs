@@ -38,6 +38,9 @@ const CHECKS_PER_ROUND: u32 = 32;
 const ANSWERS_PER_ROUND: u32 = 64;
 /// Members whose certificates are asked for in a round at most.
 const ASKED_PER_ROUND: usize = 128;
+/// Strangers, of whom no certificate has been seen, that are asked and shown the own one in a round
+/// at most: whoever has the group's key can make this member send so much.
+const STRANGERS_PER_ROUND: u32 = 16;
 /// Rounds between those in which renewed certificates are asked for: 3 s.
 const RENEWAL_ROUNDS: u32 = 32;
 /// Refused chains remembered. When full, the oldest is forgotten.
@@ -71,6 +74,7 @@ pub(crate) struct Trust {
     round: u32,
     checks_left: u32,
     answers_left: u32,
+    strangers_left: u32,
     asked: BTreeSet<MemberId>,
     /// Whom to ask for whose certificate, once the batch at hand has been read.
     wanted: Vec<(SocketAddr, MemberId)>,
@@ -97,6 +101,7 @@ impl Trust {
             round: 1,
             checks_left: CHECKS_PER_ROUND,
             answers_left: ANSWERS_PER_ROUND,
+            strangers_left: STRANGERS_PER_ROUND,
             asked: BTreeSet::new(),
             wanted: Vec::new(),
         };
@@ -107,6 +112,7 @@ impl Trust {
     pub(crate) fn on_round(&mut self, round: u32) {
         self.round = round;
         (self.checks_left, self.answers_left) = (CHECKS_PER_ROUND, ANSWERS_PER_ROUND);
+        self.strangers_left = STRANGERS_PER_ROUND;
         self.asked.clear();
     }
 
@@ -245,6 +251,13 @@ impl Trust {
     }
 
     // --- what may be done
+
+    /// Whether a further stranger may be talked to in this round.
+    pub(crate) const fn may_face_stranger(&mut self) -> bool {
+        let may = self.strangers_left > 0;
+        self.strangers_left = self.strangers_left.saturating_sub(1);
+        may
+    }
 
     /// What the rules say; without any, everything certified is allowed.
     fn decide(&self, holder: &Holder, action: &Action<'_>) -> Decision {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
 use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::frame::{self, Frame, PacketKind};
-use spinglass_core::identity::Chain;
+use spinglass_core::identity::{Chain, Refusal};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
@@ -347,6 +347,8 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Event { event: Event::MemberDown { id, incarnation, reason: DownReason::Silent } },
         Entry::Signed([3; 64]),
         Entry::Verified(true),
+        Entry::Certified(Err(Refusal::Expired { not_after: 7 })),
+        Entry::Topic("fuzz".into()),
         Entry::LinkKey(Some(3)),
         Entry::LinkKey(None),
         Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },

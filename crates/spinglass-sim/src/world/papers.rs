@@ -24,7 +24,7 @@ impl World {
 
     /// A member's chain; none, if it is not certified.
     fn chain(&self, index: usize) -> Option<Chain> {
-        self.setup.papers.as_ref()?;
+        let bytes = self.setup.papers.as_ref()?.certificate_bytes;
         let odd = self.odd(index);
         let first = index - index.checked_rem(self.setup.region_members).unwrap_or(index);
         let holder = if odd == Some(Odd::Stolen) { first } else { index };
@@ -45,7 +45,7 @@ impl World {
         };
         let authority = if odd == Some(Odd::Foreign) { FOREIGN } else { TRUSTED };
         let is_certified = odd != Some(Odd::Uncertified);
-        is_certified.then(|| Authority::new(&self.oracle, authority).issue(&paper))
+        is_certified.then(|| Authority::new(&self.oracle, authority).issue(&paper, bytes))
     }
 
     fn public_key(&self, index: usize) -> PublicKey {
