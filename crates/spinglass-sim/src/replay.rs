@@ -293,10 +293,6 @@ impl Replay {
                 let _ = self.node.publish(now, topic, payload);
                 None
             }
-            Entry::Topic(text) => {
-                self.node.topic(&text);
-                None
-            }
             Entry::Subscribe { now, topic, start } => {
                 time = now;
                 self.subscribe(now, topic, start);
@@ -314,7 +310,8 @@ impl Replay {
             | Entry::Ask { .. }
             | Entry::PutObject { .. }
             | Entry::FetchObject { .. }
-            | Entry::AddSeeds { .. }) => {
+            | Entry::AddSeeds { .. }
+            | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
             }
@@ -377,6 +374,10 @@ impl Replay {
             Entry::FetchObject { now, object } => {
                 let _ = self.node.fetch_object(now, object);
                 now
+            }
+            Entry::Topic(text) => {
+                self.node.topic(&text);
+                last
             }
             _ => last,
         }
