@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use spinglass::{MULTICAST_GROUP, Node, PORT, Seed, StartError};
+use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, Seed, StartError};
 
 /// How to take part in a group.
 #[derive(Debug, Args)]
@@ -32,10 +32,25 @@ pub(crate) struct Join {
     /// not there
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// The region, such as /usa/ithaca: members of one are near each other
-    #[arg(long, default_value = "/", value_name = "PATH")]
+    /// This member's certificates, as `spinglass ca issue` writes them: only members with
+    /// certificates are heard from then on
+    #[arg(long, value_name = "FILE", requires_all = ["trust", "identity"])]
+    certificate: Option<PathBuf>,
+    /// Certificates of roots by which others' certificates are checked; may be given again
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    trust: Vec<PathBuf>,
+    /// A list of revoked certificates; may be given again
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    revoked: Vec<PathBuf>,
+    /// Who may do what, as `spinglass policy` reads it [default: everybody certified, everything]
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    policy: Option<PathBuf>,
+    /// The region, such as /usa/ithaca: members of one are near each other [default: the
+    /// certificate's, or /]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "PATH")]
     region: String,
-    /// What people call this member in the table [default: the beginning of its id]
+    /// What people call this member in the table [default: what its certificate calls it, or the
+    /// beginning of its id]
     #[arg(long, default_value = "", hide_default_value = true)]
     name: String,
     /// Use IP multicast by the interface with this address; members there find each other by it
@@ -110,6 +125,14 @@ impl Join {
         }
         if let Some(path) = &self.identity {
             builder = builder.signing_key_file(path);
+        }
+        if let Some(path) = &self.certificate {
+            builder = builder.certificate_file(path);
+        }
+        builder = self.trust.iter().fold(builder, Builder::trust_file);
+        builder = self.revoked.iter().fold(builder, Builder::revocations_file);
+        if let Some(path) = &self.policy {
+            builder = builder.policy_file(path);
         }
         if let Some(path) = &self.state {
             builder = builder.state_file(path);

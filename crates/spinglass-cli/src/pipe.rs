@@ -82,11 +82,12 @@ const READ_AHEAD: usize = 256;
 /// The node does not start, or a message is too large.
 pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
+    let group = node.group(&options.topic);
+    group.may_publish().with_context(|| format!("cannot send to {:?}", options.topic))?;
     let patience = Duration::from_secs(options.patience);
     if !meet(&node, options.members, patience).await {
         format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));
     }
-    let group = node.group(&options.topic);
     let mut sent = Sent { messages: 0, bytes: 0, members: node.member_count() };
     let mut input = read_input(options.whole);
     while let Some(message) = input.recv().await {
@@ -154,7 +155,9 @@ enum Heard<'a> {
 pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
     let start = if options.buffered { Start::Buffered } else { Start::Live };
-    let mut heard = node.group(&options.topic).subscribe_from(start);
+    let group = node.group(&options.topic);
+    group.may_subscribe().with_context(|| format!("cannot receive {:?}", options.topic))?;
+    let mut heard = group.subscribe_from(start);
     let mut events = Vec::new();
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {

@@ -3,11 +3,14 @@
 //! Every default says where it comes from. [`Config::check`] returns [`Checked`], which alone makes
 //! a [`Node`](crate::Node), so no limit is looked at twice.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
 use crate::crypto::Epoch;
+use crate::identity::Chain;
+use crate::rules::Policy;
 
 /// The smallest datagram that a member may be told to use: below it, a packet's proof and seal
 /// leave too little room for content.
@@ -36,6 +39,18 @@ pub struct Config {
     pub discovery: DiscoveryConfig,
     /// What is too large for a row.
     pub objects: ObjectsConfig,
+    /// Certified mode: only members with certificates are heard. Default: none.
+    pub security: Option<Box<Security>>,
+}
+
+/// Settings of a member in certified mode. Whom it trusts is known to its
+/// [`Crypto`](crate::crypto::Crypto) alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// This member's own certificates.
+    pub chain: Chain,
+    /// What members may do. None: everything, if they are certified.
+    pub policy: Option<Policy>,
 }
 
 /// Settings of the link.

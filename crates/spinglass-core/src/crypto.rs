@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::id::MemberId;
+use crate::identity::{Chain, Claims, Refusal};
 
 /// Bytes of the authentication tag that closes every sealed datagram.
 pub const TAG_BYTES: usize = 16;
@@ -102,6 +103,16 @@ pub trait Crypto: Send {
 
     /// Opens `sealed` (frames, then tag) in place. On `false` the content of `sealed` is undefined.
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool;
+
+    /// What a chain of certificates claims, if all of it is true at `wall_s`, in seconds of the
+    /// wall clock: as [`VerifyChain`](crate::identity::VerifyChain) says. Whoever trusts no roots
+    /// accepts none.
+    ///
+    /// # Errors
+    /// It is not, for the first reason found.
+    fn verify_certificate(&mut self, _chain: &Chain, _wall_s: u64) -> Result<Claims, Refusal> {
+        Err(Refusal::UnknownIssuer)
+    }
 }
 
 impl fmt::Debug for dyn Crypto {

@@ -19,6 +19,7 @@ use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
 use crate::time::{Instant, Now};
+use crate::trust::Denied;
 
 /// The outside world, as a node's outputs meet it.
 pub trait Host {
@@ -90,6 +91,14 @@ impl Driver {
         self.node.handle_timeout(now);
     }
 
+    /// The name on the wire of a topic's text, which rules may be about: see [`Node::topic`].
+    pub fn topic(&mut self, text: &str) -> TopicId {
+        if self.recorder.is_some() && self.node.config().security.is_some() {
+            self.record(&Entry::Topic(text.into()));
+        }
+        self.node.topic(text)
+    }
+
     /// Publishes a message: see [`Node::publish`].
     ///
     /// # Errors
@@ -107,9 +116,12 @@ impl Driver {
     }
 
     /// Asks for a topic's messages: see [`Node::subscribe`].
-    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
+    ///
+    /// # Errors
+    /// As [`Node::subscribe`]; nothing changed.
+    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) -> Result<(), Denied> {
         self.record(&Entry::Subscribe { now, topic, start });
-        self.node.subscribe(now, topic, start);
+        self.node.subscribe(now, topic, start)
     }
 
     /// Sets an attribute of the own row: see [`Node::set_attribute`].

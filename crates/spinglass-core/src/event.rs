@@ -135,11 +135,21 @@ pub enum Reject {
     Own,
     /// A row that has no place in the tables held here, or says that it was issued in the future.
     Misplaced,
+    /// Of a member without a certificate, or whose certificate has not come yet.
+    Uncertified,
+    /// A chain of certificates that does not hold.
+    BadCertificate,
+    /// Of a member whose certificate names another region or node, or a zone elsewhere.
+    Misnamed,
+    /// Of a member whose certificate holds no longer, or not yet.
+    Expired,
+    /// Something that the rules deny to who did it.
+    Denied,
 }
 
 impl Reject {
     /// How many kinds there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 17;
     /// Every kind, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Length,
@@ -154,6 +164,11 @@ impl Reject {
         Self::StaleIncarnation,
         Self::Own,
         Self::Misplaced,
+        Self::Uncertified,
+        Self::BadCertificate,
+        Self::Misnamed,
+        Self::Expired,
+        Self::Denied,
     ];
 }
 
@@ -172,6 +187,11 @@ impl fmt::Display for Reject {
             Self::StaleIncarnation => "stale_incarnation",
             Self::Own => "own",
             Self::Misplaced => "misplaced",
+            Self::Uncertified => "uncertified",
+            Self::BadCertificate => "bad_certificate",
+            Self::Misnamed => "misnamed",
+            Self::Expired => "expired",
+            Self::Denied => "denied",
         })
     }
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use crate::detector::Verdict;
 use crate::event::Reject;
 use crate::id::MemberId;
+use crate::identity::Chain;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
@@ -41,6 +42,8 @@ const HAVE: u8 = 25;
 const ASK: u8 = 26;
 const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
+const CERTIFICATE: u8 = 29;
+const WHOSE: u8 = 30;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -85,6 +88,10 @@ pub enum Frame<'a> {
     Piece(PieceRef<'a>),
     /// News that the sender is there, to whom it may concern; never answered.
     Announce,
+    /// A member's certificates, unverified.
+    Certificate(Chain),
+    /// A request for these members' certificates.
+    Whose(Vec<MemberId>),
     /// Something about a question.
     Query(Message),
     /// A frame of a later version.
@@ -121,7 +128,9 @@ impl<'a> Frame<'a> {
                 }
                 Self::Record(record)
             }
-            WHO_IS => Self::parse_who_is(body)?,
+            WHO_IS => Self::WhoIs(parse_members(body)?),
+            CERTIFICATE => Self::Certificate(Chain::parse(body)?),
+            WHOSE => Self::Whose(parse_members(body)?),
             TABLE_DIGEST => Self::TableDigest(TableDigest::parse(body)?),
             INVENTORY => Self::Inventory(Inventory::parse(body)?),
             WANT => Self::Want(Want::parse(body)?),
@@ -139,18 +148,6 @@ impl<'a> Frame<'a> {
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
-    }
-
-    fn parse_who_is(body: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(body);
-        let mut members = Vec::new();
-        while !reader.is_empty() {
-            members.push(MemberId(reader.array()?));
-        }
-        if members.len() > WHO_IS_MAX {
-            return Err(Malformed);
-        }
-        Ok(Self::WhoIs(members))
     }
 
     /// Appends the frame as it was read; nothing for an unknown one.
@@ -176,6 +173,8 @@ impl<'a> Frame<'a> {
             Self::Ask(ask) => put_ask(ask, buffer),
             Self::Piece(piece) => put_piece(buffer, |buffer| piece.encode(buffer)),
             Self::Announce => put_announce(buffer),
+            Self::Certificate(chain) => put_certificate(chain, buffer),
+            Self::Whose(members) => put_whose(members, buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
@@ -267,6 +266,18 @@ pub fn put_announce(buffer: &mut Vec<u8>) {
     put_frame(ANNOUNCE, buffer, |_| ());
 }
 
+/// Appends a member's certificates.
+pub fn put_certificate(chain: &Chain, buffer: &mut Vec<u8>) {
+    put_frame(CERTIFICATE, buffer, |buffer| chain.encode(buffer));
+}
+
+/// Appends a request for the certificates of at most [`WHO_IS_MAX`] members.
+pub fn put_whose(members: &[MemberId], buffer: &mut Vec<u8>) {
+    put_frame(WHOSE, buffer, |buffer| {
+        members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
+    });
+}
+
 /// Appends something about a question.
 pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
     put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
@@ -292,6 +303,15 @@ pub fn put_piece(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     put_frame(PIECE, buffer, body);
 }
 
+fn parse_members(body: &[u8]) -> Result<Vec<MemberId>, Malformed> {
+    let mut reader = Reader::new(body);
+    let mut members = Vec::new();
+    while !reader.is_empty() {
+        members.push(MemberId(reader.array()?));
+    }
+    if members.len() > WHO_IS_MAX { Err(Malformed) } else { Ok(members) }
+}
+
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {
     let mut reader = Reader::new(body);
     let number = reader.u64()?;
@@ -311,4 +331,4 @@ fn put_frame(kind: u8, buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// Records fit a datagram of the smallest size one by one; five fit the default one.
-const _: () = assert!(RECORDS_PER_DATAGRAM * (crate::members::RECORD_BYTES_MAX + 3) < 1200 - 60);
+const _: () = assert!(RECORDS_PER_DATAGRAM * (crate::members::RECORD_BYTES_MAX + 3) <= 1200 - 60);

@@ -54,16 +54,17 @@ mod stats;
 pub mod table;
 mod time;
 mod timer;
+mod trust;
 pub mod wire;
 
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
     DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
-    OBSERVERS_MAX, ObjectsConfig, REGION_BYTES_MAX, Reliability, Start, TableConfig,
+    OBSERVERS_MAX, ObjectsConfig, REGION_BYTES_MAX, Reliability, Security, Start, TableConfig,
 };
 pub use discovery::SEEDS_MAX;
 pub use driver::{Driver, Host};
-pub use error::PublishError;
+pub use error::{NodeError, PublishError};
 pub use event::{
     DESTINATIONS_MAX, Datagram, Destinations, DownReason, Event, Gap, Member, Message, Reject,
     Transmit,
@@ -73,3 +74,4 @@ pub use node::{Identity, NAME_BYTES_MAX, Node};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};
+pub use trust::Denied;

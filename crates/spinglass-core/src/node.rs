@@ -19,17 +19,15 @@ use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
 use crate::crypto::{Crypto, Domain, Hash, Salt};
 use crate::detector::Detector;
 use crate::discovery::Discovery;
-use crate::error::PublishError;
+use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Reject};
-use crate::frame::{Frame, WHO_IS_MAX};
+use crate::frame::Frame;
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
-use crate::link::{Boot, BootName, Link, Opened, Sealer};
-use crate::members::{
-    Learned, MemberRecord, Members, RECORDS_PER_DATAGRAM, RecordPool, UnverifiedRecord,
-};
+use crate::link::{Boot, Link, Opened, Sealer};
+use crate::members::{MemberRecord, Members};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
-use crate::outbox::{Control, Outbox};
+use crate::outbox::Outbox;
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
@@ -37,6 +35,7 @@ use crate::stats::Stats;
 use crate::table::{Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
+use crate::trust::{Denied, Trust};
 use crate::wire::Reader;
 
 /// The bundle that sub-protocols work with, borrowed from a node field by field.
@@ -60,8 +59,10 @@ mod discovery;
 mod getters;
 mod object;
 mod query;
+mod records;
 mod table;
 mod transmit;
+mod trust;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.
 const FEW: usize = 4;
@@ -106,6 +107,8 @@ pub struct Node {
     queries: Queries,
     objects: Objects,
     object_rng: Prng,
+    /// In certified mode.
+    trust: Option<Box<Trust>>,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -124,21 +127,18 @@ impl Node {
     /// A member that will join the group through `seeds`.
     ///
     /// # Errors
-    /// The name is too long, or `crypto` has no key for the epoch.
+    /// The name is too long; `crypto` has no key for the epoch; or its own certificates do not let
+    /// it take part.
     pub fn new(
         config: Checked,
-        identity: Identity,
+        mut identity: Identity,
         mut crypto: Box<dyn Crypto>,
         seed: u64,
         seeds: Vec<SocketAddr>,
         now: Now,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, NodeError> {
         let settings = config.get();
-        let limit = NAME_BYTES_MAX as u64;
-        let value = identity.name.len() as u64;
-        if value > limit {
-            return Err(ConfigError { setting: "name (bytes)", value, low: 0, high: limit });
-        }
+        check_name(&identity.name)?;
         let public_key = crypto.public_key();
         let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
         let boot = Boot { sender, salt: identity.salt, generation: 0 };
@@ -146,9 +146,11 @@ impl Node {
         let no_key =
             ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
         let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
+        let trust = trust::new_trust(settings, &mut identity, sender, now, &mut *crypto)?;
+        let (trust, certificate) = trust.unzip();
         let Identity { incarnation, address, ref region, .. } = identity;
-        let own = MemberRecord::sign(&boot, incarnation, address, region.clone(), &mut *crypto);
-        let own = Arc::new(own);
+        let said = (region.clone(), certificate);
+        let own = MemberRecord::sign(&boot, incarnation, address, said, &mut *crypto).into();
         let rng = Prng::new(seed);
         let members = Members::new(&settings.members, &own, rng.fork("members"));
         let multicast = Multicast::new(
@@ -189,6 +191,7 @@ impl Node {
             queries,
             objects,
             object_rng: rng.fork("objects"),
+            trust: trust.map(Box::new),
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -240,7 +243,8 @@ impl Node {
                 self.stats.reject(reject);
             }
         }
-        self.on_packets(&candidates, now.monotonic);
+        self.on_packets(&candidates, now);
+        self.ask_for_certificates();
     }
 
     /// Runs whatever is due.
@@ -271,7 +275,8 @@ impl Node {
     /// itself does not hear it.
     ///
     /// # Errors
-    /// The message is too large, the queue is full, or the member has left; nothing changed.
+    /// The message is too large, the queue is full, the member has left, or the rules deny it;
+    /// nothing changed.
     pub fn publish(
         &mut self,
         _now: Now,
@@ -286,6 +291,9 @@ impl Node {
         if got > limit {
             return Err(PublishError::TooLarge { limit, got });
         }
+        if let Some(trust) = &mut self.trust {
+            trust.check_publish(topic).map_err(PublishError::Denied)?;
+        }
         let limit = self.config.get().multicast.send_queue_bytes;
         let waiting = self.multicast.waiting();
         if waiting > 0 && waiting + got > limit {
@@ -297,9 +305,17 @@ impl Node {
     }
 
     /// Delivers a topic's messages to the application from now on, or from what is still buffered.
-    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
+    ///
+    /// # Errors
+    /// The rules deny it, or this node was not told the topic's text ([`topic`](Self::topic)) and
+    /// so can't look it up in them; nothing changed.
+    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) -> Result<(), Denied> {
         self.stats.inputs += 1;
+        if let Some(trust) = &self.trust {
+            trust.check_subscribe(topic)?;
+        }
         self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
+        Ok(())
     }
 
     /// Says good-bye. What was published before still leaves, and repairs are still answered, for
@@ -339,12 +355,14 @@ impl Node {
     ) -> Result<(), Reject> {
         let mut reader = Reader::new(frames);
         let from = match opened.sealer {
-            Sealer::Known(from) => from,
+            Sealer::Known(from) => {
+                self.check_sealer(from, now)?;
+                from
+            }
             Sealer::Claimed(boot) => {
-                // A long datagram of a boot not met yet starts with its record.
-                let first = Frame::next(&mut reader).ok_or(Reject::UnknownBoot)??;
-                let Frame::Record(record) = first else { return Err(Reject::UnknownBoot) };
-                self.on_introduction(record, boot, opened)?;
+                if !self.on_first_frames(&mut reader, boot, opened, now)? {
+                    return Ok(());
+                }
                 boot.sender
             }
         };
@@ -371,10 +389,11 @@ impl Node {
                 candidates.push(Candidate { packet, via: Via::Repair, from });
             }
             (Frame::Record(record), _) => {
-                self.on_record(record, from)?;
+                self.on_record(record, from, now)?;
             }
+            (Frame::Certificate(chain), _) => self.on_certificate(chain, now)?,
             (Frame::Unknown, _) => self.stats.frames_skipped += 1,
-            (Frame::Row(row), _) => return self.on_table_row(row, now),
+            (Frame::Row(row), _) => return self.on_table_row(row, from, now),
             (_, None) => return Err(Reject::UnknownSender),
             (Frame::Digest(digest), Some(address)) => {
                 self.on_digest((from, address), &digest, now.monotonic);
@@ -386,6 +405,7 @@ impl Node {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
+            (Frame::Whose(members), Some(to)) => self.on_whose(to, &members),
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -406,10 +426,12 @@ impl Node {
 
     /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
     /// proof, and at last what became deliverable.
-    fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Instant) {
+    fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Now) {
         let mut wanted = SmallVec::<[_; FEW]>::new();
+        let (at, now) = (now, now.monotonic);
         for candidate in candidates {
-            match self.multicast.wants(candidate, &mut cx!(self, now)) {
+            let checked = self.check_origin(&candidate.packet.header.stream, at);
+            match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
                 Ok(true) => wanted.push(candidate),
                 Ok(false) => (),
                 Err(reject) => self.refuse_packet(candidate, reject),
@@ -455,57 +477,6 @@ impl Node {
 
     // --- membership
 
-    /// The record with which a boot not met yet introduces itself.
-    fn on_introduction(
-        &mut self,
-        record: UnverifiedRecord,
-        boot: Boot,
-        opened: &Opened,
-    ) -> Result<(), Reject> {
-        match self.on_record(record, boot.sender)? {
-            Some(record) if record.boot() == boot => {
-                self.link.admit(opened, &record, &mut *self.crypto);
-                Ok(())
-            }
-            _ => Err(Reject::UnknownBoot),
-        }
-    }
-
-    /// Takes in a record; returns the copy that is kept if it is the latest of its member.
-    fn on_record(
-        &mut self,
-        mut record: UnverifiedRecord,
-        from: MemberId,
-    ) -> Result<Option<Arc<MemberRecord>>, Reject> {
-        let id = record.name(&mut *self.crypto);
-        if id == self.own.id() {
-            return Ok(None);
-        }
-        if let Some(known) = self.members.find(id).filter(|known| record.equals(known)) {
-            let (known, name) = (Arc::clone(known), self.boot_name(&known.boot()));
-            // Also what is known already is heard: whoever is spoken of is not forgotten first.
-            self.members.on_record(&known, name);
-            return Ok(Some(known));
-        }
-        self.stats.signatures_checked += 1;
-        let Some(record) = record.verify(&mut *self.crypto) else {
-            return Err(Reject::Forged);
-        };
-        let record = self.members.shared(Arc::new(record));
-        let name = self.boot_name(&record.boot());
-        match self.members.on_record(&record, name) {
-            Learned::Newer => self.link.forget(id, &mut *self.crypto),
-            Learned::New | Learned::Known => (),
-            Learned::Stale if from == id => return Err(Reject::StaleIncarnation),
-            Learned::Stale => return Ok(None),
-        }
-        Ok(Some(record))
-    }
-
-    fn boot_name(&mut self, boot: &Boot) -> BootName {
-        boot.name(self.link.epoch(), &mut *self.crypto)
-    }
-
     fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
         let senders = digest.entries.iter().map(|entry| entry.stream.sender);
         let mut unknown: Vec<_> = senders.filter(|id| self.members.find(*id).is_none()).collect();
@@ -514,22 +485,6 @@ impl Node {
             self.ask_who_is(from.0, unknown);
         }
         self.multicast.on_digest(from, digest, &mut cx!(self, now));
-    }
-
-    fn ask_who_is(&mut self, whom: MemberId, members: Vec<MemberId>) {
-        let Some(to) = self.members.address_of(whom) else { return };
-        if self.who_is_left > 0 {
-            self.who_is_left -= 1;
-            self.outbox.control(Control::WhoIs { to, members });
-        }
-    }
-
-    fn on_who_is(&mut self, to: SocketAddr, members: &[MemberId]) {
-        let found = members.iter().filter_map(|id| self.members.find(*id));
-        let records: Vec<_> = found.take(WHO_IS_MAX).cloned().collect();
-        for records in records.chunks(RECORDS_PER_DATAGRAM) {
-            self.outbox.control(Control::Records { to, records: records.to_vec() });
-        }
     }
 
     fn on_round(&mut self, now: Instant) {
@@ -546,24 +501,18 @@ impl Node {
             self.link.renew(&mut *self.crypto);
             self.renew_record();
         }
+        self.trust.iter_mut().for_each(|trust| trust.on_round(round));
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }
+}
 
-    /// Lets agents of one process share the memory of records that they verified.
-    pub fn share_records(&mut self, pool: Box<dyn RecordPool>) {
-        self.own = self.members.share_with(pool);
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    let (value, high) = (name.len() as u64, NAME_BYTES_MAX as u64);
+    if value > high {
+        return Err(ConfigError { setting: "name (bytes)", value, low: 0, high });
     }
-
-    /// Signs the own record anew, after something in it changed.
-    fn renew_record(&mut self) {
-        let Identity { incarnation, address, region, .. } = &self.identity;
-        let (boot, region) = (self.link.boot(), region.clone());
-        let own = MemberRecord::sign(&boot, *incarnation, *address, region, &mut *self.crypto);
-        self.stats.signatures_made += 1;
-        self.own = Arc::new(own);
-        self.members.renew_own(&self.own);
-    }
+    Ok(())
 }
 
 /// When the first round begins: at a random phase, unless rounds are aligned to the clock.

@@ -53,6 +53,10 @@ pub(crate) enum Control {
     Accusations { to: SocketAddr, verdict: Arc<Verdict> },
     /// Something about a question.
     Query { to: SocketAddr, message: Message },
+    /// A member's certificates; to the IP multicast group if to no address.
+    Certificate { to: Option<SocketAddr>, member: MemberId },
+    /// Ask for members' certificates.
+    Whose { to: SocketAddr, members: Vec<MemberId> },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
 }

@@ -11,6 +11,7 @@
 //! it is parsed totally, as everything is, but it is not a way for strangers to reach a node.
 
 mod codec;
+mod papers;
 mod settings;
 
 use alloc::borrow::Cow;
@@ -27,6 +28,7 @@ use crate::config::Start;
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
+use crate::identity::{Claims, Refusal};
 use crate::object::ObjectName;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
@@ -160,6 +162,10 @@ pub enum Entry<'a> {
     Signed([u8; 64]),
     /// `Crypto::verify` answered.
     Verified(bool),
+    /// `Crypto::verify_certificate` answered. Of what is wrong with a name, not all is kept.
+    Certified(Result<Box<Claims>, Refusal>),
+    /// The text of a topic was told, whose rules may be about it.
+    Topic(String),
     /// `Crypto::link_key` answered.
     LinkKey(Option<u32>),
     /// `Crypto::seal` was given these frames, told by their hash (`Domain::Leaf`) and length.

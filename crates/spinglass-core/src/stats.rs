@@ -125,6 +125,12 @@ pub struct Stats {
     pub objects_over_budget: u64,
     /// Objects fetched whole.
     pub objects_fetched: u64,
+    /// Chains of certificates taken in, of members not met before or renewed.
+    pub certificates_taken: u64,
+    /// Members whose certificates were asked for, repetitions included.
+    pub certificates_asked: u64,
+    /// Chains of certificates sent.
+    pub certificates_sent: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

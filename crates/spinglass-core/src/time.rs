@@ -1,8 +1,8 @@
 //! Time as the core sees it: two numbers that the host hands in with every call.
 //!
 //! Protocol decisions use the monotonic clock alone. The wall clock serves to choose an
-//! [`Incarnation`](crate::Incarnation) and, later, to bound expiry; no decision compares two
-//! machines' clocks.
+//! [`Incarnation`](crate::Incarnation), and to tell whether a certificate holds; no decision
+//! compares two members' clocks.
 
 use core::ops::{Add, Sub};
 use core::time::Duration;
@@ -59,4 +59,11 @@ pub struct Now {
     pub monotonic: Instant,
     /// The wall clock, in milliseconds since the Unix epoch.
     pub wall_ms: u64,
+}
+
+impl Now {
+    /// The wall clock, in seconds since the Unix epoch: what certificates are dated in.
+    pub(crate) const fn wall_s(self) -> u64 {
+        self.wall_ms / 1000
+    }
 }

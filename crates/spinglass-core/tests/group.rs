@@ -185,7 +185,7 @@ impl Group {
         let now = self.now();
         let topic = self.nodes[0].0.node_mut().topic("news");
         for (driver, _) in &mut self.nodes {
-            driver.subscribe(now, topic, Start::Live);
+            driver.subscribe(now, topic, Start::Live).unwrap();
         }
         topic
     }

@@ -74,7 +74,7 @@ fn run(size: usize, datagram_bytes: usize) -> (Duration, Duration) {
     let row = receiver.node().table().own_row().map(Arc::clone);
     sender.node_mut().adopt_rows(Now::default(), row.as_slice());
     let topic = sender.node_mut().topic("bench");
-    receiver.subscribe(Now::default(), topic, Start::Live);
+    receiver.subscribe(Now::default(), topic, Start::Live).expect("no rules");
     let (mut outside, mut inside) = (Outside::default(), Outside::default());
     let (mut sending, mut receiving) = (Duration::ZERO, Duration::ZERO);
     let payload = Bytes::from(vec![7; size]);

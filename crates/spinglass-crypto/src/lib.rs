@@ -24,8 +24,10 @@ use spinglass_core::MemberId;
 use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
+use spinglass_core::identity::{Chain, Claims, Refusal, VerifyChain as _};
 use zeroize::Zeroizing;
 
+use certificates::Verifier;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
 
@@ -41,13 +43,22 @@ pub struct RealCrypto {
     links: Vec<Option<LessSafeKey>>,
     free: Vec<u32>,
     parsed: BTreeMap<PublicKey, ParsedPublicKey>,
+    verifier: Option<Verifier>,
 }
 
 impl RealCrypto {
     /// With these keys.
     #[must_use]
     pub fn new(own: SigningKey, group: GroupKeys) -> Self {
-        Self { own, group, links: Vec::new(), free: Vec::new(), parsed: BTreeMap::new() }
+        let (links, free, parsed) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { own, group, links, free, parsed, verifier: None }
+    }
+
+    /// With what this verifier accepts for other members' certificates; without one none is
+    /// accepted.
+    #[must_use]
+    pub fn trusting(self, verifier: Verifier) -> Self {
+        Self { verifier: Some(verifier), ..self }
     }
 
     fn link(&self, key: LinkKey) -> Option<&LessSafeKey> {
@@ -163,6 +174,12 @@ impl Crypto for RealCrypto {
             None => frames.fill(0),
         }
         tag
+    }
+
+    fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {
+        self.verifier
+            .as_ref()
+            .map_or(Err(Refusal::UnknownIssuer), |verifier| verifier.verify_chain(chain, wall_s))
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {

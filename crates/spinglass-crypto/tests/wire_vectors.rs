@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Domain, Epoch, PublicKey, Salt};
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt};
 use spinglass_core::detector::{Verdict, accuse, is_genuine};
 use spinglass_core::frame::{self, Frame};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
@@ -59,7 +60,14 @@ fn stream() -> StreamId {
 fn record() -> MemberRecord {
     let address = "127.0.0.1:7710".parse().unwrap();
     let region = ZonePath::parse("/usa/ithaca").unwrap();
-    MemberRecord::sign(&boot(), INCARNATION, address, region, &mut member(1))
+    MemberRecord::sign(&boot(), INCARNATION, address, (region, None), &mut member(1))
+}
+
+/// The same of a member whose certificate has this hash.
+fn certified_record() -> MemberRecord {
+    let record = record();
+    let said = (record.region.clone(), Some(Hash([6; 16])));
+    MemberRecord::sign(&boot(), INCARNATION, record.address, said, &mut member(1))
 }
 
 fn digest() -> Digest {
@@ -236,6 +244,8 @@ fn made() -> Vectors {
         ("boot", name.0.to_vec()),
         ("datagram-long", long),
         ("datagram-short", short),
+        ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
+        ("record-certified", bytes(|buffer| certified_record().encode(buffer))),
         ("frame-who-is", bytes(|buffer| frame::put_who_is(&[boot().sender], buffer))),
         ("record", bytes(|buffer| record().encode(buffer))),
         ("packet-0", first),
@@ -318,7 +328,7 @@ fn another_member_opens_the_documents_datagrams() {
     let opened = link.open(&mut long, |_| None, &mut crypto).unwrap();
     assert_eq!(opened.sealer, Sealer::Claimed(boot()));
     let mut short = vector("datagram-short");
-    let found = |name: BootName| (vector("boot") == name.0).then(boot);
+    let found = |name: BootName| (vector("boot") == name.0).then(|| Arc::new(record()));
     let opened = link.open(&mut short, found, &mut crypto).unwrap();
     assert_eq!(opened.sealer, Sealer::Known(boot().sender));
     let mut frames = Reader::new(&short[opened.frames]);

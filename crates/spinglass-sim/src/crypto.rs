@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
+use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::{MemberId, Prng};
+
+use crate::papers;
 
 /// What all members of a world share.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,11 @@ impl Oracle {
     #[must_use]
     pub fn new(secret: u64) -> Self {
         Self { secret, reused: Arc::default() }
+    }
+
+    /// The secret of a certificates' authority.
+    pub(crate) fn authority(&self, number: u64) -> u64 {
+        mix(self.secret ^ K, &number.to_le_bytes())
     }
 
     /// How often a (key, counter) pair was used twice. It must never happen.
@@ -45,7 +53,17 @@ pub struct SimCrypto {
     /// A broken relay: damages this share of what it seals, in parts per million, after it checked
     /// it.
     tamper_ppm: u32,
+    trust: Option<Box<Trust>>,
     rng: Prng,
+}
+
+/// Whose certificates a member accepts.
+#[derive(Debug, Clone)]
+pub enum Trust {
+    /// Those of the authority with this number.
+    Authority(u64),
+    /// Everybody's: a liar whose own chain is this one.
+    Everybody(Chain),
 }
 
 /// Frame type, length, and a packet's header: what damage leaves alone, to go undetected for
@@ -61,8 +79,14 @@ impl SimCrypto {
             *chunk = mix(oracle.secret ^ index, &name.to_le_bytes()).to_le_bytes();
         }
         let rng = Prng::new(mix(oracle.secret, &own));
-        let sealed = Vec::new();
-        Self { oracle: oracle.clone(), own: PublicKey(own), sealed, tamper_ppm, rng }
+        let (oracle, own, sealed, trust) = (oracle.clone(), PublicKey(own), Vec::new(), None);
+        Self { oracle, own, sealed, tamper_ppm, trust, rng }
+    }
+
+    /// The same, in certified mode.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust: Some(Box::new(trust)), ..self }
     }
 
     fn signature(&self, signer: &PublicKey, message: &[u8]) -> Signature {
@@ -171,6 +195,17 @@ impl Crypto for SimCrypto {
             self.oracle.reused.fetch_add(1, Ordering::Relaxed);
         }
         tag
+    }
+
+    fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {
+        let claims = match self.trust.as_deref() {
+            None => return Err(Refusal::UnknownIssuer),
+            Some(Trust::Authority(trusted)) => {
+                papers::verify(&self.oracle, *trusted, chain, wall_s)
+            }
+            Some(Trust::Everybody(own)) => papers::believe(chain, (own, self.own)),
+        };
+        claims.map(|claims| Claims { hash: self.hash(Domain::Certificate, chain.leaf()), ..claims })
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {

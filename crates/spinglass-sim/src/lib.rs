@@ -8,6 +8,7 @@ pub mod check;
 pub mod crypto;
 mod host;
 pub mod network;
+pub mod papers;
 mod pool;
 pub mod queue;
 pub mod replay;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
+use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Beginnings, Entry};
 use spinglass_core::table::NewFunction;
 use spinglass_core::{Datagram, MemberId, Node, Now, Start, TopicId};
@@ -63,6 +64,7 @@ pub struct Report {
 enum Answer {
     Signed([u8; 64]),
     Verified(bool),
+    Certified(Result<Box<Claims>, Refusal>),
     LinkKey(Option<u32>),
     Sealed(Hash, usize),
     Opened(Option<Vec<u8>>),
@@ -128,6 +130,14 @@ impl Crypto for ReplayCrypto {
             _ => None,
         });
         verified.unwrap_or(false)
+    }
+
+    fn verify_certificate(&mut self, _: &Chain, _: u64) -> Result<Claims, Refusal> {
+        let certified = self.lock().next("a look at certificates", |answer| match answer {
+            Answer::Certified(answer) => Some(answer.clone().map(|claims| *claims)),
+            _ => None,
+        });
+        certified.unwrap_or(Err(Refusal::Malformed))
     }
 
     fn hash(&mut self, domain: Domain, message: &[u8]) -> Hash {
@@ -223,6 +233,7 @@ fn read(recording: &[u8]) -> Result<(Vec<Step<'_>>, Answers, Box<Beginnings>), R
             }
             Entry::Signed(signature) => Answer::Signed(signature),
             Entry::Verified(good) => Answer::Verified(good),
+            Entry::Certified(answer) => Answer::Certified(answer),
             Entry::LinkKey(key) => Answer::LinkKey(key),
             Entry::Sealed { frames, bytes } => Answer::Sealed(frames, bytes),
             Entry::Opened(frames) => Answer::Opened(frames.map(std::borrow::Cow::into_owned)),
@@ -299,7 +310,8 @@ impl Replay {
             | Entry::Ask { .. }
             | Entry::PutObject { .. }
             | Entry::FetchObject { .. }
-            | Entry::AddSeeds { .. }) => {
+            | Entry::AddSeeds { .. }
+            | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
             }
@@ -363,12 +375,17 @@ impl Replay {
                 let _ = self.node.fetch_object(now, object);
                 now
             }
+            Entry::Topic(text) => {
+                self.node.topic(&text);
+                last
+            }
             _ => last,
         }
     }
 
     fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
-        self.node.subscribe(now, topic, start);
+        // Denied then, denied now.
+        let _ = self.node.subscribe(now, topic, start);
     }
 
     /// The datagrams as they came: their clear headers, then zeros in the sealed part's place.

@@ -3,6 +3,8 @@
 use spinglass_core::Config;
 use spinglass_core::table::ZonePath;
 
+use crate::papers::Papers;
+
 /// Members of a region unless a scenario says otherwise: zones of 32 to 64 cost least (FACTS 4.9).
 pub(crate) const REGION_MEMBERS: usize = 64;
 
@@ -28,6 +30,8 @@ pub struct Setup {
     /// Members that know of one another at first: they join through the first of them, and have
     /// never heard of the others; 0: everybody joins through member 0.
     pub island_members: usize,
+    /// How they are certified; none: they are not. Not with real cryptography, nor acquainted.
+    pub papers: Option<Papers>,
 }
 
 impl Setup {
@@ -45,6 +49,7 @@ impl Setup {
             region_members: if members > REGION_MEMBERS { REGION_MEMBERS } else { 0 },
             zone_children: 0,
             island_members: 0,
+            papers: None,
         }
     }
 }

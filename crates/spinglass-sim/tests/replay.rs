@@ -1,14 +1,17 @@
 //! What a member did on real sockets happens again in the simulator, byte for byte.
 
+use std::error::Error;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use spinglass::{Config, Event, NewFunction, Node, ZonePath};
+use spinglass::{Config, Event, NewFunction, Node, SigningKey, ZonePath};
+use spinglass_core::identity::{SpiffeId, TrustDomain};
 use spinglass_core::record::Entry;
+use spinglass_crypto::certificates::{Authority, Lifetime};
 use spinglass_sim::replay::{ReplayError, replay};
 
 /// Attributes, functions and objects: every verb of the table, at the recorded member.
-async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn std::error::Error>> {
+async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn Error>> {
     let (table, others) = (recorded.table(), other.table());
     table.set("load", 0.5).await?;
     let lasts = Some(Duration::from_secs(3600));
@@ -23,7 +26,7 @@ async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn std::err
 }
 
 /// Records a member that hears and publishes over a lossy path.
-async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
+async fn record(path: PathBuf) -> Result<(), Box<dyn Error>> {
     let mut config = Config::lan();
     config.table.round = Duration::from_millis(100);
     let node =
@@ -51,7 +54,7 @@ async fn record(path: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Asks until an answer has the other's region in it.
-async fn question(node: &Node) -> Result<(), Box<dyn std::error::Error>> {
+async fn question(node: &Node) -> Result<(), Box<dyn Error>> {
     let mut table = node.table();
     table.set("load", 3).await?;
     table.install(&ZonePath::root(), "load", "SELECT MIN(load) AS load FROM zone").await?;
@@ -98,4 +101,58 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
     assert!(noticed >= 7, "{noticed} of 9 changes were noticed");
     assert_eq!(replay(b"no recording at all"), Err(ReplayError::Damaged(0)));
     assert_eq!(replay(&[]), Err(ReplayError::NoBeginnings));
+}
+
+/// Two certified members under rules, one of them recorded; and what the other published without
+/// being allowed to is heard nowhere.
+async fn record_certified(folder: PathBuf, path: PathBuf) -> Result<(), Box<dyn Error>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let lifetime = Lifetime { now, seconds: 3600 };
+    let domain = TrustDomain::parse("example.org")?;
+    let root = Authority::root(&domain, SigningKey::generate(), lifetime)?;
+    let (anchor, policy) = (folder.join("root.crt"), folder.join("policy.toml"));
+    std::fs::write(&anchor, root.certificate().pem())?;
+    let rules = "[[rule]]\nwho = \"spiffe://example.org/**\"\n\
+                 allow = [\"join /**\", \"publish news/*\", \"subscribe **\"]\n";
+    std::fs::write(&policy, rules)?;
+    let member = |name: &str| -> Result<_, Box<dyn Error>> {
+        let key = SigningKey::generate();
+        let file = folder.join(name);
+        let spiffe = SpiffeId::parse(&format!("spiffe://example.org/usa/{name}"))?;
+        let issued = root.issue(&spiffe, &key.public_key(), lifetime)?;
+        std::fs::write(&file, root.chain_pem(&issued))?;
+        let builder = Node::builder().signing_key(key).certificate_file(file);
+        Ok(builder.trust_file(&anchor).policy_file(&policy))
+    };
+    let other = member("n1")?.start().await?;
+    let recorded = member("n2")?.seeds([other.local_addr()]).record(&path).start().await?;
+    let mut heard = recorded.group("news/x").subscribe();
+    recorded.wait_for_members(2).await?;
+    other.wait_for_members(2).await?;
+    assert!(other.group("olds").publish("x").await.is_err());
+    recorded.group("news/y").publish("y").await?;
+    loop {
+        other.group("news/x").publish("x").await?;
+        let next = tokio::time::timeout(Duration::from_millis(50), heard.next()).await;
+        if let Ok(Some(Event::Message(_))) = next {
+            break;
+        }
+    }
+    recorded.close().await?;
+    Ok(())
+}
+
+#[test]
+fn a_recording_of_a_certified_member_replays_without_its_roots() {
+    let folder = std::env::temp_dir().join(format!("spinglass-papers-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("recording");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let run = record_certified(folder.clone(), path.clone());
+    let run = async { tokio::time::timeout(Duration::from_secs(30), run).await };
+    runtime.block_on(run).expect("the group is done within 30 s").unwrap();
+    let recording = std::fs::read(&path).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let report = replay(&recording).unwrap();
+    assert!(report.messages >= 1 && report.datagrams > 0, "{report:?}");
 }

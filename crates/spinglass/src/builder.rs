@@ -11,6 +11,7 @@ use spinglass_core::{
     Config, Dissemination, Driver, Identity, Incarnation, MulticastConfig, Node as CoreNode,
     Reliability,
 };
+use spinglass_crypto::certificates::Verifier;
 use spinglass_crypto::{GroupKeys, KeyError, RealCrypto, SigningKey, random};
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
 use crate::record::{Log, RecordingCrypto};
 use crate::resolver;
+use crate::security::{Papers, Rules, SecurityError};
 use crate::seed::{HostPort, Seed};
 use crate::socket::{BatchedSocket, MulticastPath, route_to};
 use crate::subscription::Limits;
@@ -72,6 +74,7 @@ pub struct Builder {
     limits: Limits,
     record: Option<PathBuf>,
     drops: Option<(f64, u64)>,
+    papers: Papers,
 }
 
 impl Default for Builder {
@@ -94,6 +97,7 @@ impl Default for Builder {
             limits,
             record: None,
             drops: None,
+            papers: Papers::default(),
         }
     }
 }
@@ -136,14 +140,16 @@ impl Builder {
     }
 
     /// What people call this member: its row's `id` in the table. Default: the first eight digits
-    /// of its member's name.
+    /// of its member's name; with a [`certificate_file`](Self::certificate_file), what that calls
+    /// it, and then it can't be called anything else.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
     /// The region, such as `/usa/ithaca`: members of one are near each other, and its table has
-    /// their rows. Default: `/`, one region for all.
+    /// their rows. Default: `/`, one region for all; with a certificate, the one that it is for,
+    /// and then it can't be another.
     pub fn region(mut self, region: impl Into<String>) -> Self {
         self.region = region.into();
         self
@@ -172,6 +178,38 @@ impl Builder {
     /// The file that holds this member's private key.
     pub fn signing_key_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.signing_key = Some(Source::File(path.into()));
+        self
+    }
+
+    /// The file with this member's certificates, in PEM: its own first, then the certifiers between
+    /// it and a root. It takes the key that they are about
+    /// ([`signing_key_file`](Self::signing_key_file)) and roots to check others by
+    /// ([`trust_file`](Self::trust_file)).
+    ///
+    /// The member is then in *certified mode*: it hears only members whose certificates hold, and
+    /// does not start if its own does not. Default: none; whoever holds the group's key is heard.
+    pub fn certificate_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.papers.certificate = Some(path.into());
+        self
+    }
+
+    /// A file with certificates of roots that this member trusts, in PEM; may be called again.
+    pub fn trust_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.papers.trust.push(path.into());
+        self
+    }
+
+    /// A file with a list of revoked certificates, an X.509 CRL in PEM, read at the start; may be
+    /// called again.
+    pub fn revocations_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.papers.revoked.push(path.into());
+        self
+    }
+
+    /// The file that says what certified members may do: see [`PolicyFile`](crate::PolicyFile).
+    /// Default: everything.
+    pub fn policy_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.papers.policy = Some(path.into());
         self
     }
 
@@ -279,6 +317,7 @@ impl Builder {
         let lives_untold = self.signing_key.is_some() && self.state.is_none();
         let dropper = self.dropper()?;
         self.choose_path()?;
+        let (verifier, rules) = self.load_papers()?;
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
         let own = BatchedSocket::bind(self.bind, self.multicast)?;
@@ -291,7 +330,7 @@ impl Builder {
         if lives_untold {
             next_second().await;
         }
-        let (crypto, log) = self.crypto(signing_key, group_keys)?;
+        let (crypto, log) = self.crypto(signing_key, group_keys, verifier)?;
         let salt = Salt(random());
         let region = ZonePath::parse(&self.region)?;
         let name = std::mem::take(&mut self.name);
@@ -309,7 +348,8 @@ impl Builder {
             None => Driver::new(core),
         };
         let inbox = Inbox::default();
-        let shared = Arc::new(Shared { inbox, limits: self.limits, last: OnceLock::new() });
+        let (limits, last) = (self.limits, OnceLock::new());
+        let shared = Arc::new(Shared { inbox, limits, last, rules });
         let outside = Outside::new(own, multicast);
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         let mut beside = JoinSet::new();
@@ -363,6 +403,19 @@ impl Builder {
             self.config.discovery.turn = ANNOUNCE_TURN;
         }
         Ok(())
+    }
+
+    /// Reads certificates, anchors and rules, if there are any; settles region by them.
+    fn load_papers(&mut self) -> Result<(Option<Verifier>, Option<Rules>), SecurityError> {
+        let Some(loaded) = self.papers.load(self.signing_key.is_some())? else {
+            return Ok((None, None));
+        };
+        let rules = loaded.rules();
+        if self.region.is_empty() {
+            self.region = loaded.name.zone().as_str().into();
+        }
+        self.config.security = Some(Box::new(loaded.security));
+        Ok((Some(loaded.verifier), rules))
     }
 
     fn load_keys(&mut self) -> Result<(GroupKeys, SigningKey), KeyError> {
@@ -424,8 +477,12 @@ impl Builder {
         &self,
         signing_key: SigningKey,
         group_keys: GroupKeys,
+        verifier: Option<Verifier>,
     ) -> Result<(Box<dyn Crypto>, Option<Log>), StartError> {
-        let crypto = RealCrypto::new(signing_key, group_keys);
+        let mut crypto = RealCrypto::new(signing_key, group_keys);
+        if let Some(verifier) = verifier {
+            crypto = crypto.trusting(verifier);
+        }
         let Some(path) = &self.record else { return Ok((Box::new(crypto), None)) };
         let log = Log::create(path)
             .map_err(|source| StartError::Record { path: path.clone(), source })?;

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use spinglass_core::ConfigError;
 use spinglass_core::object::{Failure, ObjectError, ObjectName};
 use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, Value, ZonePath};
+use spinglass_core::{ConfigError, Denied, NodeError};
 use spinglass_crypto::KeyError;
+
+use crate::security::SecurityError;
 
 /// A text that is neither an address nor a host's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,12 +28,18 @@ pub enum StartError {
     /// A setting is out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The core refuses it: most likely, its certificates do not let it take part.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// A seed is neither an address nor a name.
     #[error(transparent)]
     Seed(#[from] SeedError),
     /// The region is no zone's path.
     #[error(transparent)]
     Region(#[from] PathError),
+    /// It asked for certified mode, and can't have it.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A key file can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -107,6 +115,9 @@ pub enum PublishError {
         /// The message's size.
         got: usize,
     },
+    /// The rules do not let this member publish on the topic.
+    #[error("this member may not publish here: {0}")]
+    Denied(Denied),
     /// The node was closed or dropped.
     #[error("this member has left the group")]
     Closed,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use spinglass_core::crypto::Domain;
-use spinglass_core::{MESSAGE_BYTES_MAX, Start, TopicId};
+use spinglass_core::rules::Action;
+use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, PublishError, TryPublishError};
@@ -24,7 +25,12 @@ pub struct Group {
 impl Group {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
         let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
-        Self { shared, topic, name: name.into() }
+        let name = Arc::from(name);
+        if shared.rules.is_some() {
+            // Rules are about texts. A task that is gone needs none.
+            let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));
+        }
+        Self { shared, topic, name }
     }
 
     /// The topic's text.
@@ -39,12 +45,32 @@ impl Group {
         self.topic
     }
 
+    /// Whether the rules let this member publish here.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn may_publish(&self) -> Result<(), Denied> {
+        self.check(&Action::Publish(&self.name))
+    }
+
+    /// Whether the rules let this member subscribe.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn may_subscribe(&self) -> Result<(), Denied> {
+        self.check(&Action::Subscribe(&self.name))
+    }
+
+    fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
+        self.shared.rules.as_ref().map_or(Ok(()), |rules| rules.check(action))
+    }
+
     /// Publishes a message to everybody but this member itself. It returns when the message has
     /// been taken to wait for its turn, which is at once unless the application publishes faster
     /// than the pace that was set.
     ///
     /// # Errors
-    /// The message is larger than 16 MiB, or the node is gone.
+    /// The message is larger than 16 MiB, the rules deny it, or the node is gone.
     pub async fn publish(&self, payload: impl Into<Bytes>) -> Result<(), PublishError> {
         let mut payload = payload.into();
         loop {
@@ -69,6 +95,7 @@ impl Group {
         if got > limit {
             return Err(PublishError::TooLarge { limit, got }.into());
         }
+        self.may_publish().map_err(PublishError::Denied)?;
         self.shared.inbox.publish(self.topic, payload).map_err(|refused| match refused {
             Refused::Full(payload) => TryPublishError::Full(payload),
             Refused::Closed => PublishError::Closed.into(),
@@ -86,7 +113,8 @@ impl Group {
         flushed.await.map_err(|_| Closed)
     }
 
-    /// Subscribes to what is published from now on.
+    /// Subscribes to what is published from now on. The subscription ends at once if the rules do
+    /// not let this member subscribe: see [`may_subscribe`](Self::may_subscribe).
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
         self.subscribe_from(Start::Live)
@@ -98,7 +126,7 @@ impl Group {
     pub fn subscribe_from(&self, start: Start) -> Subscription {
         let queue = Arc::new(Queue::new(self.shared.limits));
         let command = Command::Subscribe { topic: self.topic, start, queue: Arc::clone(&queue) };
-        if self.shared.inbox.command(command).is_err() {
+        if self.may_subscribe().is_err() || self.shared.inbox.command(command).is_err() {
             queue.close();
         }
         Subscription::new(queue)

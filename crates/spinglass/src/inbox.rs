@@ -32,6 +32,8 @@ const LENGTH_BYTES_MAX: usize = 10;
 /// Something that a handle asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// A topic's text, which rules may be about.
+    Topic(std::sync::Arc<str>),
     /// Give a queue a topic's events.
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
     /// Say when everything published so far is sent.

@@ -48,6 +48,7 @@ mod node;
 mod policy;
 mod record;
 mod resolver;
+mod security;
 mod seed;
 mod socket;
 mod stats;
@@ -62,6 +63,7 @@ pub use group::Group;
 pub use node::Node;
 pub use policy::{PolicyError, PolicyFile};
 pub use record::RecordingCrypto;
+pub use security::SecurityError;
 pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
 pub use spinglass_core::query::{AskError, Reach};
@@ -70,8 +72,8 @@ pub use spinglass_core::table::{
     TableRow, Value, ZonePath,
 };
 pub use spinglass_core::{
-    Config, ConfigError, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX, Member,
-    MemberId, Message, Reliability, Sequence, Start, StreamId, TopicId,
+    Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
+    Member, MemberId, Message, NodeError, Reliability, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use stats::{RuntimeStats, Stats};

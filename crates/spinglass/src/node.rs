@@ -11,6 +11,7 @@ use crate::builder::Builder;
 use crate::error::{Closed, Unsent};
 use crate::group::Group;
 use crate::inbox::{Command, Inbox};
+use crate::security::Rules;
 use crate::stats::Stats;
 use crate::subscription::Limits;
 use crate::table::Table;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// The counters as the task left them.
     pub(crate) last: OnceLock<Stats>,
+    /// What this member may do; none: everything.
+    pub(crate) rules: Option<Rules>,
 }
 
 /// What others may wait for.

@@ -17,6 +17,7 @@ use spinglass_core::MemberId;
 use spinglass_core::crypto::{
     Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
 };
+use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Entry, Recorder};
 
 /// Bytes gathered before they are handed to the writer.
@@ -169,6 +170,12 @@ impl<C: Crypto> Crypto for RecordingCrypto<C> {
         let hash = self.crypto.hash(Domain::Leaf, frames);
         self.log.append(&Entry::Sealed { frames: hash, bytes: frames.len() });
         self.crypto.seal(key, counter, header, frames)
+    }
+
+    fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {
+        let answer = self.crypto.verify_certificate(chain, wall_s);
+        self.log.append(&Entry::Certified(answer.clone().map(Box::new)));
+        answer
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {

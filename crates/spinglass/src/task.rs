@@ -264,6 +264,12 @@ impl Task {
     fn take_inbox(&mut self, now: Now) -> Turn {
         let room = self.room();
         self.shared.inbox.take(room, &mut self.messages, &mut self.commands);
+        for command in &self.commands {
+            // Before the messages: whether they may go is a question of the topic's text.
+            if let Command::Topic(text) = command {
+                self.driver.topic(text);
+            }
+        }
         while let Some((topic, payload)) = self.messages.front() {
             // Sizes were checked before, and nothing comes after the good-bye: if the core will not
             // have it, it is for want of room, and it waits.
@@ -282,9 +288,14 @@ impl Task {
     fn on_command(&mut self, command: Command, now: Now) -> Turn {
         // Whoever asked may have stopped waiting for the answer; that is theirs to decide.
         match command {
+            // It was told before the messages.
+            Command::Topic(_) => (),
             Command::Subscribe { topic, start, queue } => {
-                self.outside.hub.add(topic, queue);
-                self.driver.subscribe(now, topic, start);
+                match self.driver.subscribe(now, topic, start) {
+                    Ok(()) => self.outside.hub.add(topic, queue),
+                    // The handle looked at the rules, too.
+                    Err(_) => queue.close(),
+                }
             }
             Command::Flush(done) => self.flushes.push(done),
             Command::Stats(answer) => drop(answer.send(self.stats())),

@@ -134,7 +134,7 @@ fn real_traffic(seed: u64) -> Result<(Driver, Vec<Vec<u8>>, Now)> {
     let (mut out, mut heard) = (Outside::default(), Outside::default());
     let mut originals = Vec::new();
     let mut at = Duration::ZERO;
-    victim.subscribe(now(at), topic, Start::Live);
+    victim.subscribe(now(at), topic, Start::Live)?;
     for number in 0..MESSAGES {
         at += MESSAGE_INTERVAL;
         let payload = vec![(number % 251) as u8; 64 + number * 3];

@@ -23,7 +23,7 @@ mod refusal;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::crypto::{Hash, PublicKey};
+use crate::crypto::{Crypto, Hash, PublicKey};
 use crate::wire::{Malformed, Put, Reader};
 
 pub(crate) use name::is_segment;
@@ -34,6 +34,9 @@ pub use refusal::Refusal;
 pub const CHAIN_CERTIFICATES_MAX: usize = 5;
 /// The most bytes of a chain: some five times what an Ed25519 chain of three takes.
 pub const CHAIN_BYTES_MAX: usize = 8192;
+/// How far, in seconds, a member's clock may be from its certifier's: as far as rows may come from
+/// the future.
+pub const CLOCK_SKEW_S: u64 = 60;
 
 /// A chain of certificates, in DER, that nobody has verified: the member's first, then certifiers
 /// in any order. The root may be among them and counts for nothing.
@@ -152,7 +155,38 @@ impl Certified {
     /// # Errors
     /// The chain does not hold, or what its verifier says contradicts itself.
     pub fn verify(chain: &Chain, wall_s: u64, verifier: &dyn VerifyChain) -> Result<Self, Refusal> {
-        let certified = Self(verifier.verify_chain(chain, wall_s)?);
+        Self::witness(verifier.verify_chain(chain, wall_s)?, wall_s)
+    }
+
+    /// The same by a member's own cryptography, whose clock may differ from the certifier's by
+    /// [`CLOCK_SKEW_S`].
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub(crate) fn verify_by(
+        crypto: &mut dyn Crypto,
+        chain: &Chain,
+        wall_s: u64,
+    ) -> Result<Self, Refusal> {
+        let at = match crypto.verify_certificate(chain, wall_s) {
+            Ok(claims) => return Self::witness(claims, wall_s),
+            Err(Refusal::NotYet { not_before })
+                if not_before <= wall_s.saturating_add(CLOCK_SKEW_S) =>
+            {
+                not_before
+            }
+            Err(Refusal::Expired { not_after })
+                if wall_s <= not_after.saturating_add(CLOCK_SKEW_S) =>
+            {
+                not_after
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        Self::witness(crypto.verify_certificate(chain, at)?, at)
+    }
+
+    fn witness(claims: Claims, wall_s: u64) -> Result<Self, Refusal> {
+        let certified = Self(claims);
         let claims = &certified.0;
         if !claims.scope.covers(&claims.name) {
             return Err(Refusal::OutsideZone);
@@ -172,6 +206,12 @@ impl Certified {
             return Err(Refusal::Expired { not_after: self.0.not_after });
         }
         Ok(())
+    }
+
+    /// Whether it holds at `wall_s` by a clock that may differ by [`CLOCK_SKEW_S`].
+    pub(crate) const fn holds(&self, wall_s: u64) -> bool {
+        wall_s.saturating_add(CLOCK_SKEW_S) >= self.0.not_before
+            && wall_s.saturating_sub(CLOCK_SKEW_S) <= self.0.not_after
     }
 
     /// The member's name.

@@ -168,6 +168,12 @@ impl Directory {
         met.is_some_and(|met| met.told.is_fresh(now))
     }
 
+    /// Whether the address was told just now for the first time.
+    pub(super) fn is_first(&self, address: SocketAddr, now: Instant) -> bool {
+        let met = self.first_at(address).and_then(|place| self.met.get(place));
+        met.is_some_and(|met| met.told.is_first(now))
+    }
+
     /// Whoever is at this address, or (none) everybody, has not been told.
     pub(super) fn forget_told(&mut self, address: Option<SocketAddr>) {
         let is_there = |met: &&mut Met| address.is_none_or(|it| it == met.record.address);

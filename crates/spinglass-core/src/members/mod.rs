@@ -52,6 +52,17 @@ pub(crate) const RECORDS_PER_DATAGRAM: usize = 5;
 /// and made again as they are needed.
 const TOLD_MAX: usize = 8192;
 
+/// Whether whatever is sent somewhere must say who sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Introduction {
+    /// It need not: that is known there.
+    Needless,
+    /// It must, since it may have been lost, or may be overtaken.
+    Again,
+    /// It must, for the first time.
+    First,
+}
+
 /// Whoever a datagram goes to: an address, or (none) the IP multicast group.
 type To = Option<SocketAddr>;
 
@@ -196,11 +207,35 @@ impl Members {
 
     /// Whether `to` must be told now who this member is, before or with whatever is sent there. It
     /// then counts as told. An address from which nobody has introduced itself is told each time.
-    pub(crate) fn introduces_itself(&mut self, to: SocketAddr, now: Instant) -> bool {
-        let is_stranger = !self.directory.has_address(to);
-        let told = self.tell(Some(to), self.own.id(), now);
-        // Of what goes there at once the last may arrive first.
-        told || is_stranger || self.is_fresh(Some(to), self.own.id(), now)
+    pub(crate) fn introduces_itself(&mut self, to: SocketAddr, now: Instant) -> Introduction {
+        let is_stranger = !self.has_met(to);
+        let (to, own) = (Some(to), self.own.id());
+        let told = self.tell(to, own, now);
+        if told && self.is_first_told(to, own, now) {
+            Introduction::First
+        } else if told || is_stranger || self.is_fresh(to, own, now) {
+            // Of what goes there at once the last may arrive first.
+            Introduction::Again
+        } else {
+            Introduction::Needless
+        }
+    }
+
+    /// Whether anybody at this address has been met.
+    pub(crate) fn has_met(&self, address: SocketAddr) -> bool {
+        self.directory.has_address(address)
+    }
+
+    /// Whether `to` was told at this moment, for the first time, who `id` is.
+    pub(crate) fn is_first_told(&self, to: To, id: MemberId, now: Instant) -> bool {
+        if id == self.own.id()
+            && let Some(address) = to
+            && self.directory.has_address(address)
+        {
+            return self.directory.is_first(address, now);
+        }
+        let told = self.told_place(to, id).ok().and_then(|place| self.told.get(place));
+        told.is_some_and(|(_, told)| told.is_first(now))
     }
 
     /// Those of a run's destinations that must be told first who this member is, and who the

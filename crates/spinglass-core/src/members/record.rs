@@ -11,8 +11,8 @@ use crate::table::{RowKey, ZonePath};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of the longest record: key 32, incarnation 8, salt 16, generation 4, address 19, region
-/// 1 + 64, signature 64.
-pub const RECORD_BYTES_MAX: usize = 144 + REGION_BYTES_MAX;
+/// 1 + 64, certificate 1 + 16, signature 64.
+pub const RECORD_BYTES_MAX: usize = 161 + REGION_BYTES_MAX;
 
 /// What keeps a record's signature from passing for one over anything else.
 const SIGNING_DOMAIN: &[u8] = b"spinglass member v1";
@@ -32,6 +32,8 @@ pub struct MemberRecord {
     pub address: SocketAddr,
     /// Its region.
     pub region: ZonePath,
+    /// Its certificate's hash, if it has one.
+    pub certificate: Option<Hash>,
     id: MemberId,
     signature: Signature,
 }
@@ -46,7 +48,7 @@ impl MemberRecord {
         boot: &Boot,
         incarnation: Incarnation,
         address: SocketAddr,
-        region: ZonePath,
+        (region, certificate): (ZonePath, Option<Hash>),
         crypto: &mut dyn Crypto,
     ) -> Self {
         let mut record = Self {
@@ -56,6 +58,7 @@ impl MemberRecord {
             generation: boot.generation,
             address,
             region,
+            certificate,
             id: boot.sender,
             signature: Signature([0; 64]),
         };
@@ -99,6 +102,8 @@ impl MemberRecord {
         buffer.put_u32(self.generation);
         buffer.put_address(self.address);
         buffer.put_text(self.region.as_str());
+        buffer.put_u8(u8::from(self.certificate.is_some()));
+        self.certificate.iter().for_each(|hash| buffer.put(&hash.0));
     }
 
     fn signed_bytes(&self) -> Vec<u8> {
@@ -120,6 +125,11 @@ impl UnverifiedRecord {
         let (salt, generation) = (Salt(reader.array()?), reader.u32()?);
         let address = reader.address()?;
         let region = ZonePath::read(reader)?;
+        let certificate = match reader.u8()? {
+            0 => None,
+            1 => Some(Hash(reader.array()?)),
+            _ => return Err(Malformed),
+        };
         let signature = Signature(reader.array()?);
         let id = MemberId::default();
         Ok(Self(MemberRecord {
@@ -129,6 +139,7 @@ impl UnverifiedRecord {
             generation,
             address,
             region,
+            certificate,
             id,
             signature,
         }))

@@ -49,6 +49,11 @@ impl Told {
         self.0 &= !TIMES_MAX;
     }
 
+    /// Whether the only one was at this moment.
+    pub(super) fn is_first(self, now: Instant) -> bool {
+        self.times() == 1 && self.at() == now
+    }
+
     /// Whether the last one was just now, and one of the first: what follows may overtake it.
     pub(super) fn is_fresh(self, now: Instant) -> bool {
         (1..=TOLD_FIRST).contains(&self.times()) && now.since(self.at()) < TOLD_WAIT

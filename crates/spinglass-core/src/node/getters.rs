@@ -14,9 +14,12 @@ use crate::stats::Stats;
 use crate::table::{Table, member};
 
 impl Node {
-    /// The name on the wire of a topic's text.
-    pub fn topic(&mut self, name: &str) -> TopicId {
-        TopicId::from_hash(self.crypto.hash(Domain::Topic, name.as_bytes()))
+    /// The name on the wire of a topic's text. In certified mode the text is remembered: whoever
+    /// publishes or subscribes must have said it, so that rules can be about it.
+    pub fn topic(&mut self, text: &str) -> TopicId {
+        let topic = TopicId::from_hash(self.crypto.hash(Domain::Topic, text.as_bytes()));
+        self.trust.iter_mut().for_each(|trust| trust.learn_topic(topic, text));
+        topic
     }
 
     /// This member's name.
@@ -106,6 +109,7 @@ impl Node {
         self.table.check_invariants();
         self.queries.check_invariants();
         self.objects.check_invariants();
+        self.trust.iter().for_each(|trust| trust.check_invariants());
         self.members.check_invariants(&self.config.get().members);
     }
 }

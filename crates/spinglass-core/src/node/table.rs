@@ -17,6 +17,7 @@ use crate::event::{Event, Reject};
 use crate::frame::Frame;
 use crate::id::MemberId;
 use crate::rng::Prng;
+use crate::rules::Action;
 use crate::table::{
     NEWS_WAIT_PARTS, NewFunction, Own, RowKey, RowPool, SetError, Table, TableCx, TableRow,
     UnverifiedRow, ZonePath,
@@ -54,6 +55,11 @@ impl Node {
         if self.has_left {
             return Err(SetError::Closed);
         }
+        if let Some(trust) = &self.trust {
+            let zone = self.table.region().clone();
+            let write = Action::Write { attribute: name.as_str(), zone };
+            trust.decide_own(&write).map_err(SetError::Denied)?;
+        }
         self.table.set(name, value)?;
         self.after_table(now.monotonic);
         Ok(())
@@ -75,6 +81,10 @@ impl Node {
         self.stats.inputs += 1;
         if self.has_left {
             return Err(SetError::Closed);
+        }
+        if let Some(trust) = &self.trust {
+            let install = Action::Install { function: name, zone: zone.clone() };
+            trust.decide_own(&install).map_err(SetError::Denied)?;
         }
         if let Some(new) = function {
             Function::parse(new.sql).map_err(SetError::Sql)?;
@@ -167,7 +177,13 @@ impl Node {
     }
 
     /// Takes in a row, whoever passed it on.
-    pub(super) fn on_table_row(&mut self, row: UnverifiedRow<'_>, now: Now) -> Result<(), Reject> {
+    pub(super) fn on_table_row(
+        &mut self,
+        row: UnverifiedRow<'_>,
+        from: MemberId,
+        now: Now,
+    ) -> Result<(), Reject> {
+        self.check_row(&row, from, now)?;
         self.table.on_row(row, &mut table_cx!(self, now.wall_ms))?;
         self.after_table(now.monotonic);
         Ok(())

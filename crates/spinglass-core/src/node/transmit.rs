@@ -10,7 +10,7 @@ use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
 use crate::id::{MemberId, StreamId};
 use crate::link::{LONG_HEADER_BYTES, OVERHEAD_BYTES, SHORT_HEADER_BYTES};
-use crate::members::{MemberRecord, RECORD_BYTES_MAX};
+use crate::members::{Introduction, MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
@@ -75,6 +75,9 @@ impl Node {
     ) -> Option<Transmit> {
         let to = match &control {
             Control::Announce => return Some(self.write_announcement(buffer)),
+            Control::Certificate { to, member } => {
+                return self.write_chain(*to, *member, now, buffer);
+            }
             Control::Digest { to }
             | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
@@ -88,6 +91,7 @@ impl Node {
             | Control::Answer { to, .. }
             | Control::Doubt { to, .. }
             | Control::Accusations { to, .. }
+            | Control::Whose { to, .. }
             | Control::Query { to, .. } => *to,
             Control::Object { to, intent } => {
                 if !self.objects.is_due(intent) {
@@ -99,14 +103,22 @@ impl Node {
         // Whoever is told something for the first time must learn from whom. A piece of an object
         // fills its datagram, and is sent to nobody but who has just introduced itself.
         let is_piece = matches!(control, Control::Object { intent: Intent::Piece { .. }, .. });
-        let long = !is_piece && self.members.introduces_itself(to, now);
+        let introduction =
+            if is_piece { Introduction::Needless } else { self.members.introduces_itself(to, now) };
+        if introduction == Introduction::First && self.trust.is_some() {
+            // The chain by which this member is believed goes first.
+            self.outbox.unpop_control(control);
+            return self.write_chain(Some(to), self.own.id(), now, buffer);
+        }
+        let long = introduction != Introduction::Needless;
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Announce => (),
+            Control::Announce | Control::Certificate { .. } => (),
+            Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
@@ -132,6 +144,23 @@ impl Node {
         Some(single(to, buffer.len()))
     }
 
+    /// Sends a member's chain; whoever is sent the own one thereby counts as told of this member.
+    fn write_chain(
+        &mut self,
+        to: Option<SocketAddr>,
+        member: MemberId,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        if let (Some(to), true) = (to, member == self.own.id()) {
+            self.members.introduces_itself(to, now);
+        }
+        let multicast = |bytes| Transmit { to: Destinations::Multicast, segment_bytes: bytes };
+        let written = self.write_certificate(to, member, buffer);
+        let bytes = buffer.len();
+        written.then(|| to.map_or_else(|| multicast(bytes), |to| single(to, bytes)))
+    }
+
     fn write_announcement(&mut self, buffer: &mut Vec<u8>) -> Transmit {
         self.stats.announcements_sent += 1;
         let begun = self.link.begin(true, buffer);
@@ -142,8 +171,8 @@ impl Node {
         Transmit { to: Destinations::Multicast, segment_bytes: buffer.len() }
     }
 
-    fn control_bytes_max(&self) -> usize {
-        self.config.get().link.datagram_bytes.min(CONTROL_BYTES_MAX) - crate::crypto::TAG_BYTES
+    pub(super) fn control_bytes_max(&self) -> usize {
+        control_datagram(self.config.get()) - crate::crypto::TAG_BYTES
     }
 
     fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
@@ -197,6 +226,10 @@ impl Node {
         let (to, kind) = self.resolve(&run)?;
         let sender = run.stream.sender;
         let untold = self.members.introduces(&to, sender, now);
+        if untold.as_ref().is_some_and(|untold| self.owe_certificates(untold, sender, now)) {
+            self.outbox.unpop_run(run);
+            return None;
+        }
         if untold.is_some() || self.members.introduced_just_now(&to, sender, now) {
             let packet = self.multicast.packet(&run.stream, run.from).cloned();
             let room = self.config.get().link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
@@ -326,6 +359,11 @@ impl Node {
 /// Bytes of the largest packet, and of what an introduction may take of them.
 pub(super) const fn packet_room(config: &Config) -> (usize, usize) {
     (config.link.datagram_bytes - OVERHEAD_BYTES - FRAME_HEADER_BYTES, INTRODUCTION_BYTES)
+}
+
+/// Bytes of the largest control datagram.
+pub(super) fn control_datagram(config: &Config) -> usize {
+    config.link.datagram_bytes.min(CONTROL_BYTES_MAX)
 }
 
 fn single(to: SocketAddr, bytes: usize) -> Transmit {

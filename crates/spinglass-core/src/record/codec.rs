@@ -10,9 +10,10 @@ use core::time::Duration;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
+use super::papers::{certified, put_certified, put_security, security};
 use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
-use crate::config::{MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
+use crate::config::{Config, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Hash, PublicKey, Salt};
 use crate::event::{
     DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Transmit,
@@ -143,6 +144,13 @@ impl<'a> Entry<'a> {
                 put_reach(reach, buffer);
                 found.iter().for_each(|number| buffer.put_u64(*number));
             }
+            _ => self.encode_late(buffer),
+        }
+    }
+
+    /// Entries that came later: of objects, and of certificates.
+    fn encode_late(&self, buffer: &mut Vec<u8>) {
+        match self {
             Self::PutObject { now, name, bytes } => {
                 buffer.put_u8(24);
                 put_now(*now, buffer);
@@ -153,6 +161,14 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(25);
                 put_now(*now, buffer);
                 object.encode(buffer);
+            }
+            Self::Certified(answer) => {
+                buffer.put_u8(29);
+                put_certified(answer, buffer);
+            }
+            Self::Topic(text) => {
+                buffer.put_u8(30);
+                buffer.put(text.as_bytes());
             }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
@@ -217,6 +233,8 @@ impl<'a> Entry<'a> {
                 lasts: millis(reader)?,
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
+            29 => Self::Certified(certified(reader)?),
+            30 => Self::Topic(text(reader)?),
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {
@@ -452,6 +470,7 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Malformed> {
 fn put_beginnings(beginnings: &Beginnings, buffer: &mut Vec<u8>) {
     let Beginnings { config, identity, public_key, seed, seeds, now } = beginnings;
     numbers(config).iter().for_each(|number| buffer.put_u64(*number));
+    put_security(config.security.as_deref(), buffer);
     buffer.put_u64(identity.incarnation.0);
     buffer.put(&identity.salt.0);
     buffer.put_address(identity.address);
@@ -468,7 +487,7 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
     for number in &mut numbers {
         *number = reader.u64()?;
     }
-    let config = config(&numbers)?;
+    let config = Config { security: security(reader)?, ..config(&numbers)? };
     let identity = Identity {
         incarnation: Incarnation(reader.u64()?),
         salt: Salt(reader.array()?),
@@ -485,6 +504,7 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Refusal;
 
     #[test]
     fn questions_come_back() {
@@ -566,6 +586,8 @@ mod tests {
             },
             Entry::Signed([3; 64]),
             Entry::Verified(true),
+            Entry::Certified(Err(Refusal::Revoked)),
+            Entry::Topic("news/ithaca".into()),
             Entry::LinkKey(Some(3)),
             Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },
             Entry::Opened(Some(Cow::Borrowed(b"frames"))),

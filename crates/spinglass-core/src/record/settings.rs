@@ -15,7 +15,8 @@ pub(super) const NUMBERS: usize = 39;
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let Config { link, members, multicast, table, detector, discovery, objects } = config;
+    let Config { link, members, multicast, table, detector, discovery, objects, security: _ } =
+        config;
     let dissemination = match multicast.dissemination {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
@@ -124,7 +125,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         serve_bytes_per_round: as_(number()?)?,
         store_bytes_max: as_(number()?)?,
     };
-    Ok(Config { link, members, multicast, table, detector, discovery, objects })
+    Ok(Config { link, members, multicast, table, detector, discovery, objects, security: None })
 }
 
 #[cfg(test)]

@@ -68,12 +68,13 @@ use crate::object::{ObjectError, ObjectName};
 use crate::outbox::Outbox;
 use crate::rng::Prng;
 use crate::stats::Stats;
+use crate::trust::Denied;
 use functions::{Summaries, name_id};
 use gossip::BytesLeft;
 use level::Level;
 
 /// Attributes that the agent fills in itself.
-const RESERVED: [&str; 4] = ["id", "contacts", "nmembers", "depth"];
+pub(crate) const RESERVED: [&str; 4] = ["id", "contacts", "nmembers", "depth"];
 
 /// What the table may touch while it handles one input.
 pub(crate) struct TableCx<'a> {
@@ -107,6 +108,8 @@ pub enum SetError {
     NoTime,
     /// The function's text, or the attribute's object, can't be held.
     Object(ObjectError),
+    /// The rules do not let this member do it.
+    Denied(Denied),
     /// The table is full, or the member has left.
     Closed,
 }
@@ -131,6 +134,7 @@ impl fmt::Display for SetError {
             Self::Sql(error) => error.fmt(formatter),
             Self::NoTime => formatter.write_str("a function lasts for a millisecond at least"),
             Self::Object(error) => error.fmt(formatter),
+            Self::Denied(denied) => write!(formatter, "this member may not do that: {denied}"),
             Self::Closed => formatter.write_str("the table takes no more rows, or the agent left"),
         }
     }

@@ -341,6 +341,19 @@ impl<'a> UnverifiedRow<'a> {
         self.draft.key(&self.issuer, crypto)
     }
 
+    /// Whose signature it would be.
+    pub(crate) const fn issuer(&self) -> &PublicKey {
+        &self.issuer
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        name_of(&self.draft.attributes)
+    }
+
+    pub(crate) const fn attributes(&self) -> &Row {
+        &self.draft.attributes
+    }
+
     pub(crate) const fn kind(&self) -> Kind {
         self.draft.kind
     }

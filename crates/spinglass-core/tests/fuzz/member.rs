@@ -101,7 +101,7 @@ pub fn peer_boot() -> Boot {
 /// The peer's record.
 pub fn peer_record() -> MemberRecord {
     let (boot, region) = (peer_boot(), ZonePath::root());
-    MemberRecord::sign(&boot, Incarnation(1), peer_address(), region, &mut Gullible(2))
+    MemberRecord::sign(&boot, Incarnation(1), peer_address(), (region, None), &mut Gullible(2))
 }
 
 /// One run of a member that knows one peer.
@@ -167,7 +167,7 @@ impl Run {
                 // A full queue is the caller's to hear about, not a fault.
                 let _ = self.driver.publish(now, topic, payload);
             }
-            SUBSCRIBE => self.driver.subscribe(now, topic, Start::Buffered),
+            SUBSCRIBE => drop(self.driver.subscribe(now, topic, Start::Buffered)),
             LEAVE => self.driver.leave(now),
             _ => (),
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
 use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::frame::{self, Frame, PacketKind};
-use spinglass_core::identity::Chain;
+use spinglass_core::identity::{Chain, Refusal};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
@@ -82,7 +82,7 @@ fn a_solicit() -> Solicit {
 fn a_record(address: &str, region: &str) -> MemberRecord {
     let address: SocketAddr = address.parse().expect("an address");
     let region = ZonePath::parse(region).expect("a path");
-    MemberRecord::sign(&peer_boot(), Incarnation(3), address, region, &mut Gullible(2))
+    MemberRecord::sign(&peer_boot(), Incarnation(3), address, (region, None), &mut Gullible(2))
 }
 
 /// A row of any kind, with a value of every kind.
@@ -232,6 +232,9 @@ fn all_frames() -> Vec<u8> {
         frame::put_digest(true, buffer, |buffer| a_digest().encode(buffer));
         frame::put_solicit(&a_solicit(), buffer);
         frame::put_who_is(&[MemberId([9; 16])], buffer);
+        frame::put_whose(&[MemberId([9; 16]), peer_boot().sender], buffer);
+        let chain = Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain");
+        frame::put_certificate(&chain, buffer);
         table_frames(buffer);
         detector_frames(buffer);
         about_questions().iter().for_each(|(_, message)| frame::put_query(message, buffer));
@@ -344,6 +347,8 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Event { event: Event::MemberDown { id, incarnation, reason: DownReason::Silent } },
         Entry::Signed([3; 64]),
         Entry::Verified(true),
+        Entry::Certified(Err(Refusal::Expired { not_after: 7 })),
+        Entry::Topic("fuzz".into()),
         Entry::LinkKey(Some(3)),
         Entry::LinkKey(None),
         Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },

@@ -1,0 +1,225 @@
+//! A node's part in certificates: what it refuses, whom it asks, and what it shows.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::{Identity, Node};
+use crate::config::{Config, Security};
+use crate::crypto::{Crypto, Domain, Hash};
+use crate::error::NodeError;
+use crate::event::{Destinations, Reject};
+use crate::frame;
+use crate::id::{MemberId, StreamId};
+use crate::identity::{Certified, Chain};
+use crate::members::MemberRecord;
+use crate::outbox::Control;
+use crate::rules::Action;
+use crate::table::UnverifiedRow;
+use crate::time::{Instant, Now};
+use crate::trust::{Holder, Trust, chain_bytes_max};
+
+impl Node {
+    /// Whether whoever sealed a datagram is certified at this moment.
+    pub(super) fn check_sealer(&mut self, from: MemberId, now: Now) -> Result<(), Reject> {
+        let Some(trust) = &mut self.trust else { return Ok(()) };
+        let checked = trust.check(from, now.wall_s());
+        if trust.is_wanting(&checked)
+            && let Some(address) = self.members.address_of(from)
+        {
+            trust.want(address, from);
+        }
+        checked.map(|_| ())
+    }
+
+    /// Whether a record whose signature verified may be kept. One whose certificate has not come is
+    /// refused, and the certificate asked for.
+    pub(super) fn check_record(
+        &mut self,
+        record: &MemberRecord,
+        from: MemberId,
+        now: Now,
+    ) -> Result<(), Reject> {
+        let Some(trust) = &mut self.trust else { return Ok(()) };
+        let checked = trust.check_record(record, now.wall_s());
+        let is_missing = trust.is_wanting(&checked) || trust.is_behind(record);
+        if is_missing && record.certificate.is_some() {
+            let id = record.id();
+            let of = if from == id { Some(record.address) } else { self.members.address_of(from) };
+            of.into_iter().for_each(|of| trust.want(of, id));
+        }
+        checked
+    }
+
+    /// Whether a row's issuer is certified for what it says.
+    pub(super) fn check_row(
+        &mut self,
+        row: &UnverifiedRow<'_>,
+        from: MemberId,
+        now: Now,
+    ) -> Result<(), Reject> {
+        let Some(trust) = &mut self.trust else { return Ok(()) };
+        if !self.table.region().is_within(row.zone()) {
+            return Err(Reject::Misplaced);
+        }
+        let hash = self.crypto.hash(Domain::Member, &row.issuer().0);
+        let issuer = MemberId::from_hash(hash);
+        let checked = trust.check_row(row, issuer, now.wall_s());
+        if trust.is_wanting(&checked)
+            && let Some(address) = self.members.address_of(from)
+        {
+            trust.want(address, issuer);
+        }
+        checked
+    }
+
+    /// Whether whoever signed a packet is certified at this moment.
+    pub(super) fn check_origin(&mut self, stream: &StreamId, now: Now) -> Result<(), Reject> {
+        let sender = stream.sender;
+        match &mut self.trust {
+            // A sender not met is asked for, as ever.
+            Some(trust) if self.members.find(sender).is_some() => {
+                trust.check_origin(stream, now.wall_s())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in a chain of certificates; without trust anchors it is nothing to this member.
+    pub(super) fn on_certificate(&mut self, chain: Chain, now: Now) -> Result<(), Reject> {
+        let Some(trust) = &mut self.trust else {
+            self.stats.frames_skipped += 1;
+            return Ok(());
+        };
+        let is_new = trust.on_chain(chain, now.wall_s(), &mut *self.crypto)?;
+        self.stats.certificates_taken += u64::from(is_new);
+        Ok(())
+    }
+
+    /// Answers a request for certificates.
+    pub(super) fn on_whose(&mut self, to: SocketAddr, members: &[MemberId]) {
+        for member in members {
+            let Some(trust) = &mut self.trust else { return };
+            if trust.holder(*member).is_some() && trust.may_answer() {
+                self.outbox.control(Control::Certificate { to: Some(to), member: *member });
+            }
+        }
+    }
+
+    /// Asks for the certificates that the last batch has shown to be missing. Whoever is asked for
+    /// its own is a stranger, and is shown this member's before, or could not hear the question.
+    pub(super) fn ask_for_certificates(&mut self) {
+        let Some(trust) = &mut self.trust else { return };
+        for (to, members) in trust.take_wanted() {
+            if !self.members.has_met(to) {
+                if !trust.may_face_stranger() {
+                    continue;
+                }
+                self.outbox.control(Control::Certificate { to: Some(to), member: self.own.id() });
+            }
+            self.stats.certificates_asked += members.len() as u64;
+            self.outbox.control(Control::Whose { to, members });
+        }
+    }
+
+    /// Writes a member's chain, and its record if there is room for both.
+    pub(super) fn write_certificate(
+        &mut self,
+        to: Option<SocketAddr>,
+        member: MemberId,
+        buffer: &mut Vec<u8>,
+    ) -> bool {
+        let Some(holder) = self.trust.as_ref().and_then(|trust| trust.holder(member)).cloned()
+        else {
+            return false;
+        };
+        self.stats.certificates_sent += 1;
+        let is_own = member == self.own.id();
+        let begun = self.link.begin(is_own, buffer);
+        frame::put_certificate(&holder.chain, buffer);
+        if let Some(record) = self.members.find(member).cloned() {
+            let before = buffer.len();
+            frame::put_record(|buffer| record.encode(buffer), buffer);
+            if buffer.len() > self.control_bytes_max() {
+                buffer.truncate(before);
+                if let Some(to) = to {
+                    // The chain came first; whoever is told this next can believe it.
+                    let records = if is_own { Vec::new() } else { alloc::vec![record] };
+                    self.outbox.unpop_control(Control::Records { to, records });
+                }
+            }
+        }
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        true
+    }
+
+    /// Has the chains of this member and of a packet's sender sent to those who are told of them at
+    /// this moment for the first time. Returns whether there are any.
+    pub(super) fn owe_certificates(
+        &mut self,
+        untold: &Destinations,
+        sender: MemberId,
+        now: Instant,
+    ) -> bool {
+        if self.trust.is_none() {
+            return false;
+        }
+        let to: Vec<Option<SocketAddr>> = match untold {
+            Destinations::Multicast => alloc::vec![None],
+            Destinations::Members(members) => members.iter().copied().map(Some).collect(),
+        };
+        let own = self.own.id();
+        let others = Some(sender).filter(|sender| *sender != own);
+        let mut owes = false;
+        for to in to {
+            // What is put back last goes first.
+            for member in others.into_iter().chain([own]) {
+                if self.members.is_first_told(to, member, now) {
+                    self.outbox.unpop_control(Control::Certificate { to, member });
+                    owes = true;
+                }
+            }
+        }
+        owes
+    }
+}
+
+/// What a member in certified mode starts with; none, if it is in none.
+///
+/// # Errors
+/// Its own chain does not hold, is another's, or is too large; or the rules keep it out.
+pub(super) fn new_trust(
+    config: &Config,
+    identity: &mut Identity,
+    id: MemberId,
+    now: Now,
+    crypto: &mut dyn Crypto,
+) -> Result<Option<(Trust, Hash)>, NodeError> {
+    let Some(Security { chain, policy }) = config.security.as_deref() else { return Ok(None) };
+    let mut bytes = Vec::new();
+    chain.encode(&mut bytes);
+    let (got, limit) = (bytes.len(), chain_bytes_max(super::transmit::control_datagram(config)));
+    if got > limit {
+        return Err(NodeError::ChainTooLarge { limit, got });
+    }
+    let certified =
+        Certified::verify_by(crypto, chain, now.wall_s()).map_err(NodeError::Certificate)?;
+    if *certified.public_key() != crypto.public_key() {
+        return Err(NodeError::OtherKey);
+    }
+    if *certified.name().zone() != identity.region {
+        return Err(NodeError::OtherRegion { certified: certified.name().zone().clone() });
+    }
+    if identity.name.is_empty() {
+        identity.name = certified.name().node().into();
+    }
+    if identity.name != certified.name().node() {
+        return Err(NodeError::OtherName { certified: certified.name().node().into() });
+    }
+    let hash = certified.hash();
+    let holder = Holder { certified, chain: chain.clone() };
+    let held_max = config.members.records_max;
+    let trust = Trust::new((id, holder), policy.clone(), held_max, crypto);
+    let join = Action::Join(identity.region.clone());
+    trust.decide_own(&join).map_err(NodeError::Denied)?;
+    Ok(Some((trust, hash)))
+}

@@ -1,0 +1,424 @@
+//! Whom a member in certified mode believes: certificates held, asked for and checked at use.
+//!
+//! A member's record says the hash of its certificate. The chain itself goes to each new address
+//! once, before the record, and to whoever asks:
+//!
+//! ```text
+//!  a ── a's chain, a's record ──▶ b      before a's first word to b
+//!  b ── b's chain; whose is a? ─▶ a      if that was lost
+//!  b ── whose is c? ────────────▶ a      a sent b a row, a record or a packet of c's
+//!  a ── c's chain, c's record ──▶ b
+//! ```
+//!
+//! Invariants: only a chain that verified is held, one per member, shared and not verified again;
+//! a chain that was refused is not verified again soon; what is held, asked, answered and verified
+//! in a round is bounded; whoever's certificate does not hold at this moment is not heard.
+
+mod topics;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::crypto::{Crypto, Domain, Hash};
+use crate::event::Reject;
+use crate::frame::{FRAME_HEADER_BYTES, WHO_IS_MAX};
+use crate::id::{MemberId, StreamId, TopicId};
+use crate::identity::{Certified, Chain, Refusal};
+use crate::link::LONG_HEADER_BYTES;
+use crate::members::MemberRecord;
+use crate::rules::{Action, Decision, Policy};
+use crate::table::{Kind, RESERVED, UnverifiedRow};
+use topics::Topics;
+
+/// Chains verified in a round of the multicast at most: some 10 ms of work.
+const CHECKS_PER_ROUND: u32 = 32;
+/// Chains sent in a round to those who asked: 64 datagrams of a kilobyte.
+const ANSWERS_PER_ROUND: u32 = 64;
+/// Members whose certificates are asked for in a round at most.
+const ASKED_PER_ROUND: usize = 128;
+/// Strangers, of whom no certificate has been seen, that are asked and shown the own one in a round
+/// at most: whoever has the group's key can make this member send so much.
+const STRANGERS_PER_ROUND: u32 = 16;
+/// Rounds between those in which renewed certificates are asked for: 3 s.
+const RENEWAL_ROUNDS: u32 = 32;
+/// Refused chains remembered. When full, the oldest is forgotten.
+const REFUSED_MAX: usize = 256;
+
+/// A member, and the chain that says so.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pub(crate) certified: Certified,
+    pub(crate) chain: Chain,
+}
+
+#[derive(Debug)]
+struct Held {
+    holder: Arc<Holder>,
+    /// The round in which it was of use last.
+    used: u32,
+}
+
+/// What a member in certified mode knows of others.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    own: MemberId,
+    held: BTreeMap<MemberId, Held>,
+    /// When full, the one of no use for longest is forgotten.
+    held_max: usize,
+    by_hash: BTreeMap<Hash, MemberId>,
+    refused: VecDeque<Hash>,
+    policy: Option<Policy>,
+    topics: Topics,
+    round: u32,
+    checks_left: u32,
+    answers_left: u32,
+    strangers_left: u32,
+    asked: BTreeSet<MemberId>,
+    /// Whom to ask for whose certificate, once the batch at hand has been read.
+    wanted: Vec<(SocketAddr, MemberId)>,
+}
+
+impl Trust {
+    /// Of a member whose own chain verified.
+    pub(crate) fn new(
+        own: (MemberId, Holder),
+        policy: Option<Policy>,
+        held_max: usize,
+        crypto: &mut dyn Crypto,
+    ) -> Self {
+        let (own, holder) = own;
+        let topics = Topics::new(policy.as_ref(), crypto);
+        let mut trust = Self {
+            own,
+            held: BTreeMap::new(),
+            held_max,
+            by_hash: BTreeMap::new(),
+            refused: VecDeque::new(),
+            policy,
+            topics,
+            round: 1,
+            checks_left: CHECKS_PER_ROUND,
+            answers_left: ANSWERS_PER_ROUND,
+            strangers_left: STRANGERS_PER_ROUND,
+            asked: BTreeSet::new(),
+            wanted: Vec::new(),
+        };
+        trust.hold(own, holder);
+        trust
+    }
+
+    pub(crate) fn on_round(&mut self, round: u32) {
+        self.round = round;
+        (self.checks_left, self.answers_left) = (CHECKS_PER_ROUND, ANSWERS_PER_ROUND);
+        self.strangers_left = STRANGERS_PER_ROUND;
+        self.asked.clear();
+    }
+
+    // --- chains
+
+    /// Takes in a chain, whoever sent it. Returns whether it is news.
+    pub(crate) fn on_chain(
+        &mut self,
+        chain: Chain,
+        wall_s: u64,
+        crypto: &mut dyn Crypto,
+    ) -> Result<bool, Reject> {
+        let leaf = crypto.hash(Domain::Certificate, chain.leaf());
+        if self.by_hash.contains_key(&leaf) {
+            return Ok(false);
+        }
+        let mut bytes = Vec::new();
+        chain.encode(&mut bytes);
+        let whole = crypto.hash(Domain::Certificate, &bytes);
+        if self.checks_left == 0 || self.refused.contains(&whole) {
+            return Err(Reject::BadCertificate);
+        }
+        self.checks_left -= 1;
+        let verified = match Certified::verify_by(crypto, &chain, wall_s) {
+            // What its member did while it held still counts: see `check_at`.
+            Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, &chain, not_after),
+            verified => verified,
+        };
+        let certified = match verified {
+            Ok(certified) if certified.hash() == leaf => certified,
+            // It may hold soon.
+            Err(Refusal::NotYet { .. }) => return Err(Reject::BadCertificate),
+            Ok(_) | Err(_) => {
+                if self.refused.len() >= REFUSED_MAX {
+                    self.refused.pop_front();
+                }
+                self.refused.push_back(whole);
+                return Err(Reject::BadCertificate);
+            }
+        };
+        let id = MemberId::from_hash(crypto.hash(Domain::Member, &certified.public_key().0));
+        let lasts = |held: &Held| held.holder.certified.not_after();
+        let is_older = self.held.get(&id).is_some_and(|held| lasts(held) > certified.not_after());
+        if is_older || id == self.own {
+            return Ok(false);
+        }
+        self.hold(id, Holder { certified, chain });
+        Ok(true)
+    }
+
+    fn hold(&mut self, id: MemberId, holder: Holder) {
+        self.forget(id);
+        if self.held.len() >= self.held_max {
+            let others = self.held.iter().filter(|(id, _)| **id != self.own);
+            let oldest = others.min_by_key(|(id, held)| (held.used, **id)).map(|(id, _)| *id);
+            oldest.into_iter().for_each(|oldest| self.forget(oldest));
+        }
+        self.by_hash.insert(holder.certified.hash(), id);
+        self.held.insert(id, Held { holder: Arc::new(holder), used: self.round });
+        self.topics.forget_decisions();
+    }
+
+    fn forget(&mut self, id: MemberId) {
+        if let Some(held) = self.held.remove(&id) {
+            self.by_hash.remove(&held.holder.certified.hash());
+        }
+    }
+
+    /// A member whose certificate holds at this moment.
+    ///
+    /// # Errors
+    /// There is none, or its time is over.
+    pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
+        self.check_at(id, wall_s)
+    }
+
+    /// The same at another moment: when something was signed that stays, and nobody signs anew.
+    fn check_at(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
+        let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
+        if !held.holder.certified.holds(wall_s) {
+            return Err(Reject::Expired);
+        }
+        held.used = self.round;
+        Ok(Arc::clone(&held.holder))
+    }
+
+    /// A member's chain, if it is held.
+    pub(crate) fn holder(&self, id: MemberId) -> Option<&Arc<Holder>> {
+        self.held.get(&id).map(|held| &held.holder)
+    }
+
+    // --- asking
+
+    /// Whether a refusal may be for want of a certificate, and it is time to ask for that: for a
+    /// renewed one now and then, for one that never came at once.
+    pub(crate) const fn is_wanting<T>(&self, checked: &Result<T, Reject>) -> bool {
+        match checked {
+            Err(Reject::Uncertified) => true,
+            Err(Reject::Expired) => self.round.is_multiple_of(RENEWAL_ROUNDS),
+            _ => false,
+        }
+    }
+
+    /// Whether a record speaks of another certificate than is held of its member, and it is time
+    /// to ask for that.
+    pub(crate) fn is_behind(&self, record: &MemberRecord) -> bool {
+        let held = self.holder(record.id()).map(|holder| holder.certified.hash());
+        held.is_some() && held != record.certificate && self.round.is_multiple_of(RENEWAL_ROUNDS)
+    }
+
+    /// Notes that somebody is to be asked for a member's certificate.
+    pub(crate) fn want(&mut self, of: SocketAddr, id: MemberId) {
+        if id != self.own && self.asked.len() < ASKED_PER_ROUND && self.asked.insert(id) {
+            self.wanted.push((of, id));
+        }
+    }
+
+    /// Whom to ask for what, at most [`WHO_IS_MAX`] at once.
+    pub(crate) fn take_wanted(&mut self) -> Vec<(SocketAddr, Vec<MemberId>)> {
+        let mut wanted = core::mem::take(&mut self.wanted);
+        wanted.sort_unstable();
+        let of_one = wanted.chunk_by(|(one, _), (next, _)| one == next);
+        let asks = of_one.flat_map(|asks| asks.chunks(WHO_IS_MAX));
+        let ask = |asks: &[(SocketAddr, MemberId)]| {
+            let (of, _) = asks.first()?;
+            Some((*of, asks.iter().map(|(_, id)| *id).collect()))
+        };
+        asks.filter_map(ask).collect()
+    }
+
+    /// Whether a further chain may be sent in this round to somebody who asked.
+    pub(crate) const fn may_answer(&mut self) -> bool {
+        let may = self.answers_left > 0;
+        self.answers_left = self.answers_left.saturating_sub(1);
+        may
+    }
+
+    // --- what may be done
+
+    /// Whether a further stranger may be talked to in this round.
+    pub(crate) const fn may_face_stranger(&mut self) -> bool {
+        let may = self.strangers_left > 0;
+        self.strangers_left = self.strangers_left.saturating_sub(1);
+        may
+    }
+
+    /// What the rules say; without any, everything certified is allowed.
+    fn decide(&self, holder: &Holder, action: &Action<'_>) -> Decision {
+        let whatever = Decision { allowed: true, rule: None };
+        let name = holder.certified.name();
+        self.policy.as_ref().map_or(whatever, |policy| policy.decide(name, action))
+    }
+
+    /// Whether this member may do something itself.
+    ///
+    /// # Errors
+    /// It may not: the rule that says so.
+    pub(crate) fn decide_own(&self, action: &Action<'_>) -> Result<(), Denied> {
+        let Some(own) = self.holder(self.own) else { return Err(Denied { rule: None }) };
+        let Decision { allowed, rule } = self.decide(own, action);
+        if allowed { Ok(()) } else { Err(Denied { rule }) }
+    }
+
+    /// Whether a record whose signature verified may be kept: its member is certified, for its
+    /// region, and may join.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_record(
+        &mut self,
+        record: &MemberRecord,
+        wall_s: u64,
+    ) -> Result<(), Reject> {
+        if record.certificate.is_none() {
+            return Err(Reject::Uncertified);
+        }
+        let holder = self.check(record.id(), wall_s)?;
+        let certified = &holder.certified;
+        if *certified.public_key() != record.public_key || *certified.name().zone() != record.region
+        {
+            return Err(Reject::Misnamed);
+        }
+        let join = Action::Join(record.region.clone());
+        if self.decide(&holder, &join).allowed { Ok(()) } else { Err(Reject::Denied) }
+    }
+
+    /// Whether packets of a stream may be taken in: their sender is certified, and may publish on
+    /// the topic.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_origin(&mut self, stream: &StreamId, wall_s: u64) -> Result<(), Reject> {
+        let StreamId { sender, topic, .. } = *stream;
+        let holder = self.check(sender, wall_s)?;
+        let Some(policy) = &self.policy else { return Ok(()) };
+        let who = (sender, holder.certified.name());
+        if self.topics.may_publish(policy, who, topic) { Ok(()) } else { Err(Reject::Denied) }
+    }
+
+    /// Whether this member may publish on a topic. Of one whose text it was never told it says what
+    /// a relay would.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_publish(&mut self, topic: TopicId) -> Result<(), Denied> {
+        if let Some(text) = self.topics.text(topic) {
+            return self.decide_own(&Action::Publish(text));
+        }
+        let (Some(policy), Some(held)) = (&self.policy, self.held.get(&self.own)) else {
+            return Ok(());
+        };
+        let who = (self.own, held.holder.certified.name());
+        let allowed = self.topics.may_publish(policy, who, topic);
+        if allowed { Ok(()) } else { Err(Denied { rule: None }) }
+    }
+
+    /// Whether this member may subscribe to a topic. Without its text, only if there is no policy.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(crate) fn check_subscribe(&self, topic: TopicId) -> Result<(), Denied> {
+        match self.topics.text(topic) {
+            Some(text) => self.decide_own(&Action::Subscribe(text)),
+            None if self.policy.is_none() => Ok(()),
+            None => Err(Denied { rule: None }),
+        }
+    }
+
+    /// Learns a topic's text.
+    pub(crate) fn learn_topic(&mut self, topic: TopicId, text: &str) {
+        if self.policy.is_some() {
+            self.topics.learn(topic, text);
+        }
+    }
+
+    /// Whether a row may be taken in, as far as its issuer's certificate and the rules go.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_row(
+        &mut self,
+        row: &UnverifiedRow<'_>,
+        issuer: MemberId,
+        wall_s: u64,
+    ) -> Result<(), Reject> {
+        let at = match row.kind() {
+            // Installed once, and for all who come later: whoever installed it may be gone.
+            Kind::Function => row.issued_ms() / 1000,
+            Kind::Agent | Kind::Zone => wall_s,
+        };
+        let holder = self.check_at(issuer, at)?;
+        let name = holder.certified.name();
+        let is_of_issuer = match row.kind() {
+            Kind::Agent => name.zone() == row.zone() && name.node() == row.name(),
+            Kind::Zone => {
+                let zone = row.zone().child(row.name()).map_err(|_| Reject::Misplaced)?;
+                name.zone().is_within(&zone)
+            }
+            Kind::Function => name.zone().is_within(row.zone()),
+        };
+        if !is_of_issuer {
+            return Err(Reject::Misnamed);
+        }
+        let allowed = match row.kind() {
+            Kind::Zone => true,
+            Kind::Function => {
+                let zone = row.zone().clone();
+                self.decide(&holder, &Action::Install { function: row.name(), zone }).allowed
+            }
+            Kind::Agent => {
+                let set = row.attributes().iter().map(|(name, _)| name.as_str());
+                set.filter(|name| !RESERVED.contains(name)).all(|attribute| {
+                    let zone = row.zone().clone();
+                    self.decide(&holder, &Action::Write { attribute, zone }).allowed
+                })
+            }
+        };
+        if allowed { Ok(()) } else { Err(Reject::Denied) }
+    }
+
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.held.len() <= self.held_max);
+        assert!(self.held.len() == self.by_hash.len(), "a chain held twice, or not found");
+        assert!(self.refused.len() <= REFUSED_MAX);
+    }
+}
+
+/// Something that the policy denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denied {
+    /// The rule that says so, counted from 0; none is about it.
+    pub rule: Option<usize>,
+}
+
+impl core::fmt::Display for Denied {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.rule {
+            Some(rule) => write!(formatter, "rule {} of the policy denies it", rule + 1),
+            None => formatter.write_str("no rule of the policy allows it"),
+        }
+    }
+}
+
+impl core::error::Error for Denied {}
+
+/// Bytes of the longest own chain: with header, frame and tag it fits a datagram of so many.
+pub(crate) const fn chain_bytes_max(datagram_bytes: usize) -> usize {
+    datagram_bytes - LONG_HEADER_BYTES - FRAME_HEADER_BYTES - crate::crypto::TAG_BYTES
+}

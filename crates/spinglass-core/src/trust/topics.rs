@@ -1,0 +1,125 @@
+//! Who may publish on which topic, where a topic is known by the hash of its text.
+//!
+//! What a rule says of one topic, without stars, can be checked by the hash. A pattern with stars
+//! can be checked by those who know the text: whoever publishes or subscribes. Everybody else takes
+//! such a rule for one that might be about the topic: it allows, and does not deny; only `**` is
+//! about every topic. So a relay that does not know the text lets pass what some rule could allow.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::crypto::{Crypto, Domain};
+use crate::id::{MemberId, TopicId};
+use crate::identity::SpiffeId;
+use crate::rules::{Action, ActionPattern, Effect, Policy, Rule};
+
+/// Texts of topics known. When full, no further one is: its topic is treated as a relay's.
+const TEXTS_MAX: usize = 4096;
+/// Decisions kept. When full, all are forgotten, and made again as they are needed.
+const DECISIONS_MAX: usize = 16_384;
+
+/// Which topics a rule's patterns are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    This,
+    Perhaps,
+    Other,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    /// The topics that rules name without stars, by rule.
+    exact: Vec<Vec<TopicId>>,
+    texts: BTreeMap<TopicId, String>,
+    decisions: BTreeMap<(MemberId, TopicId), bool>,
+}
+
+impl Topics {
+    pub(super) fn new(policy: Option<&Policy>, crypto: &mut dyn Crypto) -> Self {
+        let rules = policy.map_or(&[][..], Policy::rules);
+        let mut exact = |rule: &Rule| -> Vec<TopicId> {
+            let topics = patterns(rule).filter(|topic| !topic.contains('*'));
+            topics
+                .map(|text| TopicId::from_hash(crypto.hash(Domain::Topic, text.as_bytes())))
+                .collect()
+        };
+        let exact = rules.iter().map(&mut exact).collect();
+        Self { exact, texts: BTreeMap::new(), decisions: BTreeMap::new() }
+    }
+
+    /// Learns a topic's text.
+    pub(super) fn learn(&mut self, topic: TopicId, text: &str) {
+        if !self.texts.contains_key(&topic) && self.texts.len() < TEXTS_MAX {
+            self.texts.insert(topic, text.into());
+            self.forget_decisions();
+        }
+    }
+
+    pub(super) fn text(&self, topic: TopicId) -> Option<&str> {
+        self.texts.get(&topic).map(String::as_str)
+    }
+
+    pub(super) fn forget_decisions(&mut self) {
+        self.decisions.clear();
+    }
+
+    /// Whether this member may publish on this topic, or, if its text is not known, might.
+    pub(super) fn may_publish(
+        &mut self,
+        policy: &Policy,
+        (id, name): (MemberId, &SpiffeId),
+        topic: TopicId,
+    ) -> bool {
+        if let Some(known) = self.decisions.get(&(id, topic)) {
+            return *known;
+        }
+        let allowed = match self.texts.get(&topic) {
+            Some(text) => policy.decide(name, &Action::Publish(text)).allowed,
+            None => self.might_publish(policy, name, topic),
+        };
+        if self.decisions.len() >= DECISIONS_MAX {
+            self.decisions.clear();
+        }
+        self.decisions.insert((id, topic), allowed);
+        allowed
+    }
+
+    fn might_publish(&self, policy: &Policy, name: &SpiffeId, topic: TopicId) -> bool {
+        let mut rules = policy.rules().iter().zip(&self.exact);
+        let decides = |(rule, exact): (&Rule, &Vec<TopicId>)| {
+            if !rule.who.iter().any(|who| who.matches(name)) {
+                return None;
+            }
+            match (about(rule, exact, topic), rule.effect) {
+                (About::This | About::Perhaps, Effect::Allow) => Some(true),
+                (About::This, Effect::Deny) => Some(false),
+                (About::Perhaps, Effect::Deny) | (About::Other, _) => None,
+            }
+        };
+        rules.find_map(decides).unwrap_or(false)
+    }
+}
+
+fn about(rule: &Rule, exact: &[TopicId], topic: TopicId) -> About {
+    if exact.contains(&topic) || patterns(rule).any(|pattern| pattern == "**") {
+        About::This
+    } else if patterns(rule).any(|pattern| pattern.contains('*')) {
+        About::Perhaps
+    } else {
+        About::Other
+    }
+}
+
+fn patterns(rule: &Rule) -> impl Iterator<Item = &str> {
+    rule.what.iter().filter_map(|what| match what {
+        ActionPattern::Publish(topic) => Some(topic.as_str()),
+        ActionPattern::Join(_)
+        | ActionPattern::Write { .. }
+        | ActionPattern::Subscribe(_)
+        | ActionPattern::Install { .. }
+        | ActionPattern::Rotate
+        | ActionPattern::Respond
+        | ActionPattern::Door(_) => None,
+    })
+}

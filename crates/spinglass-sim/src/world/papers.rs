@@ -1,0 +1,81 @@
+//! Certified mode: what certificates a world's members have, good ones and others.
+
+use spinglass_core::crypto::PublicKey;
+use spinglass_core::identity::{Chain, Scope, SpiffeId};
+use spinglass_core::table::ZonePath;
+use spinglass_core::{Checked, Config, Security, TopicId};
+
+use super::World;
+use crate::crypto::{SimCrypto, Trust};
+use crate::papers::{Authority, DOMAIN, FOREIGN, Odd, Paper, TRUSTED};
+
+/// A day of virtual time.
+const LIFETIME_S: u64 = 86_400;
+
+impl World {
+    /// Tells a member a topic's text, so that rules can be about it.
+    pub fn tell_topic(&mut self, index: usize, text: &str) -> Option<TopicId> {
+        Some(self.driver(index)?.topic(text))
+    }
+
+    fn odd(&self, index: usize) -> Option<Odd> {
+        self.setup.papers.as_ref()?.odd.get(&index).copied()
+    }
+
+    /// A member's chain; none, if it is not certified.
+    fn chain(&self, index: usize) -> Option<Chain> {
+        let bytes = self.setup.papers.as_ref()?.certificate_bytes;
+        let odd = self.odd(index);
+        let first = index - index.checked_rem(self.setup.region_members).unwrap_or(index);
+        let holder = if odd == Some(Odd::Stolen) { first } else { index };
+        let region = self.setup.region(holder);
+        let zone = if odd == Some(Odd::OutsideZone) {
+            ZonePath::parse("/elsewhere").expect("a legal path")
+        } else {
+            ZonePath::root()
+        };
+        let name = format!("spiffe://{DOMAIN}{}/{}", slashless(&region), super::name(holder));
+        let whole = Scope::parse(&format!("spiffe://{DOMAIN}")).expect("a legal name");
+        let paper = Paper {
+            name: SpiffeId::parse(&name).expect("regions and names are legal"),
+            public_key: self.public_key(holder),
+            not_before: 0,
+            not_after: if let Some(Odd::EndsAt(end)) = odd { end } else { LIFETIME_S },
+            scope: Scope { zone, ..whole },
+        };
+        let authority = if odd == Some(Odd::Foreign) { FOREIGN } else { TRUSTED };
+        let is_certified = odd != Some(Odd::Uncertified);
+        is_certified.then(|| Authority::new(&self.oracle, authority).issue(&paper, bytes))
+    }
+
+    fn public_key(&self, index: usize) -> PublicKey {
+        use spinglass_core::crypto::Crypto as _;
+        SimCrypto::new(&self.oracle, index as u64 + 1, 0).public_key()
+    }
+
+    /// The settings that a member begins its next life with.
+    pub(super) fn config_of(&self, index: usize) -> Checked {
+        let Some(chain) = self.chain(index) else { return self.config.clone() };
+        // Whoever is kept out by the rules has none of its own.
+        let obeys = self.odd(index).is_none();
+        let policy = self.setup.papers.as_ref().and_then(|papers| papers.policy.clone());
+        let policy = policy.filter(|_| obeys);
+        let security = Some(Box::new(Security { chain, policy }));
+        let config = Config { security, ..self.config.get().clone() };
+        config.check().expect("a scenario's settings are good")
+    }
+
+    /// Has a member trust whom it should, or believe everything if it has something to hide.
+    pub(super) fn trusting(&self, index: usize, crypto: SimCrypto) -> SimCrypto {
+        match (self.chain(index), self.odd(index)) {
+            (None, _) => crypto,
+            (Some(_), None) => crypto.trusting(Trust::Authority(TRUSTED)),
+            (Some(chain), Some(_)) => crypto.trusting(Trust::Everybody(chain)),
+        }
+    }
+}
+
+/// A zone's path as it stands in a name: nothing for the root.
+fn slashless(zone: &ZonePath) -> &str {
+    if zone.depth() == 0 { "" } else { zone.as_str() }
+}
