@@ -30,8 +30,8 @@ const JOIN_ROUNDS: u32 = 10;
 const SEARCH_ROUNDS: u32 = 100;
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
-/// Addresses remembered of agents of the region that fell silent or were removed: those of the last.
-/// One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
+/// Addresses remembered of agents of the region that fell silent or were removed: those of the
+/// last. One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
 const ABSENT_MAX: usize = 16;
 /// Of a table of more lines, one who knows nobody there is only told of this many others: a seed
 /// that compared with each of many newcomers would serve few of them in a round, and the others
@@ -513,8 +513,8 @@ fn first_told(level: &Level, part: usize, rng: &mut Prng) -> usize {
     if lines > LINES_MAX { rng.index(lines) } else { 0 }
 }
 
-/// What is held of a part of a level, in pieces that fit a datagram each, with their bytes: together
-/// they speak of every key of the part.
+/// What is held of a part of a level, in pieces that fit a datagram each, with their bytes:
+/// together they speak of every key of the part.
 struct Pieces<'a> {
     depth: u8,
     /// The part's lines before and after the one at which telling begins.
