@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, PublicKey, Salt};
@@ -318,7 +319,7 @@ fn another_member_opens_the_documents_datagrams() {
     let opened = link.open(&mut long, |_| None, &mut crypto).unwrap();
     assert_eq!(opened.sealer, Sealer::Claimed(boot()));
     let mut short = vector("datagram-short");
-    let found = |name: BootName| (vector("boot") == name.0).then(boot);
+    let found = |name: BootName| (vector("boot") == name.0).then(|| Arc::new(record()));
     let opened = link.open(&mut short, found, &mut crypto).unwrap();
     assert_eq!(opened.sealer, Sealer::Known(boot().sender));
     let mut frames = Reader::new(&short[opened.frames]);
