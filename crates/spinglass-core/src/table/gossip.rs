@@ -31,8 +31,12 @@ const SEARCH_ROUNDS: u32 = 100;
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
 /// Addresses remembered of agents of the region that fell silent or were removed: those of the
-/// last. One of them is called on every [`REJOIN_ROUNDS`], whether it is dead or out of reach.
+/// last, who may be dead or out of reach.
 const ABSENT_MAX: usize = 16;
+/// Calls on them that all agents of a region together make in [`REJOIN_ROUNDS`], on average: few
+/// find a region's other part, and more would cost a large region with many dead more than its
+/// failure detector does.
+const ABSENT_CALLS: usize = 4;
 /// Of a table of more lines, one who knows nobody there is only told of this many others: a seed
 /// that compared with each of many newcomers would serve few of them in a round, and the others
 /// would know of nobody else to ask.
@@ -215,7 +219,10 @@ impl Table {
         // A cut through a region leaves a part of it on both sides: no zone falls silent, and those
         // whom each part lost are all that it knows of the other.
         if self.round.is_multiple_of(REJOIN_ROUNDS) && !self.absent.is_empty() {
-            partners.extend(self.choose_absent());
+            let here = self.levels.last().map_or(0, |level| level.lines().len());
+            if self.rng.index(here) < ABSENT_CALLS {
+                partners.extend(self.choose_absent());
+            }
         }
         partners.sort_unstable();
         partners.dedup();

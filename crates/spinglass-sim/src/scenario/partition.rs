@@ -118,8 +118,7 @@ struct Knobs {
 impl Knobs {
     fn draw(agents: usize, lose_seed: bool, rng: &mut Prng) -> Self {
         // Agent 0 is everybody's only seed.
-        let gone = rng.index(agents);
-        let gone = if lose_seed { 0 } else { gone };
+        let gone = if lose_seed { 0 } else { rng.index(agents) };
         let mut other = || (gone + 1 + rng.index(agents - 1)) % agents;
         let (remover, installer) = (other(), other());
         Self {
