@@ -123,3 +123,46 @@ fn patterns(rule: &Rule) -> impl Iterator<Item = &str> {
         | ActionPattern::Door(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::NamePattern;
+    use alloc::vec;
+
+    #[test]
+    fn a_relay_lets_pass_what_a_rule_could_allow() {
+        let rule = |effect, who, what| Rule {
+            effect,
+            who: vec![NamePattern::parse(who).unwrap()],
+            what: vec![ActionPattern::parse(what).unwrap()],
+        };
+        let (bad, all) = ("spiffe://example.org/usa/bad", "spiffe://example.org/**");
+        let policy = Policy::new(vec![
+            rule(Effect::Deny, bad, "publish grid/ny"),
+            rule(Effect::Deny, bad, "publish news"),
+            rule(Effect::Allow, all, "publish news"),
+            rule(Effect::Allow, "spiffe://example.org/usa/**", "publish grid/*"),
+            rule(Effect::Deny, "spiffe://example.org/eu/*", "publish **"),
+            rule(Effect::Allow, all, "publish a/*"),
+        ]);
+        let policy = policy.unwrap();
+        let [news, ny, other] = [1, 2, 3].map(|byte| TopicId([byte; 8]));
+        let exact = vec![vec![ny], vec![news], vec![news], vec![], vec![], vec![]];
+        let mut topics = Topics { exact, ..Topics::default() };
+        let may = |topics: &mut Topics, name: &str, topic| {
+            let name = SpiffeId::parse(&alloc::format!("spiffe://example.org{name}")).unwrap();
+            topics.forget_decisions();
+            topics.may_publish(&policy, (MemberId([1; 16]), &name), topic)
+        };
+        assert!(may(&mut topics, "/usa/n1", news) && !may(&mut topics, "/usa/bad", news));
+        assert!(may(&mut topics, "/usa/n1", ny) && !may(&mut topics, "/usa/bad", ny));
+        assert!(may(&mut topics, "/usa/bad", other), "it might be grid/something");
+        assert!(!may(&mut topics, "/eu/n1", other), "** is about every topic");
+        assert!(may(&mut topics, "/asia/n1", other), "it might be a/something");
+        topics.learn(other, "b/c");
+        for name in ["/usa/bad", "/eu/n1", "/asia/n1"] {
+            assert!(!may(&mut topics, name, other), "{name}: the text decides");
+        }
+    }
+}
