@@ -28,11 +28,6 @@ const REJOIN_ROUNDS: u32 = 10;
 /// region, and if it does not find it.
 const JOIN_ROUNDS: u32 = 10;
 const SEARCH_ROUNDS: u32 = 100;
-/// Addresses of representatives remembered after their zones fell silent.
-const REMEMBERED_MAX: usize = 64;
-/// Addresses remembered of agents of the region that fell silent or were removed: those of the
-/// last, who may be dead or out of reach.
-const ABSENT_MAX: usize = 16;
 /// Calls on them that all agents of a region together make in [`REJOIN_ROUNDS`], on average: few
 /// find a region's other part, and more would cost a large region with many dead more than its
 /// failure detector does.
@@ -171,27 +166,6 @@ impl Table {
         for Line { row, .. } in dropped {
             self.remember(&row);
         }
-    }
-
-    /// Remembers whom a row that was dropped tells of, unless it is its line's last: what was lost
-    /// may only be out of reach, and nobody else may know that it is there.
-    pub(super) fn remember(&mut self, row: &TableRow) {
-        let (list, most) = match row.kind() {
-            Kind::Zone => (&mut self.remembered, REMEMBERED_MAX),
-            Kind::Agent if !row.is_removed() => (&mut self.absent, ABSENT_MAX),
-            Kind::Agent | Kind::Function => return,
-        };
-        list.retain(|address| !row.contacts().contains(address));
-        list.extend(row.contacts());
-        list.drain(..list.len().saturating_sub(most));
-    }
-
-    /// An agent that the region lost, chosen at random; those that are back are forgotten.
-    fn choose_absent(&mut self) -> Option<SocketAddr> {
-        let rows = self.levels.last().into_iter().flat_map(Level::children);
-        let back: BTreeSet<_> = rows.flat_map(|line| line.row.contacts()).collect();
-        self.absent.retain(|address| !back.contains(address));
-        self.absent.get(self.rng.index(self.absent.len())).copied()
     }
 
     /// Whom to compare tables with in this round: one agent of the region; one representative of a

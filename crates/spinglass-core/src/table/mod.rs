@@ -199,8 +199,9 @@ pub struct Table {
     strangers: VecDeque<SocketAddr>,
     /// Who spoke for zones that fell silent: tried as seeds are.
     remembered: Vec<SocketAddr>,
-    /// Where agents of the region were that it lost: tried now and then by each of the others.
-    absent: Vec<SocketAddr>,
+    /// Where agents of the region were that it lost, and in which own round, the last lost last:
+    /// tried now and then by each of the others.
+    absent: Vec<(SocketAddr, u32)>,
     /// Counts changes of what is held.
     revision: u64,
     /// Counts changes of who is there.

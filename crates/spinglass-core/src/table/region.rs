@@ -1,5 +1,6 @@
 //! Who is there, as the table tells it to the membership and to the failure detector.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,6 +14,14 @@ use super::level::Level;
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::event::{DownReason, Event, Member};
 use crate::id::Incarnation;
+
+/// Addresses of representatives remembered after their zones fell silent.
+const REMEMBERED_MAX: usize = 64;
+/// Addresses remembered of agents of the region that fell silent or were removed: those of the
+/// last, who may be dead or out of reach.
+const ABSENT_MAX: usize = 16;
+/// Rounds that they have been lost for: after less trouble the failure detector lets them return.
+const ABSENT_ROUNDS: u32 = 60;
 
 impl Table {
     /// The own line and address.
@@ -125,6 +134,36 @@ impl Table {
         let incarnation = Incarnation(self.version.incarnation.0.saturating_add(1));
         self.version = Version { incarnation, counter: 0 };
         (self.is_suspended, self.own_changed) = (false, true);
+    }
+
+    /// Remembers whom a row that was dropped tells of, unless it is its line's last: what was lost
+    /// may only be out of reach, and nobody else may know that it is there.
+    pub(super) fn remember(&mut self, row: &TableRow) {
+        let contacts = row.contacts();
+        match row.kind() {
+            Kind::Zone => {
+                self.remembered.retain(|address| !contacts.contains(address));
+                self.remembered.extend(contacts);
+                self.remembered.drain(..self.remembered.len().saturating_sub(REMEMBERED_MAX));
+            }
+            Kind::Agent if !row.is_removed() => {
+                self.absent.retain(|(address, _)| !contacts.contains(address));
+                self.absent.extend(contacts.iter().map(|address| (*address, self.round)));
+                self.absent.drain(..self.absent.len().saturating_sub(ABSENT_MAX));
+            }
+            Kind::Agent | Kind::Function => (),
+        }
+    }
+
+    /// An agent that the region lost a while ago, chosen at random; those that are back are
+    /// forgotten.
+    pub(super) fn choose_absent(&mut self) -> Option<SocketAddr> {
+        let rows = self.levels.last().into_iter().flat_map(Level::children);
+        let back: BTreeSet<_> = rows.flat_map(|line| line.row.contacts()).collect();
+        self.absent.retain(|(address, _)| !back.contains(address));
+        let until = self.round.saturating_sub(ABSENT_ROUNDS);
+        let long = self.absent.partition_point(|(_, lost)| *lost <= until);
+        self.absent.get(self.rng.index(long)).filter(|_| long > 0).map(|(address, _)| *address)
     }
 }
 
