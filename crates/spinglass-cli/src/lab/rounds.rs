@@ -26,8 +26,8 @@ within a budget of 16 KiB of rows and inventories per agent and round. --crash c
 rounds before the update, so that the dead have been dropped and representatives elected anew.
 
 --flat has one level: each agent compares with one of all others a round, and passes news on to
-three. A zone of 1,000 fills the budget with rows that are only refreshed. Beside it stands the
-paper's model: all rounds begin at once, one exchange each, both ways, no news in between.")]
+three, in a zone of more than 682 to as many as log2 of its agents. Beside it stands the paper's
+model: all rounds begin at once, one exchange each, both ways, no news in between.")]
 pub(crate) struct Rounds {
     /// Children of every zone
     #[arg(long, default_value_t = 25)]
