@@ -5,11 +5,10 @@ use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
 
 use super::MemberRecord;
-use super::told::{TOLD_DOUBLINGS, Told};
+use super::told::Told;
 use crate::compact::{Index, Pieces};
 use crate::id::{Incarnation, MemberId};
 use crate::link::BootName;
-use crate::time::Instant;
 
 /// Rounds for which the lives that a restart ended may still be heard: their last packets are under
 /// repair, and a life may have been so short that its first ones are, too. Default rounds: 5 s.
@@ -150,28 +149,15 @@ impl Directory {
 
     // --- introductions
 
-    /// Whether anybody at this address has been met.
-    pub(super) fn has_address(&self, address: SocketAddr) -> bool {
-        self.first_at(address).is_some()
+    /// How whoever was met at this address was told who this member is.
+    pub(super) fn told(&self, address: SocketAddr) -> Option<&Told> {
+        self.met.get(self.first_at(address)?).map(|met| &met.told)
     }
 
-    /// Whether the address must be told now who this member is; it then counts as told. `None`:
-    /// nobody there has been met.
-    pub(super) fn tell(&mut self, address: SocketAddr, now: Instant) -> Option<bool> {
-        let met = self.first_at(address).and_then(|place| self.met.get_mut(place))?;
-        Some(met.told.tell(now, TOLD_DOUBLINGS))
-    }
-
-    /// Whether the address was told just now who this member is, for one of the first times.
-    pub(super) fn is_fresh(&self, address: SocketAddr, now: Instant) -> bool {
-        let met = self.first_at(address).and_then(|place| self.met.get(place));
-        met.is_some_and(|met| met.told.is_fresh(now))
-    }
-
-    /// Whether the address was told just now for the first time.
-    pub(super) fn is_first(&self, address: SocketAddr, now: Instant) -> bool {
-        let met = self.first_at(address).and_then(|place| self.met.get(place));
-        met.is_some_and(|met| met.told.is_first(now))
+    /// The same, to note another telling.
+    pub(super) fn told_mut(&mut self, address: SocketAddr) -> Option<&mut Told> {
+        let place = self.first_at(address)?;
+        self.met.get_mut(place).map(|met| &mut met.told)
     }
 
     /// Whoever is at this address, or (none) everybody, has not been told.

@@ -63,6 +63,15 @@ pub(crate) enum Introduction {
     First,
 }
 
+/// Whom of a run's destinations somebody must be introduced to.
+#[derive(Debug)]
+pub(crate) struct Introductions {
+    /// Those that must be told first.
+    pub(crate) untold: Option<Destinations>,
+    /// Whether some were told just now, so that what follows may overtake it.
+    pub(crate) just_now: bool,
+}
+
 /// Whoever a datagram goes to: an address, or (none) the IP multicast group.
 type To = Option<SocketAddr>;
 
@@ -84,8 +93,8 @@ pub(crate) struct Members {
     own: Arc<MemberRecord>,
     directory: Directory,
     view: View,
-    /// Whom one has told who somebody is. Members met have their own note of who this one is.
-    /// By whom and who.
+    /// Whom one has told who somebody is, in order. Who was told of this member, and is met, has
+    /// its note in the directory.
     told: Vec<((To, MemberId), Told)>,
     round: u32,
     /// How many agents there are in all.
@@ -209,11 +218,10 @@ impl Members {
     /// then counts as told. An address from which nobody has introduced itself is told each time.
     pub(crate) fn introduces_itself(&mut self, to: SocketAddr, now: Instant) -> Introduction {
         let is_stranger = !self.has_met(to);
-        let (to, own) = (Some(to), self.own.id());
-        let told = self.tell(to, own, now);
-        if told && self.is_first_told(to, own, now) {
+        let (is_due, told) = self.tell(Some(to), self.own.id(), now);
+        if is_due && told.is_first(now) {
             Introduction::First
-        } else if told || is_stranger || self.is_fresh(to, own, now) {
+        } else if is_due || is_stranger || told.is_fresh(now) {
             // Of what goes there at once the last may arrive first.
             Introduction::Again
         } else {
@@ -223,77 +231,49 @@ impl Members {
 
     /// Whether anybody at this address has been met.
     pub(crate) fn has_met(&self, address: SocketAddr) -> bool {
-        self.directory.has_address(address)
+        self.directory.told(address).is_some()
     }
 
     /// Whether `to` was told at this moment, for the first time, who `id` is.
     pub(crate) fn is_first_told(&self, to: To, id: MemberId, now: Instant) -> bool {
-        if id == self.own.id()
-            && let Some(address) = to
-            && self.directory.has_address(address)
-        {
-            return self.directory.is_first(address, now);
-        }
-        let told = self.told_place(to, id).ok().and_then(|place| self.told.get(place));
-        told.is_some_and(|(_, told)| told.is_first(now))
+        let of_met = to.filter(|_| id == self.own.id()).and_then(|to| self.directory.told(to));
+        let of_others = || self.told.get(self.told_place(to, id).ok()?).map(|(_, told)| told);
+        of_met.or_else(of_others).is_some_and(|told| told.is_first(now))
     }
 
-    /// Those of a run's destinations that must be told first who this member is, and who the
-    /// packets' sender; they then count as told.
+    /// Which of a run's destinations must be told first who this member is, and who the packets'
+    /// sender; they then count as told.
     pub(crate) fn introduces(
         &mut self,
         to: &Destinations,
         sender: MemberId,
         now: Instant,
-    ) -> Option<Destinations> {
+    ) -> Introductions {
         let own = self.own.id();
-        let mut tells = |to: To| self.tell(to, own, now) | self.tell(to, sender, now);
-        match to {
+        let mut just_now = false;
+        let mut tells = |to: To| {
+            let told = [self.tell(to, own, now), self.tell(to, sender, now)];
+            just_now |= told.iter().any(|(_, told)| told.is_fresh(now));
+            told.iter().any(|(is_due, _)| *is_due)
+        };
+        let untold = match to {
             Destinations::Multicast => tells(None).then_some(Destinations::Multicast),
             Destinations::Members(members) => {
                 let untold: Vec<_> =
                     members.iter().copied().filter(|to| tells(Some(*to))).collect();
                 (!untold.is_empty()).then_some(Destinations::Members(untold))
             }
-        }
+        };
+        Introductions { untold, just_now }
     }
 
-    /// Whether some of a run's destinations were told so just now, and what follows may overtake
-    /// it.
-    pub(crate) fn introduced_just_now(
-        &self,
-        to: &Destinations,
-        sender: MemberId,
-        now: Instant,
-    ) -> bool {
-        let either =
-            |to: To| self.is_fresh(to, self.own.id(), now) || self.is_fresh(to, sender, now);
-        match to {
-            Destinations::Multicast => either(None),
-            Destinations::Members(members) => members.iter().any(|to| either(Some(*to))),
-        }
-    }
-
-    /// Whether `to` was told just now who `id` is, for one of the first times.
-    fn is_fresh(&self, to: To, id: MemberId, now: Instant) -> bool {
-        if id == self.own.id()
-            && let Some(address) = to
-            && self.directory.has_address(address)
-        {
-            return self.directory.is_fresh(address, now);
-        }
-        let told = self.told_place(to, id).ok().and_then(|place| self.told.get(place));
-        told.is_some_and(|(_, told)| told.is_fresh(now))
-    }
-
-    /// Whether `to` has not been told of late who `id` is; it is now.
-    fn tell(&mut self, to: To, id: MemberId, now: Instant) -> bool {
-        if id == self.own.id()
-            && let Some(is_due) = to.and_then(|to| self.directory.tell(to, now))
-        {
-            return is_due;
-        }
+    /// Whether `to` has not been told of late who `id` is; it is now. And what is noted of that.
+    fn tell(&mut self, to: To, id: MemberId, now: Instant) -> (bool, Told) {
         let doublings_max = if to.is_some() { TOLD_DOUBLINGS } else { TOLD_GROUP_DOUBLINGS };
+        let of_met = to.filter(|_| id == self.own.id());
+        if let Some(told) = of_met.and_then(|to| self.directory.told_mut(to)) {
+            return (told.tell(now, doublings_max), *told);
+        }
         let mut place = self.told_place(to, id);
         if place.is_err() && self.told.len() >= TOLD_MAX {
             self.told.clear();
@@ -304,7 +284,8 @@ impl Members {
             self.told.insert(place, ((to, id), Told::default()));
             place
         });
-        self.told.get_mut(place).is_some_and(|(_, told)| told.tell(now, doublings_max))
+        let note = self.told.get_mut(place);
+        note.map_or_else(Default::default, |(_, told)| (told.tell(now, doublings_max), *told))
     }
 
     /// Where the note of an introduction is, or (the error) would be.

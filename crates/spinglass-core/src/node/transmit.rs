@@ -10,7 +10,7 @@ use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
 use crate::id::{MemberId, StreamId};
 use crate::link::{LONG_HEADER_BYTES, OVERHEAD_BYTES, SHORT_HEADER_BYTES};
-use crate::members::{Introduction, MemberRecord, RECORD_BYTES_MAX};
+use crate::members::{Introduction, Introductions, MemberRecord, RECORD_BYTES_MAX};
 use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
@@ -225,12 +225,12 @@ impl Node {
     ) -> Option<Transmit> {
         let (to, kind) = self.resolve(&run)?;
         let sender = run.stream.sender;
-        let untold = self.members.introduces(&to, sender, now);
+        let Introductions { untold, just_now } = self.members.introduces(&to, sender, now);
         if untold.as_ref().is_some_and(|untold| self.owe_certificates(untold, sender, now)) {
             self.outbox.unpop_run(run);
             return None;
         }
-        if untold.is_some() || self.members.introduced_just_now(&to, sender, now) {
+        if untold.is_some() || just_now {
             let packet = self.multicast.packet(&run.stream, run.from).cloned();
             let room = self.config.get().link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
             if let Some(packet) = packet.filter(|it| FRAME_HEADER_BYTES + it.len() <= room) {

@@ -137,7 +137,7 @@ impl Trust {
         }
         self.checks_left -= 1;
         let verified = match Certified::verify_by(crypto, &chain, wall_s) {
-            // What its member did while it held still counts: see `check_at`.
+            // What its member did while it held still counts: see `check`.
             Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, &chain, not_after),
             verified => verified,
         };
@@ -181,16 +181,12 @@ impl Trust {
         }
     }
 
-    /// A member whose certificate holds at this moment.
+    /// A member whose certificate holds at `wall_s`: now, or when something was signed that stays,
+    /// and nobody signs anew.
     ///
     /// # Errors
-    /// There is none, or its time is over.
+    /// There is none, or its time had not come or was over.
     pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
-        self.check_at(id, wall_s)
-    }
-
-    /// The same at another moment: when something was signed that stays, and nobody signs anew.
-    fn check_at(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
         let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
         if !held.holder.certified.holds(wall_s) {
             return Err(Reject::Expired);
@@ -318,15 +314,15 @@ impl Trust {
     /// # Errors
     /// It may not.
     pub(crate) fn check_publish(&mut self, topic: TopicId) -> Result<(), Denied> {
-        if let Some(text) = self.topics.text(topic) {
-            return self.decide_own(&Action::Publish(text));
-        }
         let (Some(policy), Some(held)) = (&self.policy, self.held.get(&self.own)) else {
             return Ok(());
         };
         let who = (self.own, held.holder.certified.name());
-        let allowed = self.topics.may_publish(policy, who, topic);
-        if allowed { Ok(()) } else { Err(Denied { rule: None }) }
+        if self.topics.may_publish(policy, who, topic) {
+            return Ok(());
+        }
+        let text = self.topics.text(topic);
+        text.map_or(Err(Denied { rule: None }), |text| self.decide_own(&Action::Publish(text)))
     }
 
     /// Whether this member may subscribe to a topic. Without its text, only if there is no policy.
@@ -363,7 +359,7 @@ impl Trust {
             Kind::Function => row.issued_ms() / 1000,
             Kind::Agent | Kind::Zone => wall_s,
         };
-        let holder = self.check_at(issuer, at)?;
+        let holder = self.check(issuer, at)?;
         let name = holder.certified.name();
         let is_of_issuer = match row.kind() {
             Kind::Agent => name.zone() == row.zone() && name.node() == row.name(),
