@@ -119,3 +119,24 @@ impl Claims {
         (asks, waiting.map(|claim| claim.due).min())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_asked_at_first_and_two_when_no_answer_came() {
+        let (stream, wait) = (StreamId::default(), Duration::from_millis(60));
+        let (mut claims, mut now) = (Claims::default(), Instant::START);
+        for port in 1..=4 {
+            let source = Source::Holder(SocketAddr::from(([127, 0, 0, 1], port)), 1, now);
+            claims.add(stream, 1, source, now, Duration::ZERO);
+        }
+        let mut asked = || {
+            let (asks, _) = claims.due(now, (wait, wait * 10), |_| 0);
+            now = now + wait;
+            asks.len()
+        };
+        assert_eq!([asked(), asked(), asked(), asked()], [1, 2, 1, 0]);
+    }
+}

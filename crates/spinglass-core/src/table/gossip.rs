@@ -23,15 +23,11 @@ pub(super) const SKEW_MAX_MS: u64 = 60_000;
 pub(super) const GONE_MAX: usize = 4096;
 /// Rounds between two attempts to reach a seed once others are known: what mends a partition that
 /// outlasted everybody's patience.
-const REJOIN_ROUNDS: u32 = 10;
+pub(super) const REJOIN_ROUNDS: u32 = 10;
 /// Rounds that a newcomer counts before it is as patient as all others, once it has found its
 /// region, and if it does not find it.
 const JOIN_ROUNDS: u32 = 10;
 const SEARCH_ROUNDS: u32 = 100;
-/// Calls on them that all agents of a region together make in [`REJOIN_ROUNDS`], on average: few
-/// find a region's other part, and more would cost a large region with many dead more than its
-/// failure detector does.
-const ABSENT_CALLS: usize = 4;
 /// Of a table of more lines, one who knows nobody there is only told of this many others: a seed
 /// that compared with each of many newcomers would serve few of them in a round, and the others
 /// would know of nobody else to ask.
@@ -190,14 +186,7 @@ impl Table {
             let known: Vec<_> = known.filter(|address| *address != self.address).collect();
             partners.extend(known.get(self.rng.index(known.len())));
         }
-        // A cut through a region leaves a part of it on both sides: no zone falls silent, and those
-        // whom each part lost are all that it knows of the other.
-        if self.round.is_multiple_of(REJOIN_ROUNDS) && !self.absent.is_empty() {
-            let here = self.levels.last().map_or(0, |level| level.lines().len());
-            if self.rng.index(here) < ABSENT_CALLS {
-                partners.extend(self.choose_absent());
-            }
-        }
+        partners.extend(self.choose_absent());
         partners.sort_unstable();
         partners.dedup();
         partners

@@ -9,7 +9,7 @@ use core::net::SocketAddr;
 use spinglass_summary::Value;
 
 use super::Table;
-use super::gossip::GONE_MAX;
+use super::gossip::{GONE_MAX, REJOIN_ROUNDS};
 use super::level::Level;
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::event::{DownReason, Event, Member};
@@ -20,7 +20,12 @@ const REMEMBERED_MAX: usize = 64;
 /// Addresses remembered of agents of the region that fell silent or were removed: those of the
 /// last, who may be dead or out of reach.
 const ABSENT_MAX: usize = 16;
-/// Rounds that they have been lost for: after less trouble the failure detector lets them return.
+/// Calls on them that all agents of a region together make in [`REJOIN_ROUNDS`], on average: few
+/// find a region's other part, and more would cost a large region with many dead more than its
+/// failure detector does.
+const ABSENT_CALLS: usize = 4;
+/// Rounds that they have been lost for before one calls: after less trouble the failure detector
+/// lets them return.
 const ABSENT_ROUNDS: u32 = 60;
 
 impl Table {
@@ -155,9 +160,17 @@ impl Table {
         }
     }
 
-    /// An agent that the region lost a while ago, chosen at random; those that are back are
-    /// forgotten.
+    /// Now and then, one of the agents that the region lost a while ago, by chance. A cut through a
+    /// region leaves a part of it on both sides: no zone falls silent, and those whom each part
+    /// lost are all that it knows of the other.
     pub(super) fn choose_absent(&mut self) -> Option<SocketAddr> {
+        if !self.round.is_multiple_of(REJOIN_ROUNDS) || self.absent.is_empty() {
+            return None;
+        }
+        let here = self.levels.last().map_or(0, |level| level.lines().len());
+        if self.rng.index(here) >= ABSENT_CALLS {
+            return None;
+        }
         let rows = self.levels.last().into_iter().flat_map(Level::children);
         let back: BTreeSet<_> = rows.flat_map(|line| line.row.contacts()).collect();
         self.absent.retain(|(address, _)| !back.contains(address));
