@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use anyhow::Result;
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 /// Whom the output is for.
@@ -32,6 +33,14 @@ impl Format {
         out.write_all(line.as_bytes())?;
         out.flush()?;
         Ok(())
+    }
+
+    /// A bar of progress, drawn on standard error, for a person at a terminal only.
+    pub(crate) fn bar(self, length: u64) -> ProgressBar {
+        match self {
+            Self::Text => ProgressBar::new(length),
+            Self::Json => ProgressBar::hidden(),
+        }
     }
 
     /// Says what is going on, on standard error, to a person only.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use indicatif::ProgressBar;
 use serde::Serialize;
 use spinglass::{OBJECT_BYTES_MAX, ObjectName, ObjectState, Table};
 
@@ -75,11 +74,7 @@ pub(super) async fn put(at: &At, name: &str, file: &Path, format: Format) -> Res
 /// Fetches an object into a file, and shows how far it is.
 pub(super) async fn fetch(at: &At, object: &str, to: &Path, format: Format) -> Result<()> {
     let object = named(object)?.to_string();
-    // Drawn on standard error, and only for a person at a terminal.
-    let bar = match format {
-        Format::Text => ProgressBar::new(0),
-        Format::Json => ProgressBar::hidden(),
-    };
+    let bar = format.bar(0);
     let mut request = Request::FetchObject { object: object.clone() };
     let bytes = loop {
         match at.ask(&request).await? {

@@ -7,6 +7,7 @@ mod partition;
 mod perturb;
 mod rounds;
 mod scale;
+mod seeds;
 mod simulated;
 mod suspicion;
 mod table_sim;

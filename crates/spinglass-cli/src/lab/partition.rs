@@ -1,12 +1,12 @@
 //! `spinglass lab partition`: two halves live apart for ten minutes, and become one again.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
-use indicatif::ProgressBar;
 use serde::Serialize;
 use spinglass_sim::scenario::partition::{Cut, Report as SeedReport, WHOLE_SECONDS_MAX, run};
 use spinglass_sim::scenario::quantile;
 
+use super::seeds::{Chosen, failure};
 use crate::output::{Format, Verdict};
 
 /// Options of `lab partition`.
@@ -26,12 +26,8 @@ pub(crate) struct Partition {
     /// How many seeds to run, from --first on
     #[arg(long, default_value_t = 20)]
     seeds: u64,
-    /// The first seed
-    #[arg(long, default_value_t = 1)]
-    first: u64,
-    /// This seed alone
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Agents, in regions of 4 to 9
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(20..=1000))]
     agents: u16,
@@ -77,19 +73,14 @@ const FAILURES_MAX: usize = 5;
 /// # Errors
 /// There is no seed to run, or standard output can't be written.
 pub(super) fn partition(options: &Partition, format: Format) -> Result<Verdict> {
-    let (first, seeds) = options.seed.map_or((options.first, options.seeds), |seed| (seed, 1));
-    let Some(end) = first.checked_add(seeds).filter(|_| seeds > 0) else {
-        bail!("there is no seed to run: give --seeds 1 or more")
-    };
+    let seeds = options.chosen.range(options.seeds)?;
     let agents = usize::from(options.agents);
-    let bar = match format {
-        Format::Text => ProgressBar::new(seeds),
-        Format::Json => ProgressBar::hidden(),
-    };
-    let mut report = Report::new(agents, first, seeds);
-    for seed in first..end {
+    let count = seeds.end - seeds.start;
+    let bar = format.bar(count);
+    let mut report = Report::new(agents, seeds.start, count);
+    for seed in seeds {
         let run = run(agents, seed, options.lose_seed);
-        if options.seed.is_some() {
+        if options.chosen.is_single() {
             format.say(&format!("seed {seed}: {} (trace {:016x})", run.knobs, run.trace));
         }
         report.add(run);
@@ -151,14 +142,10 @@ fn text(report: &Report) -> String {
             run.whole_seconds.map_or_else(|| "never".into(), |seconds| format!("{seconds} s"));
         text += &format!("seed {} ({cut}): whole after {whole}, {} back\n", run.seed, run.returned);
     }
-    for failure in &report.failures {
-        text += &format!("seed {} FAILED ({}):\n", failure.seed, failure.knobs);
-        for what in
-            failure.violations.iter().map(ToString::to_string).chain(failure.differences.clone())
-        {
-            text += &format!("  {what}\n");
-        }
-        text += &format!("  again: {}\n", failure.replay);
+    for run in &report.failures {
+        let violations = run.violations.iter().map(ToString::to_string);
+        let found = violations.chain(run.differences.iter().cloned());
+        text += &failure(run.seed, &run.knobs, found, &run.replay);
     }
     let [along, through] = report.cuts;
     text + &format!(

@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::ProgressBar;
 use spinglass_sim::scenario::rounds::{Parameters, Report, run};
 
 use super::scale;
@@ -43,7 +42,7 @@ pub(crate) struct Rounds {
     #[arg(long, conflicts_with_all = ["branching", "levels"])]
     scale: bool,
     /// The largest system of --scale
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, requires = "scale")]
     pub(super) agents_max: usize,
     /// Representatives of each zone
     #[arg(long, value_delimiter = ',', default_value = "3")]
@@ -105,10 +104,7 @@ impl Rounds {
 }
 
 fn one(parameters: &Parameters, format: Format) -> Report {
-    let bar = match format {
-        Format::Text => ProgressBar::new(100),
-        Format::Json => ProgressBar::hidden(),
-    };
+    let bar = format.bar(100);
     let report = run(parameters, &mut |share| bar.set_position((share * 100.0) as u64));
     bar.finish_and_clear();
     report

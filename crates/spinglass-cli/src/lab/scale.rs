@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use indicatif::ProgressBar;
 use rustix::process::getpid;
 use serde::Serialize;
 use spinglass_sim::scenario::rounds::{Parameters, fabric, measure};
@@ -40,10 +39,10 @@ struct Size {
     run_seconds: f64,
 }
 
-/// Runs each size up to the largest allowed, and prints each as it is done.
+/// Runs each size up to the largest allowed.
 ///
 /// # Errors
-/// No size is allowed, or standard output can't be written.
+/// No size is allowed, several values are given of what is no size, or standard output can't be written.
 pub(super) fn scale(options: &Rounds, format: Format) -> Result<Verdict> {
     let most = options.agents_max;
     let agents = |side: &usize| side.pow(LEVELS);
@@ -54,19 +53,18 @@ pub(super) fn scale(options: &Rounds, format: Format) -> Result<Verdict> {
             agents(&SIDES[0])
         );
     }
+    let (&[representatives], &[loss], &[crash]) =
+        (&*options.representatives, &*options.loss, &*options.crash)
+    else {
+        bail!("--scale compares sizes: give one value each of --representatives, --loss, --crash");
+    };
     let before = resident_bytes()?;
     let mut sizes: Vec<Size> = Vec::new();
     for side in sides {
-        let [loss, crash] = [&options.loss, &options.crash].map(|all| all.first().copied());
-        let parameters = Parameters {
-            branching: side,
-            levels: LEVELS,
-            representatives: options.representatives.first().copied().unwrap_or(1),
-            loss: loss.unwrap_or_default(),
-            crash: crash.unwrap_or_default(),
-            updates: options.updates,
-            seed: options.seed,
-        };
+        let Rounds { updates, seed, .. } = *options;
+        let (branching, levels) = (side, LEVELS);
+        let parameters =
+            Parameters { branching, levels, representatives, loss, crash, updates, seed };
         format.say(&format!("{} agents ...", agents(&side)));
         let size = one(parameters, before, sizes.first(), format)?;
         sizes.push(size);
@@ -81,10 +79,7 @@ fn one(
     smallest: Option<&Size>,
     format: Format,
 ) -> Result<Size> {
-    let bar = match format {
-        Format::Text => ProgressBar::new(100),
-        Format::Json => ProgressBar::hidden(),
-    };
+    let bar = format.bar(100);
     let started = Instant::now();
     let mut world = fabric(&parameters);
     let build_seconds = started.elapsed().as_secs_f64();

@@ -1,6 +1,6 @@
 //! Experiments in the simulator: the same protocol code, virtual time, and one seed is one run.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use spinglass_core::plan::{PullRepair, gossip_once, neither_few_nor_most};
@@ -8,6 +8,7 @@ use spinglass_sim::scenario::{analysis, bimodality, flat, loss, perturb, speed, 
 use spinglass_sim::swarm::{SwarmReport, swarm};
 
 use super::perturb::{RATE_SHARE_MIN, VARIATION_MAX};
+use super::seeds::{Chosen, failure};
 use super::{Loss, Perturb};
 use crate::network::Mode;
 use crate::output::{Format, Verdict, table};
@@ -513,12 +514,8 @@ pub(crate) struct Sim {
     /// How many seeds to run, from --first on
     #[arg(long, default_value_t = 50)]
     seeds: u64,
-    /// The first seed
-    #[arg(long, default_value_t = 1)]
-    first: u64,
-    /// This seed alone
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 /// What `lab sim` found.
@@ -541,20 +538,18 @@ const FAILURES_MAX: usize = 3;
 /// # Errors
 /// There is no seed to run, or standard output can't be written.
 pub(super) fn sim(options: &Sim, format: Format) -> Result<Verdict> {
-    let (first, seeds) = options.seed.map_or((options.first, options.seeds), |seed| (seed, 1));
-    let Some(end) = first.checked_add(seeds).filter(|_| seeds > 0) else {
-        bail!("there is no seed to run: give --seeds 1 or more")
-    };
+    let seeds = options.chosen.range(options.seeds)?;
     let (events, messages, gaps) = (0, 0, 0);
     let failures = Vec::new();
-    let mut report = SimReport { seeds: 0, first, events, messages, gaps, failed: 0, failures };
-    for seed in first..end {
+    let mut report =
+        SimReport { seeds: 0, first: seeds.start, events, messages, gaps, failed: 0, failures };
+    for seed in seeds {
         let run = swarm(seed);
         report.seeds += 1;
         report.events += run.events;
         report.messages += run.messages;
         report.gaps += run.gaps;
-        if options.seed.is_some() {
+        if options.chosen.is_single() {
             format.say(&format!("seed {seed}: {} (trace {:016x})", run.knobs, run.trace));
         }
         if !run.violations.is_empty() {
@@ -571,12 +566,8 @@ pub(super) fn sim(options: &Sim, format: Format) -> Result<Verdict> {
 
 fn describe_sim(report: &SimReport) -> String {
     let mut text = String::new();
-    for failure in &report.failures {
-        text += &format!("seed {} FAILED ({}):\n", failure.seed, failure.knobs);
-        for violation in &failure.violations {
-            text += &format!("  {violation:?}\n");
-        }
-        text += &format!("  again: {}\n", failure.replay);
+    for run in &report.failures {
+        text += &failure(run.seed, &run.knobs, &run.violations, &run.replay);
     }
     text + &format!(
         "{} seeds from {}: {} failed; {} protocol events, {} messages, {} gaps told\n",

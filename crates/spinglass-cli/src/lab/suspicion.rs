@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::ProgressBar;
 use serde::Serialize;
 use spinglass_sim::scenario::suspicion::{Detector, Parameters, Report, run};
 
@@ -66,10 +65,7 @@ pub(super) fn suspicion(options: &Suspicion, format: Format) -> Result<Verdict> 
     let cells = cells(options);
     let mut totals = Vec::new();
     for detector in [Detector::Spinglass, Detector::Swim, Detector::Lifeguard] {
-        let bar = match format {
-            Format::Text => ProgressBar::new(cells.len() as u64),
-            Format::Json => ProgressBar::hidden(),
-        };
+        let bar = format.bar(cells.len() as u64);
         let mut report = Report::default();
         for (troubled, trouble_ms, pause_ms) in &cells {
             report.add(run(&Parameters {

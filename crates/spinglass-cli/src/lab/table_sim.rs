@@ -1,10 +1,11 @@
 //! `spinglass lab table-sim`: the table under everything at once, a run per seed.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use spinglass_sim::table_swarm::{TableSwarmReport, table_swarm};
 
+use super::seeds::{Chosen, failure};
 use crate::output::{Format, Verdict};
 
 /// Options of `lab table-sim`.
@@ -20,12 +21,8 @@ pub(crate) struct TableSim {
     /// How many seeds to run, from --first on
     #[arg(long, default_value_t = 50)]
     seeds: u64,
-    /// The first seed
-    #[arg(long, default_value_t = 1)]
-    first: u64,
-    /// This seed alone
-    #[arg(long)]
-    seed: Option<u64>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 /// What was found.
@@ -48,20 +45,18 @@ const FAILURES_MAX: usize = 3;
 /// # Errors
 /// There is no seed to run, or standard output can't be written.
 pub(super) fn table_sim(options: &TableSim, format: Format) -> Result<Verdict> {
-    let (first, seeds) = options.seed.map_or((options.first, options.seeds), |seed| (seed, 1));
-    let Some(end) = first.checked_add(seeds).filter(|_| seeds > 0) else {
-        bail!("there is no seed to run: give --seeds 1 or more")
-    };
+    let seeds = options.chosen.range(options.seeds)?;
     let (events, rows, removed) = (0, 0, 0);
     let failures = Vec::new();
-    let mut report = Report { seeds: 0, first, events, rows, removed, failed: 0, failures };
-    for seed in first..end {
+    let mut report =
+        Report { seeds: 0, first: seeds.start, events, rows, removed, failed: 0, failures };
+    for seed in seeds {
         let run = table_swarm(seed);
         report.seeds += 1;
         report.events += run.events;
         report.rows += run.rows;
         report.removed += run.removed;
-        if options.seed.is_some() {
+        if options.chosen.is_single() {
             format.say(&format!("seed {seed}: {} (trace {:016x})", run.knobs, run.trace));
         }
         if !run.violations.is_empty() {
@@ -78,12 +73,8 @@ pub(super) fn table_sim(options: &TableSim, format: Format) -> Result<Verdict> {
 
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    for failure in &report.failures {
-        text += &format!("seed {} FAILED ({}):\n", failure.seed, failure.knobs);
-        for violation in &failure.violations {
-            text += &format!("  {violation}\n");
-        }
-        text += &format!("  again: {}\n", failure.replay);
+    for run in &report.failures {
+        text += &failure(run.seed, &run.knobs, &run.violations, &run.replay);
     }
     text + &format!(
         "{} seeds from {}: {} failed; {} protocol events, {} rows looked at, {} removals\n",

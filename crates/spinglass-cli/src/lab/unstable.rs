@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use indicatif::ProgressBar;
 use spinglass_sim::scenario::unstable::{Parameters, Report, Trouble, run};
 
 use crate::output::{Format, Verdict, table};
@@ -39,10 +38,7 @@ pub(crate) struct Unstable {
 /// # Errors
 /// Standard output can't be written.
 pub(super) fn unstable(options: &Unstable, format: Format) -> Result<Verdict> {
-    let bar = match format {
-        Format::Text => ProgressBar::new(Trouble::ALL.len() as u64),
-        Format::Json => ProgressBar::hidden(),
-    };
+    let bar = format.bar(Trouble::ALL.len() as u64);
     let mut reports = Vec::new();
     for trouble in Trouble::ALL {
         let Unstable { agents, region, troubled, seconds, seed } = *options;
