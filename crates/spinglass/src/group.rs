@@ -20,17 +20,21 @@ pub struct Group {
     shared: Arc<Shared>,
     topic: TopicId,
     name: Arc<str>,
+    /// Rules last as long as the node, so they are asked once, not for each message.
+    publish: Result<(), Denied>,
 }
 
 impl Group {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
         let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
         let name = Arc::from(name);
-        if shared.rules.is_some() {
+        let mut publish = Ok(());
+        if let Some(rules) = &shared.rules {
+            publish = rules.check(&Action::Publish(&name));
             // Rules are about texts. A task that is gone needs none.
             let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));
         }
-        Self { shared, topic, name }
+        Self { shared, topic, name, publish }
     }
 
     /// The topic's text.
@@ -49,8 +53,8 @@ impl Group {
     ///
     /// # Errors
     /// They do not.
-    pub fn may_publish(&self) -> Result<(), Denied> {
-        self.check(&Action::Publish(&self.name))
+    pub const fn may_publish(&self) -> Result<(), Denied> {
+        self.publish
     }
 
     /// Whether the rules let this member subscribe.
@@ -58,11 +62,8 @@ impl Group {
     /// # Errors
     /// They do not.
     pub fn may_subscribe(&self) -> Result<(), Denied> {
-        self.check(&Action::Subscribe(&self.name))
-    }
-
-    fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
-        self.shared.rules.as_ref().map_or(Ok(()), |rules| rules.check(action))
+        let subscribe = Action::Subscribe(&self.name);
+        self.shared.rules.as_ref().map_or(Ok(()), |rules| rules.check(&subscribe))
     }
 
     /// Publishes a message to everybody but this member itself. It returns when the message has
