@@ -161,20 +161,20 @@ fn domain(authority: &Authority) -> Result<TrustDomain> {
     Ok(scope.domain)
 }
 
-/// A whole name from one that may lack its trust domain.
-fn whole(text: &str, authority: &Authority) -> Result<String> {
+/// A whole name from one that may lack its trust domain; `form` is what is wanted behind that.
+fn whole(text: &str, form: &str, authority: &Authority) -> Result<String> {
     match text {
         text if text.starts_with("spiffe://") => Ok(text.to_owned()),
         "/" => Ok(format!("spiffe://{}", domain(authority)?)),
         text if text.starts_with('/') => Ok(format!("spiffe://{}{text}", domain(authority)?)),
-        _ => bail!("{text:?} is no name: write /ZONE/NODE, or spiffe://DOMAIN/ZONE/NODE"),
+        _ => bail!("{text:?} is no name: write {form}, or spiffe://DOMAIN{form}"),
     }
 }
 
 /// Makes a zone's certifier.
 pub(super) fn certify_zone(options: &CertifyZone, format: Format) -> Result<Verdict> {
     let authority = Folder::new(&options.from.ca).load()?;
-    let text = whole(&options.zone, &authority)?;
+    let text = whole(&options.zone, "/ZONE", &authority)?;
     let scope = Scope::parse(&text).with_context(|| format!("{text} is no zone"))?;
     let folder = Folder::new(&options.dir);
     let (certificate, key) = (folder.certificate(), folder.key());
@@ -225,7 +225,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
 /// Issues a member's certificate.
 pub(super) fn issue(options: &Issue, format: Format) -> Result<Verdict> {
     let authority = Folder::new(&options.from.ca).load()?;
-    let text = whole(&options.name, &authority)?;
+    let text = whole(&options.name, "/ZONE/NODE", &authority)?;
     let name = SpiffeId::parse(&text).with_context(|| format!("{text} is no member's name"))?;
     let (certificate, key) = (with(&options.out, ".crt"), with(&options.out, ".key"));
     let (public_key, signing) = match &options.identity {

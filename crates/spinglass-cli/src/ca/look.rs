@@ -171,7 +171,7 @@ fn show_file(path: &Path) -> Result<ShownFile> {
             return Ok(ShownFile { file, certificates: Vec::new(), revocations });
         }
         Err(CertificateError::Nothing { .. }) => (),
-        Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        Err(error) => return Err(error.into()),
     }
     let certificates = load_chain(path)?.iter().map(Shown::new).collect();
     Ok(ShownFile { file, certificates, revocations: None })
@@ -214,8 +214,7 @@ pub(super) fn verify(options: &Verify, format: Format) -> Result<Verdict> {
     };
     let mut verifier = Verifier::new(domain, roots)?;
     for path in &options.revoked {
-        let list = load_revocations(path).with_context(|| path.display().to_string())?;
-        verifier.add_revocations(list)?;
+        verifier.add_revocations(load_revocations(path)?)?;
     }
     let chain = match load_chain(&options.file) {
         Ok(chain) => chain_of(&chain),

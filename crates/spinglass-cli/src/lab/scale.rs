@@ -42,7 +42,8 @@ struct Size {
 /// Runs each size up to the largest allowed.
 ///
 /// # Errors
-/// No size is allowed, several values are given of what is no size, or standard output can't be written.
+/// No size is allowed, several values are given of what is no size, or standard output can't be
+/// written.
 pub(super) fn scale(options: &Rounds, format: Format) -> Result<Verdict> {
     let most = options.agents_max;
     let agents = |side: &usize| side.pow(LEVELS);

@@ -68,6 +68,14 @@ pub enum CertificateError {
          with a CRL number and a next update (for openssl: `ca -gencrl -crlexts`)"
     )]
     NoRevocations,
+    /// A file's list of revocations is none.
+    #[error("{path}: {source}")]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<Self>,
+    },
     /// A trust anchor may not issue.
     #[error(
         "the trust anchor {0} is no certifier: it needs CA:TRUE, and keyCertSign if it has usages"

@@ -55,6 +55,7 @@ impl Revocations {
         let der = CertificateRevocationListDer::from_pem_slice(text)
             .map_err(|_| CertificateError::Nothing { path: path.into(), what, begin })?;
         Self::parse(der.to_vec())
+            .map_err(|source| CertificateError::InFile { path: path.into(), source: source.into() })
     }
 
     /// The list in DER.
