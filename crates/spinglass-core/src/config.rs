@@ -19,6 +19,9 @@ pub const DATAGRAM_BYTES_MIN: usize = 576;
 pub const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// The largest message: 16 MiB.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The shortest time between rotations of the link key, in nanoseconds: an order takes a second or
+/// two to reach everybody, and the key before is accepted for some more.
+const ROTATE_EVERY_MIN_NS: u64 = 10_000_000_000;
 /// The longest region path, in bytes.
 pub const REGION_BYTES_MAX: usize = 64;
 
@@ -61,8 +64,11 @@ pub struct LinkConfig {
     /// Every member must be able to receive it, since packets are repaired as they were made.
     /// Default: 1,200, which every path carries. Loopback takes up to 65,507.
     pub datagram_bytes: usize,
-    /// The epoch that this member seals under. Default: 0.
+    /// The epoch that this member first seals under. Default: 0.
     pub epoch: Epoch,
+    /// In certified mode, a member that the rules let rotate gives the group a new key when nobody
+    /// has for so long. Default: zero, never. At least 10 s: a group moves one step at a time.
+    pub rotate_every: Duration,
 }
 
 /// Settings of the membership.
@@ -231,7 +237,7 @@ pub struct MulticastConfig {
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { datagram_bytes: 1200, epoch: Epoch(0) }
+        Self { datagram_bytes: 1200, epoch: Epoch(0), rotate_every: Duration::ZERO }
     }
 }
 
@@ -368,13 +374,19 @@ impl Config {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let ms = 1_000_000;
         let (table, detector) = (&self.table, &self.detector);
-        let rules: [(&'static str, u64, u64, u64); 24] = [
+        // Never is as good as any time.
+        let rotate_every = match nanos(self.link.rotate_every) {
+            0 => u64::MAX,
+            nanos => nanos,
+        };
+        let rules: [(&'static str, u64, u64, u64); 25] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
                 DATAGRAM_BYTES_MIN as u64,
                 DATAGRAM_BYTES_MAX as u64,
             ),
+            ("link.rotate_every", rotate_every, ROTATE_EVERY_MIN_NS, u64::MAX),
             ("members.records_max", self.members.records_max as u64, 16, 1 << 20),
             ("multicast.round", nanos(multicast.round), ms, 3_600_000 * ms),
             ("multicast.digest_fanout", multicast.digest_fanout.into(), 1, 16),

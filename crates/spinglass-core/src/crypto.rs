@@ -31,6 +31,19 @@ pub struct Salt(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u8);
 
+/// What somebody who wants an epoch's key has to show: an X25519 public key, drawn for this once,
+/// so that nobody who gets hold of a member's own key later can open what was sealed to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offer(pub [u8; 32]);
+
+/// An epoch's key, sealed to an [`Offer`] by HPKE (RFC 9180, base mode): what is encapsulated, the
+/// sealed key, and its tag.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SealedKey(pub [u8; SEALED_KEY_BYTES]);
+
+/// Bytes of a [`SealedKey`]: 32 each for what is encapsulated and for the key, 16 for the tag.
+pub const SEALED_KEY_BYTES: usize = 80;
+
 /// A handle to a sealing key that the implementation of [`Crypto`] keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkKey(pub u32);
@@ -46,7 +59,7 @@ pub enum Domain {
     Member,
     /// A topic's text, giving a [`TopicId`](crate::TopicId).
     Topic,
-    /// A boot's (epoch, sender, salt, generation), giving the short name in datagram headers.
+    /// A boot's (sender, salt, generation), giving the short name in datagram headers.
     Boot,
     /// A row of the table, signature and all: its share of a digest.
     Row,
@@ -58,6 +71,11 @@ pub enum Domain {
     Object,
     /// A member's own certificate, in DER.
     Certificate,
+    /// An epoch's key, by which whoever gives the group a new one is bound to it. Only
+    /// implementations of [`Crypto`] hash in this domain.
+    EpochKey,
+    /// What proves that somebody receives at the address that it sends from.
+    Cookie,
 }
 
 /// Signatures, hashes and seals.
@@ -104,6 +122,58 @@ pub trait Crypto: Send {
     /// Opens `sealed` (frames, then tag) in place. On `false` the content of `sealed` is undefined.
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool;
 
+    /// Draws an epoch's key, in the place of one that is held for it, and returns the key's hash
+    /// ([`Domain::EpochKey`]). `None`: this implementation draws none.
+    fn new_epoch(&mut self, _epoch: Epoch) -> Option<Hash> {
+        None
+    }
+
+    /// The hash of an epoch's key, if one is held.
+    fn epoch_hash(&mut self, _epoch: Epoch) -> Option<Hash> {
+        None
+    }
+
+    /// Makes a new offer, the only one that [`open_epoch`](Self::open_epoch) opens things sealed to
+    /// from now on.
+    fn offer(&mut self) -> Offer {
+        Offer([0; 32])
+    }
+
+    /// Seals an epoch's key to whoever made an offer. `context` is authenticated.
+    fn seal_epoch(&mut self, _epoch: Epoch, _to: &Offer, _context: &[u8]) -> Option<SealedKey> {
+        None
+    }
+
+    /// Opens a key that was sealed to the last offer, and keeps it as the epoch's if its hash is
+    /// the one expected. Returns whether it is; else nothing changes.
+    fn open_epoch(
+        &mut self,
+        _epoch: Epoch,
+        _sealed: &SealedKey,
+        _context: &[u8],
+        _expected: &Hash,
+    ) -> bool {
+        false
+    }
+
+    /// Forgets an epoch's key.
+    fn forget_epoch(&mut self, _epoch: Epoch) {}
+
+    /// Heeds a list of revocations (an X.509 CRL in DER) from now on. One that a root or one of
+    /// `certifiers` has signed takes the place of older ones of the same issuer; another one waits
+    /// for chains by which it can be checked. Returns the hash of its issuer's name.
+    ///
+    /// # Errors
+    /// It is none, or there are too many.
+    fn add_revocations(&mut self, _list: &[u8], _certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
+        Err(Refusal::BadRevocations)
+    }
+
+    /// Whether a chain that verified at `wall_s` has been revoked.
+    fn is_revoked(&mut self, _chain: &Chain, _wall_s: u64) -> bool {
+        false
+    }
+
     /// What a chain of certificates claims, if all of it is true at `wall_s`, in seconds of the
     /// wall clock: as [`VerifyChain`](crate::identity::VerifyChain) says. Whoever trusts no roots
     /// accepts none.
@@ -131,6 +201,12 @@ impl fmt::Debug for PublicKey {
 impl fmt::Debug for Signature {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Signature(..)")
+    }
+}
+
+impl fmt::Debug for SealedKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealedKey(..)")
     }
 }
 

@@ -15,6 +15,7 @@ use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
 use crate::object::{ObjectError, ObjectName};
+use crate::orders::{NewOrder, OrderError};
 use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
@@ -178,6 +179,17 @@ impl Driver {
             self.record(&Entry::SetSummary { now, zone, name, sql, lasts });
         }
         self.node.set_summary(now, zone, name, function)
+    }
+
+    /// Gives everybody an order: see [`Node::give_order`].
+    ///
+    /// # Errors
+    /// As [`Node::give_order`]; nothing changed.
+    pub fn give_order(&mut self, now: Now, order: NewOrder) -> Result<(), OrderError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Order { now, order: order.clone() });
+        }
+        self.node.give_order(now, order)
     }
 
     /// Tells of further addresses to join by: see [`Node::add_seeds`].

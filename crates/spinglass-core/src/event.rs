@@ -145,11 +145,13 @@ pub enum Reject {
     Expired,
     /// Something that the rules deny to who did it.
     Denied,
+    /// Of a member whose certificate was revoked, or that an order has everybody shun.
+    Revoked,
 }
 
 impl Reject {
     /// How many kinds there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 18;
     /// Every kind, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Length,
@@ -169,6 +171,7 @@ impl Reject {
         Self::Misnamed,
         Self::Expired,
         Self::Denied,
+        Self::Revoked,
     ];
 }
 
@@ -192,6 +195,7 @@ impl fmt::Display for Reject {
             Self::Misnamed => "misnamed",
             Self::Expired => "expired",
             Self::Denied => "denied",
+            Self::Revoked => "revoked",
         })
     }
 }

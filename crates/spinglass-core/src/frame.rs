@@ -7,6 +7,7 @@
 use alloc::vec::Vec;
 
 use crate::detector::Verdict;
+use crate::epochs::{KeyAsk, KeyGive};
 use crate::event::Reject;
 use crate::id::MemberId;
 use crate::identity::Chain;
@@ -44,6 +45,8 @@ const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
 const CERTIFICATE: u8 = 29;
 const WHOSE: u8 = 30;
+const KEY_ASK: u8 = 31;
+const KEY_GIVE: u8 = 32;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -92,6 +95,10 @@ pub enum Frame<'a> {
     Certificate(Chain),
     /// A request for these members' certificates.
     Whose(Vec<MemberId>),
+    /// A request for an epoch's key, unverified.
+    KeyAsk(KeyAsk),
+    /// Its answer.
+    KeyGive(KeyGive),
     /// Something about a question.
     Query(Message),
     /// A frame of a later version.
@@ -131,6 +138,8 @@ impl<'a> Frame<'a> {
             WHO_IS => Self::WhoIs(parse_members(body)?),
             CERTIFICATE => Self::Certificate(Chain::parse(body)?),
             WHOSE => Self::Whose(parse_members(body)?),
+            KEY_ASK => Self::KeyAsk(KeyAsk::parse(body)?),
+            KEY_GIVE => Self::KeyGive(KeyGive::parse(body)?),
             TABLE_DIGEST => Self::TableDigest(TableDigest::parse(body)?),
             INVENTORY => Self::Inventory(Inventory::parse(body)?),
             WANT => Self::Want(Want::parse(body)?),
@@ -175,6 +184,8 @@ impl<'a> Frame<'a> {
             Self::Announce => put_announce(buffer),
             Self::Certificate(chain) => put_certificate(chain, buffer),
             Self::Whose(members) => put_whose(members, buffer),
+            Self::KeyAsk(ask) => put_key_ask(ask, buffer),
+            Self::KeyGive(give) => put_key_give(give, buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
@@ -276,6 +287,16 @@ pub fn put_whose(members: &[MemberId], buffer: &mut Vec<u8>) {
     put_frame(WHOSE, buffer, |buffer| {
         members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
     });
+}
+
+/// Appends a request for an epoch's key.
+pub fn put_key_ask(ask: &KeyAsk, buffer: &mut Vec<u8>) {
+    put_frame(KEY_ASK, buffer, |buffer| ask.encode(buffer));
+}
+
+/// Appends its answer.
+pub fn put_key_give(give: &KeyGive, buffer: &mut Vec<u8>) {
+    put_frame(KEY_GIVE, buffer, |buffer| give.encode(buffer));
 }
 
 /// Appends something about a question.

@@ -9,7 +9,8 @@
 //! generation), so that no (key, counter) pair can repeat, also after a restart that lost its disk
 //! (DESIGN, decision 1). The long header names everything that the key is derived from: it opens
 //! without having met the sender, and carries the sender's signed record. The short one names the
-//! boot by a hash of the same.
+//! boot by a hash of the same, which is the same in all epochs: so is the boot's counter, and what
+//! was seen under one epoch's key is seen under all.
 //!
 //! Invariants: nothing changes before the tag has been checked; a counter is accepted once per
 //! boot; what is older than the replay window is refused.
@@ -71,10 +72,9 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Its short name under `epoch`.
-    pub fn name(&self, epoch: Epoch, crypto: &mut dyn Crypto) -> BootName {
-        let mut input = Vec::with_capacity(37);
-        input.put_u8(epoch.0);
+    /// Its short name.
+    pub fn name(&self, crypto: &mut dyn Crypto) -> BootName {
+        let mut input = Vec::with_capacity(36);
         input.put(&self.sender.0);
         input.put(&self.salt.0);
         input.put_u32(self.generation);
@@ -192,6 +192,8 @@ struct Met {
     record: Option<Arc<MemberRecord>>,
     /// Forgotten with the record.
     key: LinkKey,
+    /// Which epoch's that is: the one of the last datagram that came.
+    epoch: Epoch,
     /// The own counter when it was heard last.
     heard: u32,
     window: Window,
@@ -201,7 +203,7 @@ impl Link {
     /// The link of a new boot. `None` if there is no key for the epoch.
     pub fn new(epoch: Epoch, boot: Boot, crypto: &mut dyn Crypto) -> Option<Self> {
         let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation)?;
-        let name = boot.name(epoch, crypto);
+        let name = boot.name(crypto);
         let (met, places) = (Pieces::new(), Index::new());
         Some(Self { epoch, boot, name, key, counter: 0, met, places })
     }
@@ -232,8 +234,27 @@ impl Link {
             return;
         };
         crypto.forget(self.key);
-        self.name = boot.name(self.epoch, crypto);
+        self.name = boot.name(crypto);
         (self.boot, self.key, self.counter) = (boot, key, 0);
+    }
+
+    /// Seals under the key of another epoch from now on; the counter goes on, so that receivers
+    /// need one window. Returns whether there is such a key; without, nothing changes.
+    pub fn switch(&mut self, epoch: Epoch, crypto: &mut dyn Crypto) -> bool {
+        let Boot { sender, salt, generation } = self.boot;
+        let Some(key) = crypto.link_key(epoch, &sender, &salt, generation) else { return false };
+        crypto.forget(self.key);
+        (self.epoch, self.key) = (epoch, key);
+        true
+    }
+
+    /// Forgets all keys of an epoch, whose time is over. Counters stay remembered.
+    pub fn forget_epoch(&mut self, epoch: Epoch, crypto: &mut dyn Crypto) {
+        let is_its = |met: &&mut Met| met.record.is_some() && met.epoch == epoch;
+        for met in self.met.iter_mut().filter(is_its) {
+            met.record = None;
+            crypto.forget(met.key);
+        }
     }
 
     /// Starts a datagram: appends its header to `buffer`. Frames follow, then [`seal`](Self::seal).
@@ -275,7 +296,7 @@ impl Link {
         }
         let (name, boot) = match header.boot {
             HeaderBoot::Short(name) => (name, None),
-            HeaderBoot::Long(boot) => (boot.name(header.epoch, crypto), Some(boot)),
+            HeaderBoot::Long(boot) => (boot.name(crypto), Some(boot)),
         };
         if name == self.name {
             return Err(Reject::Own);
@@ -285,20 +306,23 @@ impl Link {
         if known.is_some_and(|met| met.window.contains(header.counter)) {
             return Err(Reject::Replayed);
         }
-        let met = known.and_then(|met| Some((met.key, met.record.as_ref()?.id())));
-        let (key, sealer, found) = if let Some((key, sender)) = met {
-            (key, Sealer::Known(sender), None)
-        } else {
-            let is_it =
-                |record: &Arc<MemberRecord>| record.boot().name(header.epoch, crypto) == name;
-            let found = find(name).filter(is_it);
-            let known = found.as_ref().map(|record| record.boot());
-            let boot = known.or(boot).ok_or(Reject::UnknownBoot)?;
-            let key = crypto
-                .link_key(header.epoch, &boot.sender, &boot.salt, boot.generation)
-                .ok_or(Reject::Epoch)?;
-            let known = known.map(|boot| Sealer::Known(boot.sender));
-            (key, known.unwrap_or(Sealer::Claimed(boot)), found)
+        let is_same = |met: &&Met| met.epoch == header.epoch;
+        let met = known.filter(is_same).and_then(|met| Some((met.key, met.record.as_ref()?.id())));
+        let (key, sealer, found) = match met {
+            Some((key, sender)) => (key, Sealer::Known(sender), None),
+            // Of another epoch than the last one, or of a boot that was not met.
+            None => {
+                let is_it = |record: &Arc<MemberRecord>| record.boot().name(crypto) == name;
+                let held = known.and_then(|met| met.record.clone());
+                let found = held.or_else(|| find(name).filter(is_it));
+                let known = found.as_ref().map(|record| record.boot());
+                let boot = known.or(boot).ok_or(Reject::UnknownBoot)?;
+                let key = crypto
+                    .link_key(header.epoch, &boot.sender, &boot.salt, boot.generation)
+                    .ok_or(Reject::Epoch)?;
+                let known = known.map(|boot| Sealer::Known(boot.sender));
+                (key, known.unwrap_or(Sealer::Claimed(boot)), found)
+            }
         };
         let (clear, sealed) = datagram.split_at_mut(header_bytes);
         if !crypto.open(key, header.counter, clear, sealed) {
@@ -309,7 +333,9 @@ impl Link {
         }
         match (sealer, found, place) {
             (Sealer::Claimed(_), ..) => crypto.forget(key),
-            (Sealer::Known(_), Some(record), _) => self.meet(name, record, key, header.counter),
+            (Sealer::Known(_), Some(record), _) => {
+                self.meet((name, header.epoch), record, key, header.counter, crypto);
+            }
             (Sealer::Known(_), None, Some(place)) => self.hear(place, header.counter),
             (Sealer::Known(_), None, None) => (),
         }
@@ -332,7 +358,7 @@ impl Link {
         let boot = record.boot();
         let key = crypto.link_key(epoch, &boot.sender, &boot.salt, boot.generation);
         if let Some(key) = key {
-            self.meet(name, Arc::clone(record), key, counter);
+            self.meet((name, epoch), Arc::clone(record), key, counter, crypto);
         }
     }
 
@@ -346,14 +372,24 @@ impl Link {
         }
     }
 
-    /// Takes a boot in, or back.
-    fn meet(&mut self, name: BootName, record: Arc<MemberRecord>, key: LinkKey, counter: u64) {
+    /// Takes a boot in, or back, or on to another epoch.
+    fn meet(
+        &mut self,
+        (name, epoch): (BootName, Epoch),
+        record: Arc<MemberRecord>,
+        key: LinkKey,
+        counter: u64,
+        crypto: &mut dyn Crypto,
+    ) {
         let place = self.place_of(name).unwrap_or_else(|| {
             let window = Window::default();
-            self.add(Met { name, record: None, key, heard: 0, window })
+            self.add(Met { name, record: None, key, epoch, heard: 0, window })
         });
         if let Some(met) = self.met.get_mut(place) {
-            (met.record, met.key) = (Some(record), key);
+            if met.record.is_some() {
+                crypto.forget(met.key);
+            }
+            (met.record, met.key, met.epoch) = (Some(record), key, epoch);
         }
         self.hear(place, counter);
     }

@@ -37,6 +37,7 @@ use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
 use crate::trust::{Denied, Trust};
 use crate::wire::Reader;
+use orders::Orders;
 
 /// The bundle that sub-protocols work with, borrowed from a node field by field.
 macro_rules! cx {
@@ -58,6 +59,7 @@ mod detector;
 mod discovery;
 mod getters;
 mod object;
+mod orders;
 mod query;
 mod records;
 mod table;
@@ -109,6 +111,7 @@ pub struct Node {
     object_rng: Prng,
     /// In certified mode.
     trust: Option<Box<Trust>>,
+    orders: Orders,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -153,7 +156,7 @@ impl Node {
         let own = MemberRecord::sign(&boot, incarnation, address, said, &mut *crypto).into();
         let rng = Prng::new(seed);
         let members = Members::new(&settings.members, &own, rng.fork("members"));
-        let multicast = Multicast::new(
+        let mut multicast = Multicast::new(
             settings.multicast.clone(),
             (sender, incarnation),
             transmit::packet_room(settings),
@@ -176,11 +179,11 @@ impl Node {
         }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let objects = Objects::new(settings.objects.clone());
+        let orders = Orders::new((sender, epoch), trust.is_some(), &mut multicast, &mut *crypto);
         Ok(Self {
             identity,
             seed,
             made: now,
-            crypto,
             link,
             own,
             members,
@@ -191,7 +194,9 @@ impl Node {
             queries,
             objects,
             object_rng: rng.fork("objects"),
+            crypto,
             trust: trust.map(Box::new),
+            orders,
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -231,7 +236,12 @@ impl Node {
             let find = |name| self.members.boot_named(name).cloned();
             match self.link.open(datagram.bytes, find, &mut *self.crypto) {
                 Ok(open) => opened.push((index, open)),
-                Err(reject) => self.stats.reject(reject),
+                Err(reject) => {
+                    if reject == Reject::Epoch {
+                        self.on_unknown_epoch(datagram.from);
+                    }
+                    self.stats.reject(reject);
+                }
             }
         }
         let batch: &[Datagram<'_>] = batch;
@@ -256,12 +266,15 @@ impl Node {
                 continue;
             }
             match timer {
-                Timer::Round => self.on_round(monotonic),
+                Timer::Round => {
+                    self.on_round(monotonic);
+                    self.rotate_if_due(now);
+                }
                 Timer::Solicit => self.multicast.on_solicit_due(&mut cx!(self, monotonic)),
                 Timer::Tail => self.multicast.on_tail_due(&mut cx!(self, monotonic)),
                 // What may be published is asked for by `poll_transmit`.
                 Timer::Pace => (),
-                Timer::Table => self.on_table_round(monotonic, wall_ms),
+                Timer::Table => self.on_table_round(now),
                 Timer::News => self.on_table_news(monotonic, wall_ms),
                 Timer::Probe => self.on_probe_due(monotonic),
                 Timer::Announce => self.on_announce_due(monotonic),
@@ -333,7 +346,15 @@ impl Node {
 
     /// What the application should hear next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        loop {
+            let event = self.events.pop_front()?;
+            // What is missing of the orders' messages comes by the table.
+            let is_ours =
+                matches!(&event, Event::Gap(gap) if Some(gap.stream.topic) == self.orders.topic);
+            if !is_ours {
+                return Some(event);
+            }
+        }
     }
 
     /// When the node next wants [`handle_timeout`](Self::handle_timeout).
@@ -406,6 +427,10 @@ impl Node {
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
             (Frame::Whose(members), Some(to)) => self.on_whose(to, &members),
+            (Frame::KeyAsk(ask), Some(address)) => {
+                return self.on_key_ask((from, address), &ask, now);
+            }
+            (Frame::KeyGive(give), Some(_)) => self.on_key_give(&give, now),
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -462,8 +487,14 @@ impl Node {
         self.hashes = hashes;
         touched.sort_unstable();
         touched.dedup();
+        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders.topic);
         for stream in touched {
             self.multicast.deliver(stream, &mut cx!(self, now));
+        }
+        if brings_orders {
+            for (from, payload) in self.take_order_messages() {
+                self.on_order_message(&payload, from, at);
+            }
         }
     }
 
@@ -502,6 +533,7 @@ impl Node {
             self.renew_record();
         }
         self.trust.iter_mut().for_each(|trust| trust.on_round(round));
+        self.on_epoch_round(round, now);
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }

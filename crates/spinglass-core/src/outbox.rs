@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::detector::Verdict;
+use crate::epochs::{KeyAsk, KeyGive};
 use crate::id::{MemberId, StreamId};
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
@@ -57,6 +58,10 @@ pub(crate) enum Control {
     Certificate { to: Option<SocketAddr>, member: MemberId },
     /// Ask for members' certificates.
     Whose { to: SocketAddr, members: Vec<MemberId> },
+    /// Ask for an epoch's key.
+    KeyAsk { to: SocketAddr, ask: KeyAsk },
+    /// Give it.
+    KeyGive { to: SocketAddr, give: KeyGive },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
 }

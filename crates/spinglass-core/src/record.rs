@@ -30,6 +30,7 @@ use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::identity::{Claims, Refusal};
 use crate::object::ObjectName;
+use crate::orders::NewOrder;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::Now;
@@ -166,6 +167,16 @@ pub enum Entry<'a> {
     Certified(Result<Box<Claims>, Refusal>),
     /// The text of a topic was told, whose rules may be about it.
     Topic(String),
+    /// One of `Crypto`'s methods about epochs' keys and revocations answered, never with a key: a
+    /// hash, an offer, something sealed; nothing, for yes; none, for no.
+    Exchanged(Option<Cow<'a, [u8]>>),
+    /// An order was given.
+    Order {
+        /// When.
+        now: Now,
+        /// Which.
+        order: NewOrder,
+    },
     /// `Crypto::link_key` answered.
     LinkKey(Option<u32>),
     /// `Crypto::seal` was given these frames, told by their hash (`Domain::Leaf`) and length.

@@ -139,6 +139,16 @@ pub struct Stats {
     pub buffered_bytes: u64,
     /// Packets buffered for repair, as it stands (this one may fall).
     pub buffered_packets: u64,
+    /// Orders given by this member.
+    pub orders_given: u64,
+    /// Requests for epochs' keys sent.
+    pub keys_asked: u64,
+    /// Epochs' keys given to others.
+    pub keys_given: u64,
+    /// Later epochs entered: link keys that this member has moved to.
+    pub epochs_entered: u64,
+    /// Members that were known and are heard no longer, since they were revoked or quarantined.
+    pub members_shunned: u64,
     /// The share of packets that did not arrive by dissemination, in parts per million, smoothed.
     pub loss_ppm: u32,
     /// Rounds after which a missing packet is given up, as they follow from the target just now.

@@ -283,6 +283,14 @@ impl GroupKeys {
         write_private(path, &self.text(), overwrite)
     }
 
+    pub(crate) fn insert(&mut self, epoch: Epoch, key: Zeroizing<[u8; 32]>) {
+        self.keys.insert(epoch, key);
+    }
+
+    pub(crate) fn remove(&mut self, epoch: Epoch) {
+        self.keys.remove(&epoch);
+    }
+
     pub(crate) fn get(&self, epoch: Epoch) -> Option<&[u8; 32]> {
         self.keys.get(&epoch).map(|key| &**key)
     }

@@ -6,11 +6,13 @@
 //! | link keys | HKDF-SHA256(epoch key; salt = boot salt; info = sender, epoch, generation) | aws-lc-rs |
 //! | seals | AES-256-GCM; nonce = 32 zero bits, counter (big-endian); header authenticated | aws-lc-rs |
 //! | hashes | BLAKE3, keyed by domain, 16 bytes, side by side | blake3 |
+//! | epochs' keys on their way | HPKE: X25519, HKDF-SHA256, AES-256-GCM | hpke |
 //! | certificates | X.509, Ed25519 | rustls-webpki, x509-cert |
 //!
 //! One algorithm each, fixed by the wire version: nothing is negotiated.
 
 pub mod certificates;
+mod exchange;
 mod hash;
 mod keys;
 
@@ -22,12 +24,13 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt as HkdfSalt};
 use aws_lc_rs::signature::{ED25519, ParsedPublicKey};
 use spinglass_core::MemberId;
 use spinglass_core::crypto::{
-    Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
+    Crypto, Domain, Epoch, Hash, LinkKey, Offer, PublicKey, Salt, SealedKey, Signature, TAG_BYTES,
 };
 use spinglass_core::identity::{Chain, Claims, Refusal, VerifyChain as _};
 use zeroize::Zeroizing;
 
-use certificates::Verifier;
+use certificates::{Revocations, Verifier};
+use exchange::Exchange;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
 
@@ -44,6 +47,8 @@ pub struct RealCrypto {
     free: Vec<u32>,
     parsed: BTreeMap<PublicKey, ParsedPublicKey>,
     verifier: Option<Verifier>,
+    /// The private half of the last offer.
+    exchange: Option<Exchange>,
 }
 
 impl RealCrypto {
@@ -51,7 +56,7 @@ impl RealCrypto {
     #[must_use]
     pub fn new(own: SigningKey, group: GroupKeys) -> Self {
         let (links, free, parsed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { own, group, links, free, parsed, verifier: None }
+        Self { own, group, links, free, parsed, verifier: None, exchange: None }
     }
 
     /// With what this verifier accepts for other members' certificates; without one none is
@@ -176,10 +181,60 @@ impl Crypto for RealCrypto {
         tag
     }
 
+    fn add_revocations(&mut self, list: &[u8], certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
+        let verifier = self.verifier.as_mut().ok_or(Refusal::BadRevocations)?;
+        let list = Revocations::parse(list.to_vec()).map_err(|_| Refusal::BadRevocations)?;
+        let issuer = hash(Domain::Line, list.issuer().as_bytes());
+        verifier.heed(list, certifiers).map_err(|_| Refusal::BadRevocations)?;
+        Ok(issuer)
+    }
+
+    fn is_revoked(&mut self, chain: &Chain, wall_s: u64) -> bool {
+        self.verifier.as_ref().is_some_and(|verifier| verifier.is_revoked(chain, wall_s))
+    }
+
     fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {
         self.verifier
             .as_ref()
             .map_or(Err(Refusal::UnknownIssuer), |verifier| verifier.verify_chain(chain, wall_s))
+    }
+
+    fn new_epoch(&mut self, epoch: Epoch) -> Option<Hash> {
+        self.group.insert(epoch, Zeroizing::new(random()));
+        self.epoch_hash(epoch)
+    }
+
+    fn epoch_hash(&mut self, epoch: Epoch) -> Option<Hash> {
+        self.group.get(epoch).map(|key| hash(Domain::EpochKey, key))
+    }
+
+    fn offer(&mut self) -> Offer {
+        let (exchange, offer) = Exchange::new();
+        self.exchange = Some(exchange);
+        offer
+    }
+
+    fn seal_epoch(&mut self, epoch: Epoch, to: &Offer, context: &[u8]) -> Option<SealedKey> {
+        exchange::seal(self.group.get(epoch)?, to, context)
+    }
+
+    fn open_epoch(
+        &mut self,
+        epoch: Epoch,
+        sealed: &SealedKey,
+        context: &[u8],
+        expected: &Hash,
+    ) -> bool {
+        let opened = self.exchange.as_ref().and_then(|exchange| exchange.open(sealed, context));
+        let is_it = |key: &Zeroizing<[u8; 32]>| hash(Domain::EpochKey, &**key) == *expected;
+        let Some(key) = opened.filter(is_it) else { return false };
+        self.group.insert(epoch, key);
+        self.exchange = None;
+        true
+    }
+
+    fn forget_epoch(&mut self, epoch: Epoch) {
+        self.group.remove(epoch);
     }
 
     fn open(&mut self, key: LinkKey, counter: u64, header: &[u8], sealed: &mut [u8]) -> bool {

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt};
+use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, Offer, PublicKey, Salt};
 use spinglass_core::detector::{Verdict, accuse, is_genuine};
+use spinglass_core::epochs::KeyAsk;
 use spinglass_core::frame::{self, Frame};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
 use spinglass_core::members::{MemberRecord, UnverifiedRecord};
@@ -104,6 +105,11 @@ fn rows() -> Vec<TableRow> {
     let function = table.held().find(|row| row.kind() == Kind::Function).unwrap();
     let zone = table.row(&usa, "ithaca").unwrap();
     [table.own_row().unwrap(), zone, function].map(|row| TableRow::clone(row)).into()
+}
+
+/// A's request for an epoch's key.
+fn key_ask() -> KeyAsk {
+    KeyAsk::sign(258, Offer([7; 32]), boot().sender, &mut member(1))
 }
 
 /// The region's line of A, as an inventory names it.
@@ -229,7 +235,7 @@ fn report() -> Report {
 }
 
 fn made() -> Vectors {
-    let name = boot().name(Epoch(0), &mut member(1));
+    let name = boot().name(&mut member(1));
     let [long, short] = datagrams();
     let [first, second] = packets().try_into().unwrap();
     let mut messages = Vec::new();
@@ -245,6 +251,7 @@ fn made() -> Vectors {
         ("datagram-long", long),
         ("datagram-short", short),
         ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
+        ("frame-key-ask", bytes(|buffer| frame::put_key_ask(&key_ask(), buffer))),
         ("record-certified", bytes(|buffer| certified_record().encode(buffer))),
         ("frame-who-is", bytes(|buffer| frame::put_who_is(&[boot().sender], buffer))),
         ("record", bytes(|buffer| record().encode(buffer))),

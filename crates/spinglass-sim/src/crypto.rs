@@ -5,11 +5,13 @@
 //! A seal is a keyed checksum too, and hides nothing, so that checkers can look inside. Sealing two
 //! different datagrams under one (key, counter) is noticed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use spinglass_core::crypto::{
-    Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
+    Crypto, Domain, Epoch, Hash, LinkKey, Offer, PublicKey, SEALED_KEY_BYTES, Salt, SealedKey,
+    Signature, TAG_BYTES,
 };
 use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::{MemberId, Prng};
@@ -54,7 +56,21 @@ pub struct SimCrypto {
     /// it.
     tamper_ppm: u32,
     trust: Option<Box<Trust>>,
+    epochs: Epochs,
     rng: Prng,
+}
+
+/// What a member knows of epochs' keys.
+#[derive(Debug, Default)]
+struct Epochs {
+    /// Those drawn since the world began, which knows the first one's.
+    drawn: BTreeMap<Epoch, u64>,
+    /// Epochs whose keys were forgotten.
+    forgotten: BTreeSet<Epoch>,
+    /// The private half of the last offer.
+    exchange: Option<u64>,
+    /// Who was revoked, by the hash of the member's own certificate.
+    revoked: BTreeSet<Hash>,
 }
 
 /// Whose certificates a member accepts.
@@ -80,13 +96,25 @@ impl SimCrypto {
         }
         let rng = Prng::new(mix(oracle.secret, &own));
         let (oracle, own, sealed, trust) = (oracle.clone(), PublicKey(own), Vec::new(), None);
-        Self { oracle, own, sealed, tamper_ppm, trust, rng }
+        Self { oracle, own, sealed, tamper_ppm, trust, epochs: Epochs::default(), rng }
     }
 
     /// The same, in certified mode.
     #[must_use]
     pub fn trusting(self, trust: Trust) -> Self {
         Self { trust: Some(Box::new(trust)), ..self }
+    }
+
+    /// Everybody knows the keys that nobody has drawn, so that a group can begin.
+    fn epoch_key(&self, epoch: Epoch) -> Option<u64> {
+        let drawn = self.epochs.drawn.get(&epoch).copied();
+        let is_first = !self.epochs.forgotten.contains(&epoch) && epoch == Epoch(0);
+        drawn.or_else(|| is_first.then_some(self.oracle.secret))
+    }
+
+    fn keep_epoch(&mut self, epoch: Epoch, key: u64) -> Hash {
+        self.epochs.drawn.insert(epoch, key);
+        self.hash(Domain::EpochKey, &key.to_le_bytes())
     }
 
     fn signature(&self, signer: &PublicKey, message: &[u8]) -> Signature {
@@ -128,6 +156,17 @@ pub fn mix(seed: u64, bytes: &[u8]) -> u64 {
     hash ^ hash >> 32
 }
 
+/// What a simulated offer shows.
+fn public_half(private: u64) -> [u8; 32] {
+    let mut public = [0; 32];
+    public
+        .as_chunks_mut::<8>()
+        .0
+        .iter_mut()
+        .for_each(|word| *word = mix(private, b"offer").to_le_bytes());
+    public
+}
+
 impl Crypto for SimCrypto {
     fn public_key(&self) -> PublicKey {
         self.own
@@ -162,7 +201,7 @@ impl Crypto for SimCrypto {
         generation: u32,
     ) -> Option<LinkKey> {
         let words = u64::from(epoch.0) << 32 | u64::from(generation);
-        let secret = mix(mix(self.oracle.secret ^ words, &sender.0), &salt.0);
+        let secret = mix(mix(self.epoch_key(epoch)? ^ words, &sender.0), &salt.0);
         // The secret is its own handle: a world of a million agents keeps some 100 million of them.
         Some(LinkKey((secret >> 33) as u32))
     }
@@ -197,7 +236,72 @@ impl Crypto for SimCrypto {
         tag
     }
 
+    fn new_epoch(&mut self, epoch: Epoch) -> Option<Hash> {
+        let key = self.rng.next_u64();
+        Some(self.keep_epoch(epoch, key))
+    }
+
+    fn epoch_hash(&mut self, epoch: Epoch) -> Option<Hash> {
+        let key = self.epoch_key(epoch)?;
+        Some(self.hash(Domain::EpochKey, &key.to_le_bytes()))
+    }
+
+    fn offer(&mut self) -> Offer {
+        let private = self.rng.next_u64();
+        self.epochs.exchange = Some(private);
+        Offer(public_half(private))
+    }
+
+    fn seal_epoch(&mut self, epoch: Epoch, to: &Offer, context: &[u8]) -> Option<SealedKey> {
+        let key = self.epoch_key(epoch)?;
+        let mut sealed = [0; SEALED_KEY_BYTES];
+        let words = [key, mix(mix(key, &to.0), context)];
+        let places = sealed.as_chunks_mut::<8>().0.iter_mut();
+        places.zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
+        Some(SealedKey(sealed))
+    }
+
+    fn open_epoch(
+        &mut self,
+        epoch: Epoch,
+        sealed: &SealedKey,
+        context: &[u8],
+        expected: &Hash,
+    ) -> bool {
+        let Some(private) = self.epochs.exchange else { return false };
+        let [key, sum, ..] = sealed.0.as_chunks::<8>().0 else { return false };
+        let key = u64::from_le_bytes(*key);
+        let is_genuine = mix(mix(key, &public_half(private)), context).to_le_bytes() == *sum;
+        if !is_genuine || self.hash(Domain::EpochKey, &key.to_le_bytes()) != *expected {
+            return false;
+        }
+        self.epochs.exchange = None;
+        self.keep_epoch(epoch, key);
+        true
+    }
+
+    fn forget_epoch(&mut self, epoch: Epoch) {
+        self.epochs.drawn.remove(&epoch);
+        self.epochs.forgotten.insert(epoch);
+    }
+
+    /// A list is the hashes of what is revoked, behind its issuer's number and before its sum.
+    fn add_revocations(&mut self, list: &[u8], _certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
+        let revoked = papers::revoked(&self.oracle, list)?;
+        self.epochs.revoked.extend(revoked);
+        Ok(self.hash(Domain::Line, &list[..8]))
+    }
+
+    fn is_revoked(&mut self, chain: &Chain, _wall_s: u64) -> bool {
+        let hash = self.hash(Domain::Certificate, chain.leaf());
+        self.epochs.revoked.contains(&hash)
+    }
+
     fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {
+        let is_liar = matches!(self.trust.as_deref(), Some(Trust::Everybody(_)));
+        if self.is_revoked(chain, wall_s) && !is_liar {
+            return Err(Refusal::Revoked);
+        }
         let claims = match self.trust.as_deref() {
             None => return Err(Refusal::UnknownIssuer),
             Some(Trust::Authority(trusted)) => {

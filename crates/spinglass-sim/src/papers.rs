@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use spinglass_core::crypto::PublicKey;
+use spinglass_core::crypto::{Hash, PublicKey};
 use spinglass_core::identity::{Chain, Claims, Refusal, Scope, SpiffeId};
 use spinglass_core::rules::Policy;
 use spinglass_core::wire::{Malformed, Put as _, Reader};
@@ -101,6 +101,27 @@ impl Authority {
         let certifier = vec![self.number as u8; certificate_bytes];
         Chain::new(vec![leaf, certifier]).expect("two certificates of ordinary size")
     }
+
+    /// A list that revokes the chains with these hashes of their members' own certificates.
+    #[must_use]
+    pub fn revoke(&self, hashes: &[Hash]) -> Vec<u8> {
+        let mut list = Vec::new();
+        list.put_u64(self.number);
+        hashes.iter().for_each(|hash| list.put(&hash.0));
+        list.put_u64(mix(self.secret, &list));
+        list
+    }
+}
+
+/// What a list revokes, if its issuer made it.
+pub(crate) fn revoked(oracle: &Oracle, list: &[u8]) -> Result<Vec<Hash>, Refusal> {
+    let (said, sum) = list.split_last_chunk::<8>().ok_or(Refusal::BadRevocations)?;
+    let (number, hashes) = said.split_first_chunk::<8>().ok_or(Refusal::BadRevocations)?;
+    let secret = oracle.authority(u64::from_le_bytes(*number));
+    if mix(secret, said) != u64::from_le_bytes(*sum) {
+        return Err(Refusal::BadRevocations);
+    }
+    Ok(hashes.as_chunks::<16>().0.iter().map(|hash| Hash(*hash)).collect())
 }
 
 fn read(leaf: &[u8]) -> Result<(u64, Paper), Malformed> {

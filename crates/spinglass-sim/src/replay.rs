@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use spinglass_core::crypto::{
-    Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
+    Crypto, Domain, Epoch, Hash, LinkKey, Offer, PublicKey, Salt, SealedKey, Signature, TAG_BYTES,
 };
 use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Beginnings, Entry};
@@ -66,6 +66,7 @@ enum Answer {
     Verified(bool),
     Certified(Result<Box<Claims>, Refusal>),
     LinkKey(Option<u32>),
+    Exchanged(Option<Vec<u8>>),
     Sealed(Hash, usize),
     Opened(Option<Vec<u8>>),
 }
@@ -108,6 +109,17 @@ struct ReplayCrypto {
 impl ReplayCrypto {
     fn lock(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ReplayCrypto {
+    /// What was answered about epochs' keys or revocations; none, for no.
+    fn exchanged<const BYTES: usize>(&self, asked: &str) -> Option<[u8; BYTES]> {
+        let answer = self.lock().next(asked, |answer| match answer {
+            Answer::Exchanged(answer) => Some(answer.clone()),
+            _ => None,
+        });
+        answer.flatten()?.try_into().ok()
     }
 }
 
@@ -154,6 +166,34 @@ impl Crypto for ReplayCrypto {
             _ => None,
         });
         key.flatten().map(LinkKey)
+    }
+
+    fn new_epoch(&mut self, _: Epoch) -> Option<Hash> {
+        self.exchanged("a new epoch's key").map(Hash)
+    }
+
+    fn epoch_hash(&mut self, _: Epoch) -> Option<Hash> {
+        self.exchanged("an epoch's hash").map(Hash)
+    }
+
+    fn offer(&mut self) -> Offer {
+        Offer(self.exchanged("an offer").unwrap_or([0; 32]))
+    }
+
+    fn seal_epoch(&mut self, _: Epoch, _: &Offer, _: &[u8]) -> Option<SealedKey> {
+        self.exchanged("a sealed key").map(SealedKey)
+    }
+
+    fn open_epoch(&mut self, _: Epoch, _: &SealedKey, _: &[u8], _: &Hash) -> bool {
+        self.exchanged::<0>("an opened key").is_some()
+    }
+
+    fn add_revocations(&mut self, _: &[u8], _: &[&[u8]]) -> Result<Hash, Refusal> {
+        self.exchanged("a list of revocations").map(Hash).ok_or(Refusal::BadRevocations)
+    }
+
+    fn is_revoked(&mut self, _: &Chain, _: u64) -> bool {
+        self.exchanged::<0>("a look at revocations").is_some()
     }
 
     fn forget(&mut self, _key: LinkKey) {}
@@ -235,6 +275,7 @@ fn read(recording: &[u8]) -> Result<(Vec<Step<'_>>, Answers, Box<Beginnings>), R
             Entry::Verified(good) => Answer::Verified(good),
             Entry::Certified(answer) => Answer::Certified(answer),
             Entry::LinkKey(key) => Answer::LinkKey(key),
+            Entry::Exchanged(answer) => Answer::Exchanged(answer.map(std::borrow::Cow::into_owned)),
             Entry::Sealed { frames, bytes } => Answer::Sealed(frames, bytes),
             Entry::Opened(frames) => Answer::Opened(frames.map(std::borrow::Cow::into_owned)),
             step => {
@@ -311,6 +352,7 @@ impl Replay {
             | Entry::PutObject { .. }
             | Entry::FetchObject { .. }
             | Entry::AddSeeds { .. }
+            | Entry::Order { .. }
             | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
@@ -373,6 +415,10 @@ impl Replay {
             }
             Entry::FetchObject { now, object } => {
                 let _ = self.node.fetch_object(now, object);
+                now
+            }
+            Entry::Order { now, order } => {
+                let _ = self.node.give_order(now, order);
                 now
             }
             Entry::Topic(text) => {

@@ -163,13 +163,13 @@ impl TableChecker {
         let in_place = match row.kind() {
             Kind::Agent => row.zone() == region,
             Kind::Zone => row.zone() != region && region.is_within(row.zone()),
-            Kind::Function => region.is_within(row.zone()),
+            Kind::Function | Kind::Order => region.is_within(row.zone()),
         };
         if !in_place {
             wrong.push(("AS-8", "has no place here"));
         }
         let subject = match row.kind() {
-            Kind::Agent | Kind::Function => Some(row.zone().clone()),
+            Kind::Agent | Kind::Function | Kind::Order => Some(row.zone().clone()),
             Kind::Zone => row.zone().child(row.name()).ok(),
         };
         let issuer = self.regions.get(row.issuer());

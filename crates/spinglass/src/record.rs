@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 
 use spinglass_core::MemberId;
 use spinglass_core::crypto::{
-    Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature, TAG_BYTES,
+    Crypto, Domain, Epoch, Hash, LinkKey, Offer, PublicKey, Salt, SealedKey, Signature, TAG_BYTES,
 };
 use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Entry, Recorder};
@@ -116,6 +116,10 @@ impl<C: Crypto> RecordingCrypto<C> {
     pub(crate) const fn new(crypto: C, log: Log) -> Self {
         Self { crypto, log }
     }
+
+    fn exchanged(&self, answer: Option<&[u8]>) {
+        self.log.append(&Entry::Exchanged(answer.map(Cow::Borrowed)));
+    }
 }
 
 impl<C: Crypto> Crypto for RecordingCrypto<C> {
@@ -158,6 +162,58 @@ impl<C: Crypto> Crypto for RecordingCrypto<C> {
 
     fn forget(&mut self, key: LinkKey) {
         self.crypto.forget(key);
+    }
+
+    fn new_epoch(&mut self, epoch: Epoch) -> Option<Hash> {
+        let hash = self.crypto.new_epoch(epoch);
+        self.exchanged(hash.as_ref().map(|hash| &hash.0[..]));
+        hash
+    }
+
+    fn epoch_hash(&mut self, epoch: Epoch) -> Option<Hash> {
+        let hash = self.crypto.epoch_hash(epoch);
+        self.exchanged(hash.as_ref().map(|hash| &hash.0[..]));
+        hash
+    }
+
+    fn offer(&mut self) -> Offer {
+        let offer = self.crypto.offer();
+        self.exchanged(Some(&offer.0));
+        offer
+    }
+
+    fn seal_epoch(&mut self, epoch: Epoch, to: &Offer, context: &[u8]) -> Option<SealedKey> {
+        let sealed = self.crypto.seal_epoch(epoch, to, context);
+        self.exchanged(sealed.as_ref().map(|sealed| &sealed.0[..]));
+        sealed
+    }
+
+    fn open_epoch(
+        &mut self,
+        epoch: Epoch,
+        sealed: &SealedKey,
+        context: &[u8],
+        expected: &Hash,
+    ) -> bool {
+        let is_it = self.crypto.open_epoch(epoch, sealed, context, expected);
+        self.exchanged(is_it.then_some(&[]));
+        is_it
+    }
+
+    fn forget_epoch(&mut self, epoch: Epoch) {
+        self.crypto.forget_epoch(epoch);
+    }
+
+    fn add_revocations(&mut self, list: &[u8], certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
+        let issuer = self.crypto.add_revocations(list, certifiers);
+        self.exchanged(issuer.as_ref().ok().map(|issuer| &issuer.0[..]));
+        issuer
+    }
+
+    fn is_revoked(&mut self, chain: &Chain, wall_s: u64) -> bool {
+        let is_revoked = self.crypto.is_revoked(chain, wall_s);
+        self.exchanged(is_revoked.then_some(&[]));
+        is_revoked
     }
 
     fn seal(

@@ -97,6 +97,8 @@ pub(crate) enum Via {
 #[derive(Debug)]
 pub(crate) struct Multicast {
     config: MulticastConfig,
+    /// How packets are spread unless an order says otherwise.
+    configured: Dissemination,
     own: MemberId,
     incarnation: Incarnation,
     /// The largest packet, proof included.
@@ -173,6 +175,7 @@ impl Multicast {
             round_trip: 0,
             buffered: Released::default(),
             rng,
+            configured: config.dissemination,
             config,
         }
     }
@@ -276,6 +279,16 @@ impl Multicast {
         self.watch_tail(id, cx);
         self.make_room(id);
         Ok(())
+    }
+
+    /// Takes part in a topic of the node's own, of which no stream has been met.
+    pub(crate) fn expect(&mut self, topic: TopicId) {
+        self.subscriptions.insert(topic, Start::Live);
+    }
+
+    /// Spreads packets along trees alone from now on, or again as the settings say.
+    pub(crate) fn use_trees_alone(&mut self, alone: bool) {
+        self.config.dissemination = if alone { Dissemination::Trees } else { self.configured };
     }
 
     /// A stream met for the first time: where it starts for this member.

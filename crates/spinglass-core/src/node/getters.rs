@@ -46,6 +46,12 @@ impl Node {
         self.multicast.round()
     }
 
+    /// The number of the epoch whose key this member seals under, from that in the settings on.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.orders.epochs.current()
+    }
+
     /// Everything counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -110,6 +116,7 @@ impl Node {
         self.queries.check_invariants();
         self.objects.check_invariants();
         self.trust.iter().for_each(|trust| trust.check_invariants());
+        self.orders.epochs.check_invariants();
         self.members.check_invariants(&self.config.get().members);
     }
 }

@@ -98,19 +98,22 @@ impl Node {
         }
     }
 
-    /// Keeps what is in use, and fetches the texts of functions that are not here.
-    pub(super) fn look_after_objects(&mut self, now: Instant) {
+    /// Keeps what is in use, and fetches the texts of functions, and lists of revocations, that are
+    /// not here.
+    pub(super) fn look_after_objects(&mut self, now: Now) {
         self.objects.keep(self.table.objects_in_use());
         if self.has_left {
             return;
         }
+        let lists = self.heed_lists(now);
         let mut awaited: Vec<_> = self.table.texts_awaited().into_iter().collect();
+        awaited.extend(lists);
         // Those that nobody had the last time let the others go first.
         awaited.sort_by_key(|text| matches!(self.objects.state(text), ObjectState::Failed(_)));
         for text in awaited {
             if let ObjectState::Held(bytes) = self.objects.state(&text) {
                 self.table.on_object(text, &bytes);
-            } else if self.begin_fetch(text, TEXT_FETCHES_MAX, now).is_err() {
+            } else if self.begin_fetch(text, TEXT_FETCHES_MAX, now.monotonic).is_err() {
                 // There is no room just now: the next round tries again.
                 break;
             }

@@ -9,7 +9,7 @@ use super::{Identity, Node};
 use crate::event::Reject;
 use crate::frame::{Frame, WHO_IS_MAX};
 use crate::id::MemberId;
-use crate::link::{Boot, BootName, Opened};
+use crate::link::{Boot, Opened};
 use crate::members::{Learned, MemberRecord, RECORDS_PER_DATAGRAM, RecordPool, UnverifiedRecord};
 use crate::outbox::Control;
 use crate::time::Now;
@@ -72,7 +72,7 @@ impl Node {
         if let Some(known) = self.members.find(id).filter(|known| record.equals(known)) {
             let known = Arc::clone(known);
             self.check_record(&known, from, now)?;
-            let name = self.boot_name(&known.boot());
+            let name = known.boot().name(&mut *self.crypto);
             // Also what is known already is heard: whoever is spoken of is not forgotten first.
             self.members.on_record(&known, name);
             return Ok(Some(known));
@@ -83,7 +83,7 @@ impl Node {
         };
         self.check_record(&record, from, now)?;
         let record = self.members.shared(Arc::new(record));
-        let name = self.boot_name(&record.boot());
+        let name = record.boot().name(&mut *self.crypto);
         match self.members.on_record(&record, name) {
             Learned::Newer => self.link.forget(id, &mut *self.crypto),
             Learned::New | Learned::Known => (),
@@ -91,10 +91,6 @@ impl Node {
             Learned::Stale => return Ok(None),
         }
         Ok(Some(record))
-    }
-
-    fn boot_name(&mut self, boot: &Boot) -> BootName {
-        boot.name(self.link.epoch(), &mut *self.crypto)
     }
 
     pub(super) fn ask_who_is(&mut self, whom: MemberId, members: Vec<MemberId>) {

@@ -119,7 +119,8 @@ impl Node {
         self.table.leave(&mut table_cx!(self, now.wall_ms));
     }
 
-    pub(super) fn on_table_round(&mut self, now: Instant, wall_ms: u64) {
+    pub(super) fn on_table_round(&mut self, at: Now) {
+        let (now, wall_ms) = (at.monotonic, at.wall_ms);
         let (interval, first) = (self.config.get().table.round, self.first_table_round);
         let passed = now.since(first).as_nanos() / interval.as_nanos().max(1);
         let next = u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1);
@@ -129,7 +130,11 @@ impl Node {
         let soon = now + interval / JOIN_HASTE;
         self.timers.set(Timer::Table, if self.table.is_joining() { soon } else { next });
         self.after_table(now);
-        self.look_after_objects(now);
+        self.look_after_objects(at);
+        if self.trust.is_some() {
+            // Quarantines lapse.
+            self.heed_standing(at);
+        }
     }
 
     pub(super) fn on_table_news(&mut self, now: Instant, wall_ms: u64) {
@@ -186,6 +191,7 @@ impl Node {
         self.check_row(&row, from, now)?;
         self.table.on_row(row, &mut table_cx!(self, now.wall_ms))?;
         self.after_table(now.monotonic);
+        self.heed_orders(Some(from), now);
         Ok(())
     }
 }

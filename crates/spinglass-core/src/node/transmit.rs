@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Node;
-use crate::config::{Config, Dissemination};
+use crate::config::Config;
 use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
 use crate::id::{MemberId, StreamId};
@@ -92,6 +92,8 @@ impl Node {
             | Control::Doubt { to, .. }
             | Control::Accusations { to, .. }
             | Control::Whose { to, .. }
+            | Control::KeyAsk { to, .. }
+            | Control::KeyGive { to, .. }
             | Control::Query { to, .. } => *to,
             Control::Object { to, intent } => {
                 if !self.objects.is_due(intent) {
@@ -137,6 +139,8 @@ impl Node {
             Control::Answer { number, .. } => frame::put_answer(number, buffer),
             Control::Doubt { subject, .. } => frame::put_doubt(subject, buffer),
             Control::Accusations { verdict, .. } => frame::put_accusations(&verdict, buffer),
+            Control::KeyAsk { ask, .. } => frame::put_key_ask(&ask, buffer),
+            Control::KeyGive { give, .. } => frame::put_key_give(&give, buffer),
             Control::Query { message, .. } => frame::put_query(&message, buffer),
             Control::Object { intent, .. } => self.write_object(&intent, buffer),
         }
@@ -344,9 +348,6 @@ impl Node {
             }
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
             Way::Tree { zones_only } => {
-                debug_assert!(
-                    self.config.get().multicast.dissemination != Dissemination::Multicast
-                );
                 let mut children = self.members.children(run.stream.sender, arity, zones_only);
                 children.truncate(DESTINATIONS_MAX);
                 let some = !children.is_empty();

@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use super::papers::{certified, put_certified, put_security, security};
+use super::papers::{certified, order, put_certified, put_order, put_security, security};
 use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
 use crate::config::{Config, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
@@ -170,6 +170,16 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(30);
                 buffer.put(text.as_bytes());
             }
+            Self::Exchanged(answer) => {
+                buffer.put_u8(32);
+                buffer.put_u8(u8::from(answer.is_some()));
+                answer.iter().for_each(|answer| buffer.put(answer));
+            }
+            Self::Order { now, order } => {
+                buffer.put_u8(33);
+                put_now(*now, buffer);
+                put_order(order, buffer);
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -235,6 +245,15 @@ impl<'a> Entry<'a> {
             },
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
+            32 => {
+                let is_some = flag(reader)?;
+                let rest = reader.bytes(reader.rest().len())?;
+                if !is_some && !rest.is_empty() {
+                    return Err(Malformed);
+                }
+                Self::Exchanged(is_some.then_some(Cow::Borrowed(rest)))
+            }
+            33 => Self::Order { now: now(reader)?, order: order(reader)? },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {
@@ -505,6 +524,8 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 mod tests {
     use super::*;
     use crate::identity::Refusal;
+    use crate::orders::NewOrder;
+    use crate::rules::NamePattern;
 
     #[test]
     fn questions_come_back() {
@@ -589,11 +610,28 @@ mod tests {
             Entry::Certified(Err(Refusal::Revoked)),
             Entry::Topic("news/ithaca".into()),
             Entry::LinkKey(Some(3)),
+            Entry::Exchanged(None),
+            Entry::Exchanged(Some(Cow::Borrowed(b"sealed"))),
             Entry::Sealed { frames: Hash([4; 16]), bytes: 100 },
             Entry::Opened(Some(Cow::Borrowed(b"frames"))),
             Entry::Opened(None),
         ];
         come_back(&entries);
+    }
+
+    #[test]
+    fn orders_come_back() {
+        let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 9 };
+        let who = NamePattern::parse("spiffe://example.org/usa/*").unwrap();
+        let lasts = Some(Duration::from_millis(7));
+        let orders = [
+            NewOrder::Rotate,
+            NewOrder::Revoke(Bytes::from_static(b"list")),
+            NewOrder::Release(who.clone()),
+            NewOrder::Trees(true),
+            NewOrder::Quarantine { who, lasts },
+        ];
+        come_back(&orders.map(|order| Entry::Order { now, order }));
     }
 
     fn come_back(entries: &[Entry<'_>]) {

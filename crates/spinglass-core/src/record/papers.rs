@@ -3,11 +3,15 @@
 use alloc::boxed::Box;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
 
 use crate::config::Security;
 use crate::crypto::{Hash, PublicKey};
 use crate::identity::{CHAIN_BYTES_MAX, Chain, Claims, NameError, Refusal, Scope, SpiffeId};
-use crate::rules::{POLICY_BYTES_MAX, Policy};
+use crate::orders::NewOrder;
+use crate::rules::{NamePattern, POLICY_BYTES_MAX, Policy};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Refusals without a number, by their code; 0 is an answer that is none.
@@ -103,6 +107,47 @@ pub(super) fn security(reader: &mut Reader<'_>) -> Result<Option<Box<Security>>,
 fn part<'a>(reader: &mut Reader<'a>, limit: usize) -> Result<&'a [u8], Malformed> {
     let length = usize::try_from(reader.varint()?).map_err(|_| Malformed)?;
     if length > limit { Err(Malformed) } else { reader.bytes(length) }
+}
+
+pub(super) fn put_order(order: &NewOrder, buffer: &mut Vec<u8>) {
+    match order {
+        NewOrder::Rotate => buffer.put_u8(0),
+        NewOrder::Trees(alone) => buffer.put_u8(1 + u8::from(*alone)),
+        NewOrder::Release(who) => {
+            buffer.put_u8(3);
+            buffer.put_text(&who.to_string());
+        }
+        NewOrder::Quarantine { who, lasts } => {
+            buffer.put_u8(4);
+            buffer.put_text(&who.to_string());
+            // None is no time at all, which nobody asks for.
+            let millis = lasts.map_or(0, |lasts| lasts.as_millis());
+            buffer.put_u64(u64::try_from(millis).unwrap_or(u64::MAX));
+        }
+        NewOrder::Revoke(list) => {
+            buffer.put_u8(5);
+            buffer.put(list);
+        }
+    }
+}
+
+pub(super) fn order(reader: &mut Reader<'_>) -> Result<NewOrder, Malformed> {
+    let who = |reader: &mut Reader<'_>| {
+        NamePattern::parse(reader.text(u8::MAX.into())?).map_err(|_| Malformed)
+    };
+    Ok(match reader.u8()? {
+        0 => NewOrder::Rotate,
+        1 => NewOrder::Trees(false),
+        2 => NewOrder::Trees(true),
+        3 => NewOrder::Release(who(reader)?),
+        4 => {
+            let (who, millis) = (who(reader)?, reader.u64()?);
+            let lasts = (millis > 0).then(|| Duration::from_millis(millis));
+            NewOrder::Quarantine { who, lasts }
+        }
+        5 => NewOrder::Revoke(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?)),
+        _ => return Err(Malformed),
+    })
 }
 
 #[cfg(test)]

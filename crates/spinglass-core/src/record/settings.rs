@@ -10,7 +10,7 @@ use crate::crypto::Epoch;
 use crate::wire::Malformed;
 
 /// Settings in a configuration.
-pub(super) const NUMBERS: usize = 39;
+pub(super) const NUMBERS: usize = 40;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -25,6 +25,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
     [
         link.datagram_bytes as u64,
         link.epoch.0.into(),
+        nanos(link.rotate_every),
         members.records_max as u64,
         nanos(multicast.round),
         multicast.rounds_aligned.into(),
@@ -74,7 +75,11 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
     fn yes(number: u64) -> Result<bool, Malformed> {
         if number > 1 { Err(Malformed) } else { Ok(number == 1) }
     }
-    let link = LinkConfig { datagram_bytes: as_(number()?)?, epoch: Epoch(as_(number()?)?) };
+    let link = LinkConfig {
+        datagram_bytes: as_(number()?)?,
+        epoch: Epoch(as_(number()?)?),
+        rotate_every: Duration::from_nanos(number()?),
+    };
     let members = MembersConfig { records_max: as_(number()?)? };
     let multicast = MulticastConfig {
         round: Duration::from_nanos(number()?),
@@ -138,6 +143,7 @@ mod tests {
         changed.multicast.dissemination = Dissemination::Both;
         changed.multicast.rounds_aligned = true;
         changed.link.datagram_bytes = 9000;
+        changed.link.rotate_every = Duration::from_secs(60);
         changed.discovery.turn = Duration::from_secs(1);
         assert_eq!(config(&numbers(&changed)), Ok(changed));
     }

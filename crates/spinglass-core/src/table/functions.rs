@@ -226,7 +226,7 @@ fn is_proved(function: &InForce, lines: &[&Line]) -> bool {
     };
     let follows = |line: &&Line| match line.row.kind() {
         Kind::Zone => function.made(line.row.attributes()),
-        Kind::Agent | Kind::Function => !strangers(line.row.attributes()),
+        Kind::Agent | Kind::Function | Kind::Order => !strangers(line.row.attributes()),
     };
     bounds.peek().is_some() && lines.iter().all(follows)
 }

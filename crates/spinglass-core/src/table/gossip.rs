@@ -139,9 +139,9 @@ impl Table {
             level.forget_gone(round);
             let is_silent = |line: &&Line| {
                 let patience = match (line.row.kind(), line.row.is_removed()) {
-                    (Kind::Function, false) => return false,
+                    (Kind::Function | Kind::Order, false) => return false,
                     // Whoever missed the removal of a function still holds it.
-                    (Kind::Function, true) => gone,
+                    (Kind::Function | Kind::Order, true) => gone,
                     (Kind::Zone, _) | (Kind::Agent, true) => silent,
                     (Kind::Agent, false) => agents_silent,
                 };
@@ -245,7 +245,7 @@ impl Table {
             if depth + 1 < self.levels.len() { *self.zone_keys.get(depth + 1)? } else { self.own };
         let is_other = |line: &&Line| {
             let row = &line.row;
-            row.kind() != Kind::Function && !row.is_removed() && line.key() != own
+            row.kind().is_child() && !row.is_removed() && line.key() != own
         };
         // Most lines are others: a few draws find one, at no cost that grows with the table.
         let lines = level.lines();
@@ -388,11 +388,16 @@ impl Table {
             Kind::Agent => is_leaf,
             Kind::Zone => !is_leaf,
             Kind::Function => true,
+            Kind::Order => depth == 0,
         };
         let is_early = row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS)
             && !cfg!(spinglass_bug = "row_from_future");
         if !has_place || is_early {
             return Err(Reject::Misplaced);
+        }
+        if row.is_order() && !self.has_room_for_order(row.name()) {
+            cx.stats.table_full += 1;
+            return Ok(());
         }
         let key = row.key(cx.crypto);
         let level = self.levels.get(depth).ok_or(Reject::Misplaced)?;

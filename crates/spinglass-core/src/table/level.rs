@@ -12,6 +12,7 @@ use super::messages::{PARTS, part_of};
 use super::path::ZonePath;
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::compact::make_room;
+use crate::id::MemberId;
 
 /// The zone's rows, by key.
 #[derive(Debug)]
@@ -76,13 +77,18 @@ impl Level {
 
     /// Rows of agents or child zones: what is summarised.
     pub(crate) fn children(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().filter(|line| line.row.kind() != Kind::Function && !line.row.is_removed())
+        self.lines.iter().filter(|line| line.row.kind().is_child() && !line.row.is_removed())
     }
 
     /// Rows of functions that hold from here down.
     pub(crate) fn functions(&self) -> impl Iterator<Item = &Arc<TableRow>> {
         let rows = self.lines.iter().map(|line| &line.row);
         rows.filter(|row| row.kind() == Kind::Function && !row.is_removed())
+    }
+
+    /// Rows of orders, lifted ones included.
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &Arc<TableRow>> {
+        self.lines.iter().map(|line| &line.row).filter(|row| row.kind() == Kind::Order)
     }
 
     pub(crate) fn find(&self, key: RowKey) -> Option<&Line> {
@@ -180,6 +186,20 @@ impl Level {
         #[cfg(spinglass_bug = "row_gone_forgotten")]
         let _forgotten = (last, forget);
         Some(line)
+    }
+
+    /// Takes out the rows that these members issued, as if they had never been there: nothing is
+    /// remembered of their versions, which might be none that anybody can supersede.
+    pub(crate) fn take_issued_by(&mut self, members: &[MemberId]) -> Vec<Line> {
+        let is_theirs = |line: &Line| members.contains(&line.row.member());
+        let (theirs, others) = core::mem::take(&mut self.lines).into_iter().partition(is_theirs);
+        self.lines = others;
+        let theirs: Vec<Line> = theirs;
+        for line in &theirs {
+            self.news.retain(|news| *news != line.key());
+            subtract(&mut self.digest, &line.row);
+        }
+        theirs
     }
 
     /// The rows that are news, by key, and when each came; they are none any more.

@@ -30,6 +30,7 @@ mod level;
 mod messages;
 mod news;
 mod objects;
+mod orders;
 mod path;
 mod publish;
 mod reading;
@@ -56,6 +57,7 @@ pub use path::{DEPTH_MAX, PathError, ZonePath};
 pub use reading::{AgedRow, Excerpt};
 pub(crate) use reading::{Route, proving, regions_below};
 pub(crate) use region::member;
+pub(crate) use row::name_of as row_name;
 pub use row::{ATTRIBUTE_BYTES_MAX, Kind, ROW_BYTES_MAX, RowKey, TableRow, UnverifiedRow, Version};
 pub use text::NewFunction;
 
@@ -112,6 +114,12 @@ pub enum SetError {
     Denied(Denied),
     /// The table is full, or the member has left.
     Closed,
+}
+
+impl From<ObjectError> for SetError {
+    fn from(error: ObjectError) -> Self {
+        Self::Object(error)
+    }
 }
 
 impl fmt::Display for SetError {
@@ -209,6 +217,8 @@ pub struct Table {
     /// What happened to agents of the region: at most one life's end and beginning per row taken
     /// in.
     events: Vec<Event>,
+    /// Orders taken in that nobody has heeded yet: at most one per row taken in.
+    orders: Vec<Arc<TableRow>>,
     pool: Option<Box<dyn RowPool>>,
     rng: Prng,
 }
@@ -271,6 +281,7 @@ impl Table {
             revision: 0,
             peers_revision: 1,
             events: Vec::new(),
+            orders: Vec::new(),
             pool: None,
             rng,
         }

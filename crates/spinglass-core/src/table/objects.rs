@@ -43,7 +43,8 @@ impl Table {
     pub(crate) fn objects_in_use(&self) -> BTreeSet<ObjectName> {
         let own = self.attributes.iter().flat_map(|(_, value)| named_by(value));
         let functions = self.function_rows().filter_map(|row| row.object());
-        own.chain(functions).chain(self.summaries.texts().objects_before()).collect()
+        let before = self.summaries.texts().objects_before();
+        own.chain(functions).chain(before).chain(self.lists()).collect()
     }
 
     /// Texts of functions that are not here.

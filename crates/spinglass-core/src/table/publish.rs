@@ -174,7 +174,7 @@ impl Table {
     }
 
     /// Issues a row of a line that others issue too.
-    fn issue_shared(
+    pub(super) fn issue_shared(
         &mut self,
         kind: Kind,
         zone: &ZonePath,
@@ -210,6 +210,9 @@ impl Table {
             self.revision += 1;
             self.has_news = true;
             self.note_change(held.as_deref(), Some(row));
+            if row.kind() == Kind::Order {
+                self.orders.push(Arc::clone(row));
+            }
         }
         if let (Merged::Replaced, Kind::Function, Some(held)) = (merged, row.kind(), held) {
             self.summaries.texts_mut().on_replaced(held, row);

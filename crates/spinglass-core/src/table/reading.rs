@@ -158,7 +158,7 @@ impl Table {
     ) -> Result<Arc<TableRow>, Reject> {
         let has_place = match row.kind() {
             Kind::Agent | Kind::Zone => row.zone() == zone,
-            Kind::Function => zone.is_within(row.zone()),
+            Kind::Function | Kind::Order => zone.is_within(row.zone()),
         };
         if !has_place || row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS) {
             return Err(Reject::Misplaced);

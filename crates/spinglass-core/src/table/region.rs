@@ -73,7 +73,7 @@ impl Table {
 
     /// Notes that a line says something else than before; `after` is its last word, if any.
     pub(super) fn note_change(&mut self, before: Option<&TableRow>, after: Option<&TableRow>) {
-        let is_there = |row: &&TableRow| row.kind() != Kind::Function && !row.is_removed();
+        let is_there = |row: &&TableRow| row.kind().is_child() && !row.is_removed();
         let reason = if after.is_some() { DownReason::Left } else { DownReason::Silent };
         let (before, after) = (before.filter(is_there), after.filter(is_there));
         if after.or(before).is_none_or(|row| row.key() == self.own) {
@@ -156,7 +156,7 @@ impl Table {
                 self.absent.extend(contacts.iter().map(|address| (*address, self.round)));
                 self.absent.drain(..self.absent.len().saturating_sub(ABSENT_MAX));
             }
-            Kind::Agent | Kind::Function => (),
+            Kind::Agent | Kind::Function | Kind::Order => (),
         }
     }
 

@@ -1,4 +1,4 @@
-//! One row: what its issuer says of itself, of its zone, or of a summary function, signed.
+//! One row: what its issuer says of itself, of its zone, or of a summary function; or an order.
 //!
 //! ```text
 //! kind u8 | zone text | public key 32 | incarnation varint | counter varint | issued ms u64 |
@@ -45,6 +45,15 @@ pub enum Kind {
     Zone,
     /// A summary function, in the table of the zone where it begins to hold.
     Function,
+    /// An [`Order`](crate::orders::Order), in the root's table.
+    Order,
+}
+
+impl Kind {
+    /// Whether it stands for agents: what is summarised, and falls silent.
+    pub(crate) const fn is_child(self) -> bool {
+        matches!(self, Self::Agent | Self::Zone)
+    }
 }
 
 /// Which line of a table a row is: 64 bits of a hash that its issuer can't choose.
@@ -54,7 +63,7 @@ pub struct RowKey(pub u64);
 /// Which of two rows of one line is newer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The agent's life. 0 for zones and functions, which have several issuers.
+    /// The agent's life. 0 for zones, functions and orders, which have several issuers.
     pub incarnation: Incarnation,
     /// An agent's own counter; otherwise one more than the highest its issuer had met.
     pub counter: u64,
@@ -102,6 +111,7 @@ impl Draft {
             Kind::Agent => 0,
             Kind::Zone => 1,
             Kind::Function => 2,
+            Kind::Order => 3,
         });
         buffer.put_text(self.zone.as_str());
         buffer.put(&issuer.0);
@@ -116,7 +126,7 @@ impl Draft {
     fn key(&self, issuer: &PublicKey, crypto: &mut dyn Crypto) -> RowKey {
         match self.kind {
             Kind::Agent => RowKey::of_hash(crypto.hash(Domain::Member, &issuer.0)),
-            Kind::Zone | Kind::Function => {
+            Kind::Zone | Kind::Function | Kind::Order => {
                 RowKey::of_name(self.kind, &self.zone, name_of(&self.attributes), crypto)
             }
         }
@@ -148,6 +158,7 @@ impl TableRow {
         let hash = crypto.hash(Domain::Row, encoded);
         let terms = match draft.kind {
             Kind::Function => Terms::of(&draft.attributes, draft.issued_ms),
+            Kind::Order => Terms::of_order(&draft.attributes, draft.issued_ms),
             Kind::Agent | Kind::Zone => Terms::default(),
         };
         let contacts = contacts(&draft.attributes).collect();
@@ -210,7 +221,7 @@ impl TableRow {
         &self.draft.attributes
     }
 
-    /// The agent's, zone's or function's name.
+    /// The agent's, zone's, function's or order's name.
     #[must_use]
     pub fn name(&self) -> &str {
         name_of(self.attributes())
@@ -234,14 +245,14 @@ impl TableRow {
         self.terms.object
     }
 
-    /// Until when the function holds, in milliseconds since the Unix epoch. `None`: until it is
-    /// removed.
+    /// Until when the function or order holds, in milliseconds since the Unix epoch. `None`: until it
+    /// is removed.
     #[must_use]
     pub const fn lapses_ms(&self) -> Option<u64> {
         self.terms.lapses_ms
     }
 
-    /// Whether this is a function whose time is over.
+    /// Whether this is a function or an order whose time is over.
     #[must_use]
     pub fn has_lapsed(&self, wall_ms: u64) -> bool {
         self.lapses_ms().is_some_and(|lapses| lapses <= wall_ms)
@@ -302,6 +313,7 @@ impl<'a> UnverifiedRow<'a> {
             0 => Kind::Agent,
             1 => Kind::Zone,
             2 => Kind::Function,
+            3 => Kind::Order,
             _ => return Err(Malformed),
         };
         let zone = ZonePath::read(&mut reader)?;
@@ -358,6 +370,10 @@ impl<'a> UnverifiedRow<'a> {
         self.draft.kind
     }
 
+    pub(crate) fn is_order(&self) -> bool {
+        self.draft.kind == Kind::Order
+    }
+
     pub(crate) const fn zone(&self) -> &ZonePath {
         &self.draft.zone
     }
@@ -394,7 +410,7 @@ impl RowKey {
         Self(u64::from_le_bytes(*first))
     }
 
-    /// The line of a zone or function in its zone's table.
+    /// The line of a zone, function or order in its zone's table.
     pub(crate) fn of_name(
         kind: Kind,
         zone: &ZonePath,
@@ -402,7 +418,11 @@ impl RowKey {
         crypto: &mut dyn Crypto,
     ) -> Self {
         let mut text = Vec::with_capacity(2 + zone.as_str().len() + name.len());
-        text.put_u8(u8::from(kind == Kind::Function));
+        text.put_u8(match kind {
+            Kind::Agent | Kind::Zone => 0,
+            Kind::Function => 1,
+            Kind::Order => 2,
+        });
         text.put_text(zone.as_str());
         text.put(name.as_bytes());
         Self::of_hash(crypto.hash(Domain::Line, &text))
@@ -415,7 +435,8 @@ pub(super) fn contacts(attributes: &Row) -> impl Iterator<Item = SocketAddr> {
     list.iter().filter_map(Value::as_text).filter_map(|text| text.parse().ok())
 }
 
-fn name_of(attributes: &Row) -> &str {
+/// The name that a row of these attributes has.
+pub(crate) fn name_of(attributes: &Row) -> &str {
     attributes.get("id").and_then(Value::as_text).unwrap_or("")
 }
 

@@ -78,7 +78,14 @@ impl Terms {
     }
 }
 
-/// When a function lapses; what is no length of time lapses at once.
+impl Terms {
+    /// An order has no text, but may lapse.
+    pub(super) fn of_order(attributes: &Row, issued_ms: u64) -> Self {
+        Self { lapses_ms: lapses_ms(attributes, issued_ms), ..Self::default() }
+    }
+}
+
+/// When a function or an order lapses; what is no length of time lapses at once.
 pub(super) fn lapses_ms(attributes: &Row, issued_ms: u64) -> Option<u64> {
     let lasts = attributes.get(LASTS_MS)?.as_int().and_then(|lasts| u64::try_from(lasts).ok());
     Some(issued_ms.saturating_add(lasts.unwrap_or(0)))

@@ -28,7 +28,8 @@ use crate::id::{MemberId, StreamId, TopicId};
 use crate::identity::{Certified, Chain, Refusal};
 use crate::link::LONG_HEADER_BYTES;
 use crate::members::MemberRecord;
-use crate::rules::{Action, Decision, Policy};
+use crate::orders;
+use crate::rules::{Action, Decision, NamePattern, Policy};
 use crate::table::{Kind, RESERVED, UnverifiedRow};
 use topics::Topics;
 
@@ -43,6 +44,8 @@ const ASKED_PER_ROUND: usize = 128;
 const STRANGERS_PER_ROUND: u32 = 16;
 /// Rounds between those in which renewed certificates are asked for: 3 s.
 const RENEWAL_ROUNDS: u32 = 32;
+/// Certificates of certifiers looked through for who signed a list of revocations.
+const CERTIFIERS_MAX: usize = 4096;
 /// Refused chains remembered. When full, the oldest is forgotten.
 const REFUSED_MAX: usize = 256;
 
@@ -58,6 +61,8 @@ struct Held {
     holder: Arc<Holder>,
     /// The round in which it was of use last.
     used: u32,
+    /// Whether it was revoked, or is quarantined: then nothing of it counts.
+    is_shunned: bool,
 }
 
 /// What a member in certified mode knows of others.
@@ -70,6 +75,8 @@ pub(crate) struct Trust {
     by_hash: BTreeMap<Hash, MemberId>,
     refused: VecDeque<Hash>,
     policy: Option<Policy>,
+    /// Who is quarantined by order.
+    quarantine: Vec<NamePattern>,
     topics: Topics,
     round: u32,
     checks_left: u32,
@@ -97,6 +104,7 @@ impl Trust {
             by_hash: BTreeMap::new(),
             refused: VecDeque::new(),
             policy,
+            quarantine: Vec::new(),
             topics,
             round: 1,
             checks_left: CHECKS_PER_ROUND,
@@ -171,7 +179,8 @@ impl Trust {
             oldest.into_iter().for_each(|oldest| self.forget(oldest));
         }
         self.by_hash.insert(holder.certified.hash(), id);
-        self.held.insert(id, Held { holder: Arc::new(holder), used: self.round });
+        let is_shunned = self.is_quarantined(&holder);
+        self.held.insert(id, Held { holder: Arc::new(holder), used: self.round, is_shunned });
         self.topics.forget_decisions();
     }
 
@@ -188,11 +197,73 @@ impl Trust {
     /// There is none, or its time had not come or was over.
     pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
         let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
+        if held.is_shunned {
+            return Err(Reject::Revoked);
+        }
         if !held.holder.certified.holds(wall_s) {
             return Err(Reject::Expired);
         }
         held.used = self.round;
         Ok(Arc::clone(&held.holder))
+    }
+
+    // --- who is heard no longer
+
+    fn is_quarantined(&self, holder: &Holder) -> bool {
+        self.quarantine.iter().any(|who| who.matches(holder.certified.name()))
+    }
+
+    /// Hears nothing of members of these names from now on, and of no others whom only an order
+    /// kept out. Returns those who were heard until now.
+    pub(crate) fn quarantine(&mut self, who: Vec<NamePattern>) -> Vec<MemberId> {
+        if self.quarantine == who {
+            return Vec::new();
+        }
+        self.quarantine = who;
+        self.topics.forget_decisions();
+        let mut shunned = Vec::new();
+        let ids: Vec<MemberId> = self.held.keys().copied().collect();
+        for id in ids {
+            let Some(held) = self.held.get(&id) else { continue };
+            let is_shunned = self.is_quarantined(&held.holder);
+            if is_shunned && !held.is_shunned {
+                shunned.push(id);
+            }
+            // One that was revoked is not held any more.
+            if let Some(held) = self.held.get_mut(&id) {
+                held.is_shunned = is_shunned;
+            }
+        }
+        shunned
+    }
+
+    /// Heeds a list of revocations. Returns its issuer's tag, and who was heard until now.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(crate) fn heed_list(
+        &mut self,
+        list: &[u8],
+        wall_s: u64,
+        crypto: &mut dyn Crypto,
+    ) -> Result<(Hash, Vec<MemberId>), Refusal> {
+        let holders: Vec<Arc<Holder>> =
+            self.held.values().map(|held| Arc::clone(&held.holder)).collect();
+        let certifiers = holders.iter().flat_map(|holder| holder.chain.certifiers());
+        let certifiers: BTreeSet<&[u8]> = certifiers.take(CERTIFIERS_MAX).collect();
+        let certifiers: Vec<&[u8]> = certifiers.into_iter().collect();
+        let issuer = crypto.add_revocations(list, &certifiers)?;
+        let mut shunned = Vec::new();
+        for (id, held) in &self.held {
+            // What has ended is refused anyway, and would be told to have ended.
+            let at = wall_s.min(held.holder.certified.not_after());
+            if *id != self.own && crypto.is_revoked(&held.holder.chain, at) {
+                shunned.push(*id);
+            }
+        }
+        shunned.iter().for_each(|id| self.forget(*id));
+        self.topics.forget_decisions();
+        Ok((issuer, shunned))
     }
 
     /// A member's chain, if it is held.
@@ -356,7 +427,7 @@ impl Trust {
     ) -> Result<(), Reject> {
         let at = match row.kind() {
             // Installed once, and for all who come later: whoever installed it may be gone.
-            Kind::Function => row.issued_ms() / 1000,
+            Kind::Function | Kind::Order => row.issued_ms() / 1000,
             Kind::Agent | Kind::Zone => wall_s,
         };
         let holder = self.check(issuer, at)?;
@@ -367,13 +438,14 @@ impl Trust {
                 let zone = row.zone().child(row.name()).map_err(|_| Reject::Misplaced)?;
                 name.zone().is_within(&zone)
             }
-            Kind::Function => name.zone().is_within(row.zone()),
+            Kind::Function | Kind::Order => name.zone().is_within(row.zone()),
         };
         if !is_of_issuer {
             return Err(Reject::Misnamed);
         }
         let allowed = match row.kind() {
             Kind::Zone => true,
+            Kind::Order => self.decide(&holder, &orders::right(row.name())).allowed,
             Kind::Function => {
                 let zone = row.zone().clone();
                 self.decide(&holder, &Action::Install { function: row.name(), zone }).allowed

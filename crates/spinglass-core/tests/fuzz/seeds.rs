@@ -1,12 +1,16 @@
 //! The corpus: small, real encodings, one or a few for each target. The files under `fuzz/corpus`
 //! are these bytes; a test says so, and writes them when `SPINGLASS_BLESS` is set.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
+use spinglass_core::crypto::{
+    Crypto, Domain, Epoch, Hash, Offer, PublicKey, SEALED_KEY_BYTES, Salt, SealedKey, Signature,
+};
 use spinglass_core::detector::{Accusation, Verdict};
+use spinglass_core::epochs::{KeyAsk, KeyGive};
 use spinglass_core::frame::{self, Frame, PacketKind};
 use spinglass_core::identity::{Chain, Refusal};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
@@ -15,6 +19,7 @@ use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
 use spinglass_core::object::{Ask as AskPieces, ObjectName, PIECE_BYTES, Tree};
+use spinglass_core::orders::NewOrder;
 use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
@@ -235,6 +240,10 @@ fn all_frames() -> Vec<u8> {
         frame::put_whose(&[MemberId([9; 16]), peer_boot().sender], buffer);
         let chain = Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain");
         frame::put_certificate(&chain, buffer);
+        let (offer, signature) = (Offer([7; 32]), Signature([8; 64]));
+        frame::put_key_ask(&KeyAsk { epoch: 258, offer, signature }, buffer);
+        let sealed = SealedKey([9; SEALED_KEY_BYTES]);
+        frame::put_key_give(&KeyGive { epoch: 258, sealed }, buffer);
         table_frames(buffer);
         detector_frames(buffer);
         about_questions().iter().for_each(|(_, message)| frame::put_query(message, buffer));
@@ -285,6 +294,17 @@ fn table_entries() -> Vec<Entry<'static>> {
             bytes: Bytes::from_static(b"x"),
         },
         Entry::FetchObject { now, object: an_object().0 },
+        Entry::Exchanged(None),
+        Entry::Exchanged(Some(Cow::Borrowed(b"sealed"))),
+        Entry::Order { now, order: NewOrder::Rotate },
+        Entry::Order {
+            now,
+            order: NewOrder::Quarantine {
+                who: NamePattern::parse("spiffe://example.org/usa/*").expect("a pattern"),
+                lasts: Some(Duration::from_secs(3)),
+            },
+        },
+        Entry::Order { now, order: NewOrder::Revoke(Bytes::from_static(b"list")) },
         Entry::Ask {
             now,
             question: Question {
@@ -425,6 +445,7 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("row", "agent", a_row(0, "/usa/ithaca", 9)),
         ("row", "zone", a_row(1, "/usa", 0)),
         ("row", "function", a_row(2, "/", 0)),
+        ("row", "order", a_row(3, "/", 0)),
         ("object", "ask", bytes(|to| an_ask().encode(to))),
         ("object", "piece", a_piece()),
         ("object", "name", an_object().0.to_string().into_bytes()),

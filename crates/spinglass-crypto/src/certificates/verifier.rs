@@ -82,6 +82,47 @@ impl Verifier {
         Ok(())
     }
 
+    /// Heeds a list of revocations that came while this verifier is in use. One that an anchor or
+    /// one of `certifiers`, in DER, has signed takes the place of older ones of the same issuer;
+    /// one that is held already, or is older than one held, is no news.
+    ///
+    /// # Errors
+    /// As [`add_revocations`](Self::add_revocations).
+    pub fn heed(
+        &mut self,
+        list: Revocations,
+        certifiers: &[&[u8]],
+    ) -> Result<(), CertificateError> {
+        if self.revocations.iter().any(|held| held.der() == list.der()) {
+            return Ok(());
+        }
+        let certifiers = certifiers.iter().filter_map(|der| Certificate::parse(der.to_vec()).ok());
+        let certifiers: Vec<Certificate> = certifiers.collect();
+        let mut signers = self.anchors.iter().chain(&certifiers);
+        if let Some(signer) = signers.find(|signer| list.is_signed_by(signer)) {
+            let newer = |held: &Revocations| held.this_update() > list.this_update();
+            if self.revocations.iter().any(|held| newer(held) && held.is_signed_by(signer)) {
+                return Ok(());
+            }
+            self.revocations.retain(|held| !held.is_signed_by(signer));
+        }
+        self.add_revocations(list)
+    }
+
+    /// Whether a chain that verified at `wall_s` has been revoked.
+    #[must_use]
+    pub fn is_revoked(&self, chain: &Chain, wall_s: u64) -> bool {
+        let ders = core::iter::once(chain.leaf()).chain(chain.certifiers());
+        let parsed = ders.filter_map(|der| Certificate::parse(der.to_vec()).ok());
+        let is_listed = |one: Certificate| {
+            let mut all = self.revocations.iter().flat_map(Revocations::revoked);
+            all.any(|(serial, _)| serial == one.serial())
+        };
+        // Numbers are looked at first: a check costs two signatures.
+        parsed.into_iter().any(is_listed)
+            && self.verify_chain(chain, wall_s) == Err(Refusal::Revoked)
+    }
+
     /// The trust domain.
     #[must_use]
     pub const fn domain(&self) -> &TrustDomain {

@@ -1,11 +1,13 @@
 //! Certified mode: what certificates a world's members have, good ones and others.
 
+use bytes::Bytes;
 use spinglass_core::crypto::PublicKey;
 use spinglass_core::identity::{Chain, Scope, SpiffeId};
+use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::table::ZonePath;
 use spinglass_core::{Checked, Config, Security, TopicId};
 
-use super::World;
+use super::{Observer, World};
 use crate::crypto::{SimCrypto, Trust};
 use crate::papers::{Authority, DOMAIN, FOREIGN, Odd, Paper, TRUSTED};
 
@@ -16,6 +18,34 @@ impl World {
     /// Tells a member a topic's text, so that rules can be about it.
     pub fn tell_topic(&mut self, index: usize, text: &str) -> Option<TopicId> {
         Some(self.driver(index)?.topic(text))
+    }
+
+    /// Has a member give everybody an order.
+    ///
+    /// # Errors
+    /// As the core's; a crashed member gives none.
+    pub fn give_order(
+        &mut self,
+        index: usize,
+        order: NewOrder,
+        observer: &mut impl Observer,
+    ) -> Result<(), OrderError> {
+        let now = self.local_now(index);
+        let driver = self.driver(index).ok_or(OrderError::NotCertified)?;
+        let given = driver.give_order(now, order);
+        self.drain(index, observer);
+        given
+    }
+
+    /// A list by which the trusted authority revokes these members' certificates.
+    #[must_use]
+    pub fn revocations(&self, indices: &[usize]) -> Bytes {
+        use spinglass_core::crypto::{Crypto as _, Domain};
+        let mut crypto = SimCrypto::new(&self.oracle, 0, 0);
+        let chains = indices.iter().filter_map(|index| self.chain(*index));
+        let hashes: Vec<_> =
+            chains.map(|chain| crypto.hash(Domain::Certificate, chain.leaf())).collect();
+        Authority::new(&self.oracle, TRUSTED).revoke(&hashes).into()
     }
 
     fn odd(&self, index: usize) -> Option<Odd> {

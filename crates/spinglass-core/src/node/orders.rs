@@ -1,0 +1,398 @@
+//! A node's part in orders and epochs: what it gives, heeds, and asks others for.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::Node;
+use crate::crypto::{Crypto, Domain, Epoch, Hash};
+use crate::epochs::{Epochs, KeyAsk, KeyGive, byte};
+use crate::event::{Event, Reject};
+use crate::id::{MemberId, TopicId};
+use crate::multicast::Multicast;
+use crate::object::{ObjectName, ObjectState};
+use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
+use crate::outbox::Control;
+use crate::rules::NamePattern;
+use crate::table::{TableCx, TableRow, UnverifiedRow};
+use crate::time::{Instant, Now};
+
+/// The topic by which orders go out as messages, beside the table. Only what such a message holds
+/// counts, so everybody may speak on it.
+const TOPIC: &str = "spinglass/orders";
+/// Members that rotate by themselves do so within this part of the time that they wait.
+const ROTATION_SPREAD: u64 = 8;
+
+/// What a node keeps of orders, beside their rows.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) epochs: Epochs,
+    /// In certified mode: the topic by which they go out, too.
+    pub(super) topic: Option<TopicId>,
+    /// Lists of revocations that came as objects, at most as many as there are orders.
+    lists_heeded: BTreeSet<ObjectName>,
+    /// Who has sent something under a key that this member does not have.
+    behind: Option<SocketAddr>,
+    /// When this member rotates the link key by itself; none: it has not begun, or does not.
+    next_rotation: Option<Instant>,
+}
+
+impl Orders {
+    pub(super) fn new(
+        (own, epoch): (MemberId, Epoch),
+        is_certified: bool,
+        multicast: &mut Multicast,
+        crypto: &mut dyn Crypto,
+    ) -> Self {
+        let hash = |crypto: &mut dyn Crypto| crypto.hash(Domain::Topic, TOPIC.as_bytes());
+        let topic = is_certified.then(|| TopicId::from_hash(hash(crypto)));
+        topic.into_iter().for_each(|topic| multicast.expect(topic));
+        Self {
+            epochs: Epochs::new(own, epoch),
+            topic,
+            lists_heeded: BTreeSet::new(),
+            behind: None,
+            next_rotation: None,
+        }
+    }
+}
+
+impl Node {
+    // --- giving
+
+    /// Gives everybody an order.
+    ///
+    /// # Errors
+    /// This member has no right to, or the order makes no sense just now; nothing changed.
+    pub fn give_order(&mut self, now: Now, order: NewOrder) -> Result<(), OrderError> {
+        self.stats.inputs += 1;
+        if self.trust.is_none() {
+            return Err(OrderError::NotCertified);
+        }
+        let (order, tag, lasts) = match order {
+            NewOrder::Rotate => return self.rotate(now),
+            NewOrder::Revoke(list) => return self.revoke(list, now),
+            NewOrder::Quarantine { who, lasts } => {
+                let tag = self.tag(&who);
+                (Order::Quarantine(who), tag, lasts)
+            }
+            NewOrder::Release(who) => {
+                let id = orders::quarantine_name(&self.tag(&who));
+                return self.lift(&id, now);
+            }
+            NewOrder::Trees(true) => (Order::Trees, Hash::default(), None),
+            NewOrder::Trees(false) => return self.lift(orders::path_name(), now),
+        };
+        self.issue_order(&order, &tag, lasts, now)
+    }
+
+    fn tag(&mut self, who: &NamePattern) -> Hash {
+        let who = alloc::format!("{who}");
+        self.crypto.hash(Domain::Line, who.as_bytes())
+    }
+
+    fn check_right(&self, id: &str) -> Result<(), OrderError> {
+        let trust = self.trust.as_ref().ok_or(OrderError::NotCertified)?;
+        trust.decide_own(&orders::right(id)).map_err(OrderError::Denied)
+    }
+
+    fn issue_order(
+        &mut self,
+        order: &Order,
+        tag: &Hash,
+        lasts: Option<core::time::Duration>,
+        now: Now,
+    ) -> Result<(), OrderError> {
+        let attributes = order.attributes(tag, lasts);
+        let id = crate::table::row_name(&attributes);
+        self.check_right(id)?;
+        let id = alloc::string::String::from(id);
+        self.put_order(&id, Some(attributes), now)
+    }
+
+    fn lift(&mut self, id: &str, now: Now) -> Result<(), OrderError> {
+        self.check_right(id)?;
+        let is_it = |row: &&Arc<TableRow>| row.name() == id && !row.is_removed();
+        if self.table.orders().find(is_it).is_none() {
+            return Err(OrderError::NoSuchOrder);
+        }
+        self.put_order(id, None, now)
+    }
+
+    fn put_order(
+        &mut self,
+        id: &str,
+        attributes: Option<spinglass_summary::Row>,
+        now: Now,
+    ) -> Result<(), OrderError> {
+        let cx = &mut TableCx {
+            wall_ms: now.wall_ms,
+            crypto: &mut *self.crypto,
+            outbox: &mut self.outbox,
+            stats: &mut self.stats,
+        };
+        let row = self.table.issue_order(id, attributes, cx).map_err(OrderError::Table)?;
+        self.stats.orders_given += 1;
+        if let Some(topic) = self.orders.topic {
+            self.multicast.publish(topic, Bytes::copy_from_slice(row.encoded()));
+        }
+        self.after_table(now.monotonic);
+        self.heed_orders(None, now);
+        Ok(())
+    }
+
+    /// Draws a new link key, and has everybody move to it.
+    fn rotate(&mut self, now: Now) -> Result<(), OrderError> {
+        let epoch = self.orders.epochs.newest().saturating_add(1);
+        let order = Order::Rekey { epoch, hash: Hash::default() };
+        self.check_right(crate::table::row_name(&order.attributes(&Hash::default(), None)))?;
+        if self.orders.epochs.is_moving() {
+            return Err(OrderError::UnderWay);
+        }
+        let hash = self.crypto.new_epoch(byte(epoch)).ok_or(OrderError::NoKey)?;
+        self.issue_order(&Order::Rekey { epoch, hash }, &Hash::default(), None, now)
+    }
+
+    fn revoke(&mut self, list: Bytes, now: Now) -> Result<(), OrderError> {
+        self.check_right(&orders::list_name(&Hash::default()))?;
+        let issuer = self.heed_list(&list, now).map_err(OrderError::List)?;
+        let list = if list.len() <= LIST_BYTES_MAX {
+            List::Here(list)
+        } else {
+            let object = self.objects.put(list, &mut *self.crypto);
+            List::Object(object.map_err(|error| OrderError::Table(error.into()))?)
+        };
+        self.issue_order(&Order::Revoke(list), &issuer, None, now)
+    }
+
+    // --- heeding
+
+    /// Takes an order in that came as a message.
+    pub(super) fn on_order_message(&mut self, payload: &[u8], from: MemberId, now: Now) {
+        let row = UnverifiedRow::parse(payload).map_err(|_| Reject::Malformed);
+        let taken = row.and_then(|row| {
+            if row.is_order() { self.on_table_row(row, from, now) } else { Err(Reject::Misplaced) }
+        });
+        if let Err(reject) = taken {
+            self.stats.reject(reject);
+        }
+    }
+
+    /// Heeds orders that came since the last time; `from` told of them.
+    pub(super) fn heed_orders(&mut self, from: Option<MemberId>, now: Now) {
+        if self.trust.is_none() {
+            return;
+        }
+        let mut about_members = false;
+        for row in self.table.take_orders() {
+            match (Order::of(row.attributes()), row.is_removed()) {
+                (Some(Order::Rekey { epoch, hash }), false) => {
+                    self.heed_rekey((epoch, hash), from, now.monotonic);
+                }
+                (Some(Order::Revoke(List::Here(list))), false) => {
+                    // Whoever gave it could not check it for all; what is wrong is nobody's loss.
+                    let _ = self.heed_list(&list, now);
+                }
+                _ => about_members = true,
+            }
+        }
+        if about_members {
+            self.heed_standing(now);
+        }
+    }
+
+    fn heed_rekey(&mut self, order: (u32, Hash), from: Option<MemberId>, now: Instant) {
+        let agents = self.table.agents_in_all();
+        if self.orders.epochs.on_order(order, agents, &mut self.link, &mut *self.crypto) {
+            let to = from.and_then(|from| self.members.address_of(from));
+            let to = to.or_else(|| self.choose_partner(now));
+            to.into_iter().for_each(|to| self.ask_for_key(to));
+        }
+    }
+
+    /// Heeds quarantines and the way that packets are to go, as the orders in force say.
+    pub(super) fn heed_standing(&mut self, now: Now) {
+        let in_force = |row: &&Arc<TableRow>| !row.is_removed() && !row.has_lapsed(now.wall_ms);
+        let orders = self.table.orders().filter(in_force);
+        let orders: Vec<Order> = orders.filter_map(|row| Order::of(row.attributes())).collect();
+        let trees_alone = orders.contains(&Order::Trees);
+        let quarantined = orders.into_iter().filter_map(|order| match order {
+            Order::Quarantine(who) => Some(who),
+            _ => None,
+        });
+        if let Some(trust) = &mut self.trust {
+            let shunned = trust.quarantine(quarantined.collect());
+            self.shun(&shunned, now);
+        }
+        self.multicast.use_trees_alone(trees_alone);
+    }
+
+    /// Heeds a list of revocations; returns its issuer's tag.
+    fn heed_list(&mut self, list: &[u8], now: Now) -> Result<Hash, crate::identity::Refusal> {
+        let Some(trust) = &mut self.trust else { return Ok(Hash::default()) };
+        let (issuer, shunned) = trust.heed_list(list, now.wall_s(), &mut *self.crypto)?;
+        self.shun(&shunned, now);
+        Ok(issuer)
+    }
+
+    /// Forgets members that are heard no longer: their rows go at once, and their keys.
+    fn shun(&mut self, members: &[MemberId], now: Now) {
+        for member in members {
+            self.link.forget(*member, &mut *self.crypto);
+            self.stats.members_shunned += 1;
+        }
+        if !members.is_empty() {
+            self.table.shun(members);
+            self.after_table(now.monotonic);
+        }
+    }
+
+    // --- keys
+
+    fn choose_partner(&mut self, _now: Instant) -> Option<SocketAddr> {
+        self.members.look(&self.table);
+        self.members.choose_partner()
+    }
+
+    fn ask_for_key(&mut self, to: SocketAddr) {
+        let ask = self.orders.epochs.ask(&mut *self.crypto);
+        self.stats.keys_asked += 1;
+        self.outbox.control(Control::KeyAsk { to, ask });
+    }
+
+    /// Answers a request for an epoch's key: with the key, if it is genuine and this member has it;
+    /// with the order, if the asker has not heard of it.
+    pub(super) fn on_key_ask(
+        &mut self,
+        (from, to): (MemberId, SocketAddr),
+        ask: &KeyAsk,
+        now: Now,
+    ) -> Result<(), Reject> {
+        let Some(trust) = &mut self.trust else { return Ok(()) };
+        if !self.orders.epochs.may_give() {
+            return Ok(());
+        }
+        if ask.epoch < self.orders.epochs.newest() {
+            let is_key = |row: &&Arc<TableRow>| {
+                matches!(Order::of(row.attributes()), Some(Order::Rekey { .. }))
+            };
+            let rows: Vec<_> = self.table.orders().filter(is_key).cloned().collect();
+            if !rows.is_empty() {
+                self.outbox.control(Control::TableRows { to, rows });
+            }
+            return Ok(());
+        }
+        let holder = trust.check(from, now.wall_s())?;
+        self.stats.signatures_checked += 1;
+        let key = *holder.certified.public_key();
+        if !ask.is_of((from, &key), &mut *self.crypto) {
+            return Err(Reject::Forged);
+        }
+        if let Some(give) = self.orders.epochs.on_ask((from, to), ask, &mut *self.crypto) {
+            self.give_key(to, give);
+        }
+        Ok(())
+    }
+
+    fn give_key(&mut self, to: SocketAddr, give: KeyGive) {
+        self.stats.keys_given += 1;
+        self.outbox.control(Control::KeyGive { to, give });
+    }
+
+    /// Takes an epoch's key in, and hands it on to those who waited for it.
+    pub(super) fn on_key_give(&mut self, give: &KeyGive, now: Now) {
+        let agents = self.table.agents_in_all();
+        if !self.orders.epochs.on_give(give, agents, &mut *self.crypto) {
+            return;
+        }
+        for (to, id, give) in self.orders.epochs.take_waiting(&mut *self.crypto) {
+            let is_certified =
+                self.trust.as_mut().is_some_and(|trust| trust.check(id, now.wall_s()).is_ok());
+            if is_certified {
+                self.give_key(to, give);
+            }
+        }
+    }
+
+    /// A datagram came under a key that this member does not have: whoever sent it may tell.
+    pub(super) fn on_unknown_epoch(&mut self, from: SocketAddr) {
+        if self.trust.is_some() && self.members.has_met(from) {
+            self.orders.behind = Some(from);
+        }
+    }
+
+    /// What a round of the multicast brings: the next key, requests for one that is missing, and,
+    /// if it is time for that, a rotation.
+    pub(super) fn on_epoch_round(&mut self, round: u32, now: Instant) {
+        let has_moved = self.orders.epochs.on_round(round, &mut self.link, &mut *self.crypto);
+        self.stats.epochs_entered += u64::from(has_moved);
+        if has_moved || self.orders.next_rotation.is_none() {
+            self.orders.next_rotation = self.draw_rotation(now);
+        }
+        let behind = self.orders.behind.take();
+        if self.orders.epochs.is_wanting() {
+            let to = self.choose_partner(now);
+            to.into_iter().for_each(|to| self.ask_for_key(to));
+        }
+        behind.into_iter().for_each(|to| self.ask_for_key(to));
+    }
+
+    /// When this member is to give the group a new key by itself: not all who may at once.
+    fn draw_rotation(&mut self, now: Instant) -> Option<Instant> {
+        let every = self.config.get().link.rotate_every;
+        let nanos = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
+        if nanos == 0 || self.orders.topic.is_none() {
+            return None;
+        }
+        let spread = self.object_rng.below(nanos / ROTATION_SPREAD + 1);
+        Some(now + every + core::time::Duration::from_nanos(spread))
+    }
+
+    /// Rotates, if it is time to and nobody else has.
+    pub(super) fn rotate_if_due(&mut self, now: Now) {
+        if self.orders.next_rotation.is_some_and(|due| due <= now.monotonic) {
+            self.orders.next_rotation = self.draw_rotation(now.monotonic);
+            // Whoever may not leaves it to others.
+            let _ = self.rotate(now);
+        }
+    }
+
+    // --- lists that are objects
+
+    /// Heeds lists of revocations that have come as objects; returns those that have not.
+    pub(super) fn heed_lists(&mut self, now: Now) -> Vec<ObjectName> {
+        let lists: BTreeSet<ObjectName> = self.table.lists().collect();
+        self.orders.lists_heeded.retain(|list| lists.contains(list));
+        let mut awaited = Vec::new();
+        for list in lists {
+            match self.objects.state(&list) {
+                _ if self.orders.lists_heeded.contains(&list) => (),
+                ObjectState::Held(bytes) => {
+                    self.orders.lists_heeded.insert(list);
+                    // As above: what is wrong is nobody's loss.
+                    let _ = self.heed_list(&bytes, now);
+                }
+                _ => awaited.push(list),
+            }
+        }
+        awaited
+    }
+
+    /// Takes messages of orders out of what the application is to hear.
+    pub(super) fn take_order_messages(&mut self) -> Vec<(MemberId, Bytes)> {
+        let Some(topic) = self.orders.topic else { return Vec::new() };
+        let mut messages = Vec::new();
+        self.events.retain(|event| match event {
+            Event::Message(message) if message.stream.topic == topic => {
+                messages.push((message.stream.sender, message.payload.clone()));
+                false
+            }
+            Event::Gap(gap) => gap.stream.topic != topic,
+            _ => true,
+        });
+        messages
+    }
+}
