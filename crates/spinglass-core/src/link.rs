@@ -53,6 +53,8 @@ const WINDOW_WORDS: usize = (WINDOW_COUNTERS / 64) as usize;
 const SMALL_WINDOW_COUNTERS: u64 = u128::BITS as u64;
 /// Datagrams after which a boot gets a full window.
 const SMALL_WINDOW_DATAGRAMS: u8 = 64;
+/// Datagrams sent between two times that are told apart when one asks who was heard least recently.
+const HEARD_DATAGRAMS: u64 = 1 << 8;
 /// Boots remembered. When full, the one heard least recently is forgotten.
 const BOOTS_MAX: usize = 65_536;
 
@@ -194,8 +196,8 @@ struct Met {
     key: LinkKey,
     /// Which epoch's that is: the one of the last datagram that came.
     epoch: Epoch,
-    /// The own counter when it was heard last.
-    heard: u32,
+    /// The own counter, in units of [`HEARD_DATAGRAMS`] and big-endian, when it was heard last.
+    heard: [u8; 3],
     window: Window,
 }
 
@@ -383,7 +385,7 @@ impl Link {
     ) {
         let place = self.place_of(name).unwrap_or_else(|| {
             let window = Window::default();
-            self.add(Met { name, record: None, key, epoch, heard: 0, window })
+            self.add(Met { name, record: None, key, epoch, heard: [0; 3], window })
         });
         if let Some(met) = self.met.get_mut(place) {
             if met.record.is_some() {
@@ -395,7 +397,8 @@ impl Link {
     }
 
     fn hear(&mut self, place: usize, counter: u64) {
-        let heard = u32::try_from(self.counter).unwrap_or(u32::MAX);
+        let heard = u32::try_from(self.counter / HEARD_DATAGRAMS).unwrap_or(u32::MAX);
+        let [_, heard @ ..] = heard.min(0xff_ffff).to_be_bytes();
         if let Some(met) = self.met.get_mut(place) {
             met.heard = heard;
             met.window.insert(counter);

@@ -111,7 +111,8 @@ pub struct Node {
     object_rng: Prng,
     /// In certified mode.
     trust: Option<Box<Trust>>,
-    orders: Orders,
+    /// In certified mode.
+    orders: Option<Box<Orders>>,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -179,7 +180,9 @@ impl Node {
         }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let objects = Objects::new(settings.objects.clone());
-        let orders = Orders::new((sender, epoch), trust.is_some(), &mut multicast, &mut *crypto);
+        let orders = trust
+            .is_some()
+            .then(|| Box::new(Orders::new((sender, epoch), &mut multicast, &mut *crypto)));
         Ok(Self {
             identity,
             seed,
@@ -350,7 +353,7 @@ impl Node {
             let event = self.events.pop_front()?;
             // What is missing of the orders' messages comes by the table.
             let is_ours =
-                matches!(&event, Event::Gap(gap) if Some(gap.stream.topic) == self.orders.topic);
+                matches!(&event, Event::Gap(gap) if Some(gap.stream.topic) == self.orders_topic());
             if !is_ours {
                 return Some(event);
             }
@@ -487,7 +490,7 @@ impl Node {
         self.hashes = hashes;
         touched.sort_unstable();
         touched.dedup();
-        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders.topic);
+        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
         for stream in touched {
             self.multicast.deliver(stream, &mut cx!(self, now));
         }

@@ -56,7 +56,8 @@ pub struct SimCrypto {
     /// it.
     tamper_ppm: u32,
     trust: Option<Box<Trust>>,
-    epochs: Epochs,
+    /// None, until something happens to a key.
+    epochs: Option<Box<Epochs>>,
     rng: Prng,
 }
 
@@ -96,7 +97,7 @@ impl SimCrypto {
         }
         let rng = Prng::new(mix(oracle.secret, &own));
         let (oracle, own, sealed, trust) = (oracle.clone(), PublicKey(own), Vec::new(), None);
-        Self { oracle, own, sealed, tamper_ppm, trust, epochs: Epochs::default(), rng }
+        Self { oracle, own, sealed, tamper_ppm, trust, epochs: None, rng }
     }
 
     /// The same, in certified mode.
@@ -107,13 +108,19 @@ impl SimCrypto {
 
     /// Everybody knows the keys that nobody has drawn, so that a group can begin.
     fn epoch_key(&self, epoch: Epoch) -> Option<u64> {
-        let drawn = self.epochs.drawn.get(&epoch).copied();
-        let is_first = !self.epochs.forgotten.contains(&epoch) && epoch == Epoch(0);
+        let drawn = self.epochs.as_ref().and_then(|epochs| epochs.drawn.get(&epoch).copied());
+        let is_forgotten =
+            self.epochs.as_ref().is_some_and(|epochs| epochs.forgotten.contains(&epoch));
+        let is_first = !is_forgotten && epoch == Epoch(0);
         drawn.or_else(|| is_first.then_some(self.oracle.secret))
     }
 
+    fn epochs(&mut self) -> &mut Epochs {
+        self.epochs.get_or_insert_default()
+    }
+
     fn keep_epoch(&mut self, epoch: Epoch, key: u64) -> Hash {
-        self.epochs.drawn.insert(epoch, key);
+        self.epochs().drawn.insert(epoch, key);
         self.hash(Domain::EpochKey, &key.to_le_bytes())
     }
 
@@ -248,7 +255,7 @@ impl Crypto for SimCrypto {
 
     fn offer(&mut self) -> Offer {
         let private = self.rng.next_u64();
-        self.epochs.exchange = Some(private);
+        self.epochs().exchange = Some(private);
         Offer(public_half(private))
     }
 
@@ -268,33 +275,36 @@ impl Crypto for SimCrypto {
         context: &[u8],
         expected: &Hash,
     ) -> bool {
-        let Some(private) = self.epochs.exchange else { return false };
+        let Some(private) = self.epochs().exchange else { return false };
         let [key, sum, ..] = sealed.0.as_chunks::<8>().0 else { return false };
         let key = u64::from_le_bytes(*key);
         let is_genuine = mix(mix(key, &public_half(private)), context).to_le_bytes() == *sum;
         if !is_genuine || self.hash(Domain::EpochKey, &key.to_le_bytes()) != *expected {
             return false;
         }
-        self.epochs.exchange = None;
+        self.epochs().exchange = None;
         self.keep_epoch(epoch, key);
         true
     }
 
     fn forget_epoch(&mut self, epoch: Epoch) {
-        self.epochs.drawn.remove(&epoch);
-        self.epochs.forgotten.insert(epoch);
+        self.epochs().drawn.remove(&epoch);
+        self.epochs().forgotten.insert(epoch);
     }
 
     /// A list is the hashes of what is revoked, behind its issuer's number and before its sum.
     fn add_revocations(&mut self, list: &[u8], _certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
         let revoked = papers::revoked(&self.oracle, list)?;
-        self.epochs.revoked.extend(revoked);
+        self.epochs().revoked.extend(revoked);
         Ok(self.hash(Domain::Line, &list[..8]))
     }
 
     fn is_revoked(&mut self, chain: &Chain, _wall_s: u64) -> bool {
+        if self.epochs.is_none() {
+            return false;
+        }
         let hash = self.hash(Domain::Certificate, chain.leaf());
-        self.epochs.revoked.contains(&hash)
+        self.epochs().revoked.contains(&hash)
     }
 
     fn verify_certificate(&mut self, chain: &Chain, wall_s: u64) -> Result<Claims, Refusal> {

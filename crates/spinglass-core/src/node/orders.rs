@@ -30,8 +30,8 @@ const ROTATION_SPREAD: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Orders {
     pub(super) epochs: Epochs,
-    /// In certified mode: the topic by which they go out, too.
-    pub(super) topic: Option<TopicId>,
+    /// The topic by which they go out, too.
+    pub(super) topic: TopicId,
     /// Lists of revocations that came as objects, at most as many as there are orders.
     lists_heeded: BTreeSet<ObjectName>,
     /// Who has sent something under a key that this member does not have.
@@ -43,13 +43,11 @@ pub(super) struct Orders {
 impl Orders {
     pub(super) fn new(
         (own, epoch): (MemberId, Epoch),
-        is_certified: bool,
         multicast: &mut Multicast,
         crypto: &mut dyn Crypto,
     ) -> Self {
-        let hash = |crypto: &mut dyn Crypto| crypto.hash(Domain::Topic, TOPIC.as_bytes());
-        let topic = is_certified.then(|| TopicId::from_hash(hash(crypto)));
-        topic.into_iter().for_each(|topic| multicast.expect(topic));
+        let topic = TopicId::from_hash(crypto.hash(Domain::Topic, TOPIC.as_bytes()));
+        multicast.expect(topic);
         Self {
             epochs: Epochs::new(own, epoch),
             topic,
@@ -61,6 +59,10 @@ impl Orders {
 }
 
 impl Node {
+    pub(super) fn orders_topic(&self) -> Option<TopicId> {
+        self.orders.as_ref().map(|orders| orders.topic)
+    }
+
     // --- giving
 
     /// Gives everybody an order.
@@ -136,9 +138,10 @@ impl Node {
         };
         let row = self.table.issue_order(id, attributes, cx).map_err(OrderError::Table)?;
         self.stats.orders_given += 1;
-        if let Some(topic) = self.orders.topic {
+        let topic = self.orders.as_ref().map(|orders| orders.topic);
+        topic.into_iter().for_each(|topic| {
             self.multicast.publish(topic, Bytes::copy_from_slice(row.encoded()));
-        }
+        });
         self.after_table(now.monotonic);
         self.heed_orders(None, now);
         Ok(())
@@ -146,10 +149,12 @@ impl Node {
 
     /// Draws a new link key, and has everybody move to it.
     fn rotate(&mut self, now: Now) -> Result<(), OrderError> {
-        let epoch = self.orders.epochs.newest().saturating_add(1);
+        let orders = self.orders.as_ref().ok_or(OrderError::NotCertified)?;
+        let (epoch, is_moving) =
+            (orders.epochs.newest().saturating_add(1), orders.epochs.is_moving());
         let order = Order::Rekey { epoch, hash: Hash::default() };
         self.check_right(crate::table::row_name(&order.attributes(&Hash::default(), None)))?;
-        if self.orders.epochs.is_moving() {
+        if is_moving {
             return Err(OrderError::UnderWay);
         }
         let hash = self.crypto.new_epoch(byte(epoch)).ok_or(OrderError::NoKey)?;
@@ -190,7 +195,7 @@ impl Node {
         for row in self.table.take_orders() {
             match (Order::of(row.attributes()), row.is_removed()) {
                 (Some(Order::Rekey { epoch, hash }), false) => {
-                    self.heed_rekey((epoch, hash), from, now.monotonic);
+                    self.heed_rekey((epoch, hash), from);
                 }
                 (Some(Order::Revoke(List::Here(list))), false) => {
                     // Whoever gave it could not check it for all; what is wrong is nobody's loss.
@@ -204,11 +209,12 @@ impl Node {
         }
     }
 
-    fn heed_rekey(&mut self, order: (u32, Hash), from: Option<MemberId>, now: Instant) {
+    fn heed_rekey(&mut self, order: (u32, Hash), from: Option<MemberId>) {
         let agents = self.table.agents_in_all();
-        if self.orders.epochs.on_order(order, agents, &mut self.link, &mut *self.crypto) {
+        let Some(orders) = &mut self.orders else { return };
+        if orders.epochs.on_order(order, agents, &mut self.link, &mut *self.crypto) {
             let to = from.and_then(|from| self.members.address_of(from));
-            let to = to.or_else(|| self.choose_partner(now));
+            let to = to.or_else(|| self.choose_partner());
             to.into_iter().for_each(|to| self.ask_for_key(to));
         }
     }
@@ -252,13 +258,14 @@ impl Node {
 
     // --- keys
 
-    fn choose_partner(&mut self, _now: Instant) -> Option<SocketAddr> {
+    fn choose_partner(&mut self) -> Option<SocketAddr> {
         self.members.look(&self.table);
         self.members.choose_partner()
     }
 
     fn ask_for_key(&mut self, to: SocketAddr) {
-        let ask = self.orders.epochs.ask(&mut *self.crypto);
+        let Some(orders) = &self.orders else { return };
+        let ask = orders.epochs.ask(&mut *self.crypto);
         self.stats.keys_asked += 1;
         self.outbox.control(Control::KeyAsk { to, ask });
     }
@@ -271,11 +278,13 @@ impl Node {
         ask: &KeyAsk,
         now: Now,
     ) -> Result<(), Reject> {
-        let Some(trust) = &mut self.trust else { return Ok(()) };
-        if !self.orders.epochs.may_give() {
+        let (Some(trust), Some(orders)) = (&mut self.trust, &mut self.orders) else {
+            return Ok(());
+        };
+        if !orders.epochs.may_give() {
             return Ok(());
         }
-        if ask.epoch < self.orders.epochs.newest() {
+        if ask.epoch < orders.epochs.newest() {
             let is_key = |row: &&Arc<TableRow>| {
                 matches!(Order::of(row.attributes()), Some(Order::Rekey { .. }))
             };
@@ -291,7 +300,7 @@ impl Node {
         if !ask.is_of((from, &key), &mut *self.crypto) {
             return Err(Reject::Forged);
         }
-        if let Some(give) = self.orders.epochs.on_ask((from, to), ask, &mut *self.crypto) {
+        if let Some(give) = orders.epochs.on_ask((from, to), ask, &mut *self.crypto) {
             self.give_key(to, give);
         }
         Ok(())
@@ -305,10 +314,11 @@ impl Node {
     /// Takes an epoch's key in, and hands it on to those who waited for it.
     pub(super) fn on_key_give(&mut self, give: &KeyGive, now: Now) {
         let agents = self.table.agents_in_all();
-        if !self.orders.epochs.on_give(give, agents, &mut *self.crypto) {
+        let Some(orders) = &mut self.orders else { return };
+        if !orders.epochs.on_give(give, agents, &mut *self.crypto) {
             return;
         }
-        for (to, id, give) in self.orders.epochs.take_waiting(&mut *self.crypto) {
+        for (to, id, give) in orders.epochs.take_waiting(&mut *self.crypto) {
             let is_certified =
                 self.trust.as_mut().is_some_and(|trust| trust.check(id, now.wall_s()).is_ok());
             if is_certified {
@@ -319,32 +329,33 @@ impl Node {
 
     /// A datagram came under a key that this member does not have: whoever sent it may tell.
     pub(super) fn on_unknown_epoch(&mut self, from: SocketAddr) {
-        if self.trust.is_some() && self.members.has_met(from) {
-            self.orders.behind = Some(from);
+        if let Some(orders) = &mut self.orders
+            && self.members.has_met(from)
+        {
+            orders.behind = Some(from);
         }
     }
 
     /// What a round of the multicast brings: the next key, requests for one that is missing, and,
     /// if it is time for that, a rotation.
     pub(super) fn on_epoch_round(&mut self, round: u32, now: Instant) {
-        let has_moved = self.orders.epochs.on_round(round, &mut self.link, &mut *self.crypto);
+        let Some(orders) = &mut self.orders else { return };
+        let has_moved = orders.epochs.on_round(round, &mut self.link, &mut *self.crypto);
         self.stats.epochs_entered += u64::from(has_moved);
-        if has_moved || self.orders.next_rotation.is_none() {
-            self.orders.next_rotation = self.draw_rotation(now);
+        let (is_wanting, behind) = (orders.epochs.is_wanting(), orders.behind.take());
+        if has_moved || orders.next_rotation.is_none() {
+            let next = self.draw_rotation(now);
+            self.orders.iter_mut().for_each(|orders| orders.next_rotation = next);
         }
-        let behind = self.orders.behind.take();
-        if self.orders.epochs.is_wanting() {
-            let to = self.choose_partner(now);
-            to.into_iter().for_each(|to| self.ask_for_key(to));
-        }
-        behind.into_iter().for_each(|to| self.ask_for_key(to));
+        let partner = if is_wanting { self.choose_partner() } else { None };
+        partner.into_iter().chain(behind).for_each(|to| self.ask_for_key(to));
     }
 
     /// When this member is to give the group a new key by itself: not all who may at once.
     fn draw_rotation(&mut self, now: Instant) -> Option<Instant> {
         let every = self.config.get().link.rotate_every;
         let nanos = u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
-        if nanos == 0 || self.orders.topic.is_none() {
+        if nanos == 0 {
             return None;
         }
         let spread = self.object_rng.below(nanos / ROTATION_SPREAD + 1);
@@ -353,8 +364,10 @@ impl Node {
 
     /// Rotates, if it is time to and nobody else has.
     pub(super) fn rotate_if_due(&mut self, now: Now) {
-        if self.orders.next_rotation.is_some_and(|due| due <= now.monotonic) {
-            self.orders.next_rotation = self.draw_rotation(now.monotonic);
+        let due = self.orders.as_ref().and_then(|orders| orders.next_rotation);
+        if due.is_some_and(|due| due <= now.monotonic) {
+            let next = self.draw_rotation(now.monotonic);
+            self.orders.iter_mut().for_each(|orders| orders.next_rotation = next);
             // Whoever may not leaves it to others.
             let _ = self.rotate(now);
         }
@@ -365,25 +378,27 @@ impl Node {
     /// Heeds lists of revocations that have come as objects; returns those that have not.
     pub(super) fn heed_lists(&mut self, now: Now) -> Vec<ObjectName> {
         let lists: BTreeSet<ObjectName> = self.table.lists().collect();
-        self.orders.lists_heeded.retain(|list| lists.contains(list));
         let mut awaited = Vec::new();
-        for list in lists {
-            match self.objects.state(&list) {
-                _ if self.orders.lists_heeded.contains(&list) => (),
+        for list in &lists {
+            let Some(orders) = &mut self.orders else { break };
+            match self.objects.state(list) {
+                _ if orders.lists_heeded.contains(list) => (),
                 ObjectState::Held(bytes) => {
-                    self.orders.lists_heeded.insert(list);
+                    orders.lists_heeded.insert(*list);
                     // As above: what is wrong is nobody's loss.
                     let _ = self.heed_list(&bytes, now);
                 }
-                _ => awaited.push(list),
+                _ => awaited.push(*list),
             }
         }
+        let orders = self.orders.iter_mut();
+        orders.for_each(|orders| orders.lists_heeded.retain(|list| lists.contains(list)));
         awaited
     }
 
     /// Takes messages of orders out of what the application is to hear.
     pub(super) fn take_order_messages(&mut self) -> Vec<(MemberId, Bytes)> {
-        let Some(topic) = self.orders.topic else { return Vec::new() };
+        let Some(topic) = self.orders_topic() else { return Vec::new() };
         let mut messages = Vec::new();
         self.events.retain(|event| match event {
             Event::Message(message) if message.stream.topic == topic => {
