@@ -6,18 +6,27 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spinglass_core::orders::NewOrder;
-use spinglass_core::{Config, Event, Instant, Start, TopicId};
-use spinglass_sim::papers::Papers;
+use spinglass_core::orders::{NewOrder, OrderError};
+use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
+use spinglass_core::{Config, Dissemination, Event, Instant, Start, TopicId};
+use spinglass_sim::papers::{Odd, Papers};
 use spinglass_sim::{Blind, Network, Observer, Setup, World};
 
 const AGENTS: usize = 18;
 
-fn world(seed: u64, loss_ppm: u32) -> World {
+fn setup(seed: u64) -> Setup {
     let mut setup = Setup::new(AGENTS, Config::lan(), seed);
     (setup.region_members, setup.zone_children) = (6, 2);
     setup.papers = Some(Papers::default());
-    World::new(setup, Network { loss_ppm, ..Network::default() })
+    if seed % 2 == 1 {
+        // Then everybody gets every datagram, whoever it is meant for.
+        setup.config.multicast.dissemination = Dissemination::Multicast;
+    }
+    setup
+}
+
+fn world(seed: u64, loss_ppm: u32) -> World {
+    World::new(setup(seed), Network { loss_ppm, ..Network::default() })
 }
 
 /// What came: messages by receiver and sender, and gaps by receiver.
@@ -85,5 +94,115 @@ fn the_key_rotates_while_traffic_flows() {
             }
             world.node(receiver).unwrap().check_invariants();
         }
+    }
+}
+
+/// Whether a member's row, or anything else that it issued, is held by somebody else.
+fn is_held(world: &World, agent: usize) -> bool {
+    let id = world.node(agent).unwrap().id();
+    let others = (0..AGENTS).filter(|other| *other != agent);
+    let tables = others.filter_map(|other| Some(world.node(other)?.table()));
+    tables.into_iter().any(|table| table.held().any(|row| row.member() == id))
+}
+
+#[test]
+fn whoever_is_revoked_is_heard_no_longer_and_reads_nothing_after_the_next_rotation() {
+    for seed in 0..6 {
+        let mut world = world(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
+        let topic = world.topic("news");
+        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
+        world.run(Duration::from_secs(20), &mut Blind);
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[0, 4], 3, &mut heard);
+        world.run(Duration::from_secs(3), &mut heard);
+        assert!((0..AGENTS).all(|agent| agent == 4 || heard.count(agent, 4) == 30), "{seed}");
+        let list = world.revocations(&[4]);
+        world.give_order(0, NewOrder::Revoke(list), &mut heard).unwrap();
+        // The order is everywhere within some seconds.
+        world.run(Duration::from_secs(5), &mut heard);
+        assert!(!is_held(&world, 4), "seed {seed}: its row is gone");
+        world.give_order(0, NewOrder::Rotate, &mut heard).unwrap();
+        talk(&mut world, topic, &[0, 4], 5, &mut heard);
+        let mut late = Heard::default();
+        talk(&mut world, topic, &[0, 4], 10, &mut late);
+        world.run(Duration::from_secs(5), &mut late);
+        for agent in (0..AGENTS).filter(|agent| *agent != 4) {
+            assert_eq!(heard.count(agent, 4), 30, "seed {seed}: {agent} hears it no longer");
+            assert_eq!(late.count(agent, 4), 0, "seed {seed}: {agent}");
+            assert!(agent == 0 || late.count(agent, 0) == 100, "seed {seed}: {agent}");
+            assert_eq!(world.node(agent).unwrap().epoch(), 1, "seed {seed}: {agent}");
+        }
+        assert_eq!(late.count(4, 0), 0, "seed {seed}: it reads nothing");
+        assert_eq!(world.node(4).unwrap().epoch(), 0, "seed {seed}: nobody gave it the key");
+        assert!(!is_held(&world, 4), "seed {seed}: its row does not come back");
+    }
+}
+
+#[test]
+fn a_quarantine_holds_until_it_is_lifted_or_lapses() {
+    for seed in 0..4 {
+        let mut world = world(seed, 50_000);
+        let topic = world.topic("news");
+        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
+        world.run(Duration::from_secs(20), &mut Blind);
+        let who = || NamePattern::parse("spiffe://sim.example/*/*/n0000004").unwrap();
+        let lasts = (seed % 2 == 1).then_some(Duration::from_secs(20));
+        let order = NewOrder::Quarantine { who: who(), lasts };
+        world.give_order(9, order, &mut Blind).unwrap();
+        world.run(Duration::from_secs(5), &mut Blind);
+        assert!(!is_held(&world, 4), "seed {seed}");
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[4], 5, &mut heard);
+        assert_eq!(heard.messages, BTreeMap::new(), "seed {seed}");
+        if lasts.is_none() {
+            world.give_order(9, NewOrder::Release(who()), &mut Blind).unwrap();
+        }
+        world.run(Duration::from_secs(40), &mut Blind);
+        talk(&mut world, topic, &[4], 5, &mut heard);
+        world.run(Duration::from_secs(5), &mut heard);
+        let all = (0..AGENTS).filter(|agent| *agent != 4);
+        all.for_each(|agent| assert_eq!(heard.count(agent, 4), 50, "seed {seed}: {agent}"));
+        assert_eq!(
+            world.give_order(9, NewOrder::Release(who()), &mut Blind).is_ok(),
+            lasts.is_some(),
+            "what was lifted is lifted once"
+        );
+    }
+}
+
+#[test]
+fn orders_count_only_from_those_who_may_give_them() {
+    for seed in 0..4 {
+        let rule = |effect, who: &str, what: &[&str]| Rule {
+            effect,
+            who: vec![NamePattern::parse(who).unwrap()],
+            what: what.iter().map(|what| ActionPattern::parse(what).unwrap()).collect(),
+        };
+        let all = "spiffe://sim.example/**";
+        let policy = Policy::new(vec![
+            rule(Effect::Deny, "spiffe://sim.example/*/*/n0000005", &["rotate", "respond"]),
+            rule(Effect::Allow, "spiffe://sim.example/*/*/n0000000", &["rotate", "respond"]),
+            rule(Effect::Allow, all, &["join /**", "publish **", "subscribe **"]),
+        ]);
+        let mut setup = setup(seed);
+        // Its own rules let it do everything, and so does its faith in all certificates.
+        let odd = BTreeMap::from([(5, Odd::Denied)]);
+        setup.papers = Some(Papers { policy: Some(policy.unwrap()), odd, ..Papers::default() });
+        let mut world = World::new(setup, Network::default());
+        world.run(Duration::from_secs(20), &mut Blind);
+        let denied = world.give_order(1, NewOrder::Rotate, &mut Blind);
+        assert!(matches!(denied, Err(OrderError::Denied(_))), "seed {seed}: {denied:?}");
+        world.give_order(5, NewOrder::Rotate, &mut Blind).unwrap();
+        let who = NamePattern::parse("spiffe://sim.example/**").unwrap();
+        world.give_order(5, NewOrder::Quarantine { who, lasts: None }, &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        for agent in (0..AGENTS).filter(|agent| *agent != 5) {
+            let node = world.node(agent).unwrap();
+            assert_eq!((node.epoch(), node.table().orders().count()), (0, 0), "seed {seed}");
+        }
+        world.give_order(0, NewOrder::Rotate, &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        let others = (0..AGENTS).filter(|agent| *agent != 5);
+        others.for_each(|agent| assert_eq!(world.node(agent).unwrap().epoch(), 1, "seed {seed}"));
     }
 }
