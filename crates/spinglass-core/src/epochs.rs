@@ -18,6 +18,7 @@ use core::net::SocketAddr;
 
 use crate::crypto::{Crypto, Epoch, Hash, Offer, PublicKey, SealedKey, Signature};
 use crate::id::MemberId;
+use crate::knock::Rank;
 use crate::link::Link;
 use crate::wire::{Malformed, Put, Reader};
 
@@ -219,10 +220,13 @@ impl Epochs {
 
     /// The request for the key that was ordered; or, if none was that this member knows of, one
     /// that whoever knows of a newer one answers by the order.
-    pub(crate) fn ask(&self, crypto: &mut dyn Crypto) -> KeyAsk {
-        match self.next {
+    pub(crate) fn ask(&mut self, crypto: &mut dyn Crypto) -> KeyAsk {
+        match &mut self.next {
             Some((number, Next::Wanted { offer, .. })) => {
-                KeyAsk::sign(number, offer, self.own, crypto)
+                if *offer == Offer([0; 32]) {
+                    *offer = crypto.offer();
+                }
+                KeyAsk::sign(*number, *offer, self.own, crypto)
             }
             _ => KeyAsk::sign(self.newest(), Offer([0; 32]), self.own, crypto),
         }
@@ -315,10 +319,44 @@ impl Epochs {
         true
     }
 
+    /// The offer was replaced by one to somebody else: what was ordered needs another.
+    pub(crate) const fn lose_offer(&mut self) {
+        if let Some((number, Next::Wanted { hash, .. })) = self.next {
+            let offer = Offer([0; 32]);
+            self.next = Some((number, Next::Wanted { hash, offer }));
+        }
+    }
+
+    /// The newest key that this member has, for a stranger.
+    pub(crate) fn rank(&self, crypto: &mut dyn Crypto) -> Option<Rank> {
+        let epoch = match self.next {
+            Some((number, Next::Held { .. })) => number,
+            _ => self.current,
+        };
+        Some(Rank { epoch, hash: crypto.epoch_hash(byte(epoch))? })
+    }
+
+    /// Takes over a key that a member of the group gave to this one as to a stranger, and seals
+    /// under it at once.
+    pub(crate) fn adopt(&mut self, rank: Rank, link: &mut Link, crypto: &mut dyn Crypto) {
+        let replaces = byte(self.current) == byte(rank.epoch);
+        // What was derived from another key of this byte is of no use.
+        link.forget_epoch(byte(rank.epoch), crypto);
+        if !link.switch(byte(rank.epoch), crypto) {
+            return;
+        }
+        if !replaces {
+            self.old.retain(|(number, _)| byte(*number) != byte(rank.epoch));
+            self.old.push((self.current, self.round.saturating_add(GRACE_ROUNDS)));
+        }
+        self.current = rank.epoch;
+        self.next = self.next.filter(|(number, _)| *number > rank.epoch);
+    }
+
     pub(crate) fn check_invariants(&self) {
         assert!(self.waiting.len() <= WAITING_MAX);
         assert!(self.next.is_none_or(|(number, _)| number > self.current));
-        assert!(self.old.iter().all(|(number, _)| *number < self.current));
+        assert!(self.old.iter().all(|(number, _)| byte(*number) != byte(self.current)));
     }
 }
 

@@ -40,6 +40,7 @@ mod event;
 pub mod frame;
 mod id;
 pub mod identity;
+pub mod knock;
 pub mod link;
 pub mod members;
 pub mod multicast;

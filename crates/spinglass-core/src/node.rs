@@ -58,6 +58,7 @@ macro_rules! cx {
 mod detector;
 mod discovery;
 mod getters;
+mod knock;
 mod object;
 mod orders;
 mod query;
@@ -180,9 +181,10 @@ impl Node {
         }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let objects = Objects::new(settings.objects.clone());
-        let orders = trust
-            .is_some()
-            .then(|| Box::new(Orders::new((sender, epoch), &mut multicast, &mut *crypto)));
+        let orders = trust.is_some().then(|| {
+            let rng = rng.fork("knocks");
+            Box::new(Orders::new((sender, epoch), &mut multicast, rng, &mut *crypto))
+        });
         Ok(Self {
             identity,
             seed,
@@ -236,16 +238,21 @@ impl Node {
             self.stats.inputs += 1;
             self.stats.datagrams_received += 1;
             self.stats.bytes_received += datagram.bytes.len() as u64;
+            if self.is_strange(datagram.bytes) {
+                self.on_strange(datagram.from, datagram.bytes, now);
+                continue;
+            }
             let find = |name| self.members.boot_named(name).cloned();
             match self.link.open(datagram.bytes, find, &mut *self.crypto) {
                 Ok(open) => opened.push((index, open)),
                 Err(reject) => {
-                    if reject == Reject::Epoch {
-                        self.on_unknown_epoch(datagram.from);
-                    }
+                    self.on_unopened(datagram.from, reject);
                     self.stats.reject(reject);
                 }
             }
+        }
+        if !opened.is_empty() {
+            self.on_opened();
         }
         let batch: &[Datagram<'_>] = batch;
         let mut candidates = SmallVec::new();

@@ -1,6 +1,7 @@
 //! What a node wants to send: intents, not bytes. They become datagrams at the last moment, so a
 //! digest is as fresh as the packet that carries it, and a repair whose packet is gone is not sent.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use core::net::SocketAddr;
 use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
 use crate::id::{MemberId, StreamId};
+use crate::knock::Strange;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::object;
@@ -58,6 +60,8 @@ pub(crate) enum Control {
     Certificate { to: Option<SocketAddr>, member: MemberId },
     /// Ask for members' certificates.
     Whose { to: SocketAddr, members: Vec<MemberId> },
+    /// What is not sealed: to a stranger, or as one.
+    Strange { to: SocketAddr, message: Box<Strange> },
     /// Ask for an epoch's key.
     KeyAsk { to: SocketAddr, ask: KeyAsk },
     /// Give it.

@@ -212,7 +212,8 @@ impl<'a> Entry<'a> {
     #[must_use]
     pub fn datagrams(now: Now, batch: &'a [Datagram<'_>]) -> Self {
         let clear = |datagram: &'a Datagram<'_>| {
-            let header = datagram.bytes.len().min(crate::link::HEADER_BYTES_MAX);
+            let first = datagram.bytes.first().copied();
+            let header = crate::knock::clear_bytes(first, datagram.bytes.len());
             let (header, _) = datagram.bytes.split_at(header);
             (datagram.from, Cow::Borrowed(header), datagram.bytes.len())
         };

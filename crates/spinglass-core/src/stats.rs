@@ -145,6 +145,10 @@ pub struct Stats {
     pub keys_asked: u64,
     /// Epochs' keys given to others.
     pub keys_given: u64,
+    /// Knocks sent: this member had no key that opens what others say.
+    pub knocks_sent: u64,
+    /// Strangers who were given the link key, by their certificates.
+    pub strangers_welcomed: u64,
     /// Later epochs entered: link keys that this member has moved to.
     pub epochs_entered: u64,
     /// Members that were known and are heard no longer, since they were revoked or quarantined.

@@ -100,6 +100,14 @@ impl SimCrypto {
         Self { oracle, own, sealed, tamper_ppm, trust, epochs: None, rng }
     }
 
+    /// The same, of one who has drawn its first epoch's key itself, anew in each life.
+    #[must_use]
+    pub fn keyless(mut self, life: u64) -> Self {
+        let key = mix(self.rng.next_u64(), &life.to_le_bytes());
+        self.keep_epoch(Epoch(0), key);
+        self
+    }
+
     /// The same, in certified mode.
     #[must_use]
     pub fn trusting(self, trust: Trust) -> Self {

@@ -64,11 +64,19 @@ pub struct Papers {
     pub policy: Option<Policy>,
     /// Who has something else than a good certificate.
     pub odd: BTreeMap<usize, Odd>,
+    /// Whether each member starts with a link key that it drew itself, and has its certificate
+    /// alone to get the group's.
+    pub keyless: bool,
 }
 
 impl Default for Papers {
     fn default() -> Self {
-        Self { certificate_bytes: CERTIFICATE_BYTES, policy: None, odd: BTreeMap::new() }
+        Self {
+            certificate_bytes: CERTIFICATE_BYTES,
+            policy: None,
+            odd: BTreeMap::new(),
+            keyless: false,
+        }
     }
 }
 

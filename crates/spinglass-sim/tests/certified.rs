@@ -26,7 +26,7 @@ fn world(seed: u64, loss_ppm: u32, odd: &[(usize, Odd)], policy: Option<Policy>)
     // Every third time no record has room beside a chain.
     let certificate_bytes = if seed % 3 == 2 { 560 } else { 430 };
     let odd = odd.iter().copied().collect();
-    setup.papers = Some(Papers { certificate_bytes, policy, odd });
+    setup.papers = Some(Papers { certificate_bytes, policy, odd, ..Papers::default() });
     World::new(setup, Network { loss_ppm, ..Network::default() })
 }
 

@@ -206,3 +206,56 @@ fn orders_count_only_from_those_who_may_give_them() {
         others.for_each(|agent| assert_eq!(world.node(agent).unwrap().epoch(), 1, "seed {seed}"));
     }
 }
+
+#[test]
+fn whoever_was_away_over_rotations_comes_back_by_its_certificate_alone() {
+    for seed in 0..6 {
+        let mut world = world(seed, 100_000);
+        let topic = world.topic("news");
+        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
+        world.run(Duration::from_secs(20), &mut Blind);
+        // One hears and says nothing for a while, another one forgets everything.
+        world.block(4, Duration::from_secs(45));
+        world.crash(11);
+        let mut heard = Heard::default();
+        for rotator in [0, 8, 17] {
+            world.give_order(rotator, NewOrder::Rotate, &mut heard).unwrap();
+            talk(&mut world, topic, &[0], 15, &mut heard);
+        }
+        world.restart(11);
+        world.subscribe(11, topic, Start::Live);
+        // Whoever was silent that long comes back only after as long a time again.
+        world.run(Duration::from_secs(90), &mut Blind);
+        assert_eq!(epochs(&world), vec![3; AGENTS], "seed {seed}");
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[0, 4, 11], 5, &mut heard);
+        world.run(Duration::from_secs(5), &mut heard);
+        for receiver in 0..AGENTS {
+            for sender in [0, 4, 11].into_iter().filter(|sender| *sender != receiver) {
+                assert_eq!(heard.count(receiver, sender), 50, "seed {seed}: {receiver} {sender}");
+            }
+            assert_eq!(world.node(receiver).unwrap().member_count(), AGENTS, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn members_without_any_key_find_one() {
+    for seed in 0..6 {
+        let mut setup = setup(seed);
+        setup.acquainted = false;
+        setup.papers = Some(Papers { keyless: true, ..Papers::default() });
+        let loss_ppm = [0, 100_000][usize::try_from(seed / 3).unwrap()];
+        let mut world = World::new(setup, Network { loss_ppm, ..Network::default() });
+        world.run(Duration::from_secs(60), &mut Blind);
+        let counts: Vec<_> =
+            (0..AGENTS).map(|agent| world.node(agent).unwrap().member_count()).collect();
+        assert_eq!(counts, vec![AGENTS; AGENTS], "seed {seed}");
+        world.crash(6);
+        world.run(Duration::from_secs(30), &mut Blind);
+        world.restart(6);
+        world.run(Duration::from_secs(30), &mut Blind);
+        let all = (0..AGENTS).map(|agent| world.node(agent).unwrap().member_count());
+        assert_eq!(all.collect::<Vec<_>>(), vec![AGENTS; AGENTS], "seed {seed}");
+    }
+}

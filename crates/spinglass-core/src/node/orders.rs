@@ -12,10 +12,12 @@ use crate::crypto::{Crypto, Domain, Epoch, Hash};
 use crate::epochs::{Epochs, KeyAsk, KeyGive, byte};
 use crate::event::{Event, Reject};
 use crate::id::{MemberId, TopicId};
+use crate::knock::Knocks;
 use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
 use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
 use crate::outbox::Control;
+use crate::rng::Prng;
 use crate::rules::NamePattern;
 use crate::table::{TableCx, TableRow, UnverifiedRow};
 use crate::time::{Instant, Now};
@@ -36,6 +38,8 @@ pub(super) struct Orders {
     lists_heeded: BTreeSet<ObjectName>,
     /// Who has sent something under a key that this member does not have.
     behind: Option<SocketAddr>,
+    /// Strangers, and oneself as one.
+    pub(super) knocks: Knocks,
     /// When this member rotates the link key by itself; none: it has not begun, or does not.
     next_rotation: Option<Instant>,
 }
@@ -44,6 +48,7 @@ impl Orders {
     pub(super) fn new(
         (own, epoch): (MemberId, Epoch),
         multicast: &mut Multicast,
+        rng: Prng,
         crypto: &mut dyn Crypto,
     ) -> Self {
         let topic = TopicId::from_hash(crypto.hash(Domain::Topic, TOPIC.as_bytes()));
@@ -53,6 +58,7 @@ impl Orders {
             topic,
             lists_heeded: BTreeSet::new(),
             behind: None,
+            knocks: Knocks::new(rng),
             next_rotation: None,
         }
     }
@@ -264,7 +270,7 @@ impl Node {
     }
 
     fn ask_for_key(&mut self, to: SocketAddr) {
-        let Some(orders) = &self.orders else { return };
+        let Some(orders) = &mut self.orders else { return };
         let ask = orders.epochs.ask(&mut *self.crypto);
         self.stats.keys_asked += 1;
         self.outbox.control(Control::KeyAsk { to, ask });
@@ -327,9 +333,11 @@ impl Node {
         }
     }
 
-    /// A datagram came under a key that this member does not have: whoever sent it may tell.
-    pub(super) fn on_unknown_epoch(&mut self, from: SocketAddr) {
-        if let Some(orders) = &mut self.orders
+    /// A datagram came that did not open: if it is under a key that this member does not have,
+    /// whoever sent it may tell.
+    pub(super) fn on_unopened(&mut self, from: SocketAddr, reject: Reject) {
+        if matches!(reject, Reject::Epoch | Reject::Unsealed)
+            && let Some(orders) = &mut self.orders
             && self.members.has_met(from)
         {
             orders.behind = Some(from);
@@ -340,6 +348,7 @@ impl Node {
     /// if it is time for that, a rotation.
     pub(super) fn on_epoch_round(&mut self, round: u32, now: Instant) {
         let Some(orders) = &mut self.orders else { return };
+        orders.knocks.on_round(round);
         let has_moved = orders.epochs.on_round(round, &mut self.link, &mut *self.crypto);
         self.stats.epochs_entered += u64::from(has_moved);
         let (is_wanting, behind) = (orders.epochs.is_wanting(), orders.behind.take());
@@ -349,6 +358,7 @@ impl Node {
         }
         let partner = if is_wanting { self.choose_partner() } else { None };
         partner.into_iter().chain(behind).for_each(|to| self.ask_for_key(to));
+        self.knock_if_locked_out(behind);
     }
 
     /// When this member is to give the group a new key by itself: not all who may at once.

@@ -75,6 +75,10 @@ impl Node {
     ) -> Option<Transmit> {
         let to = match &control {
             Control::Announce => return Some(self.write_announcement(buffer)),
+            Control::Strange { to, message } => {
+                message.encode(buffer);
+                return Some(single(*to, buffer.len()));
+            }
             Control::Certificate { to, member } => {
                 return self.write_chain(*to, *member, now, buffer);
             }
@@ -119,7 +123,7 @@ impl Node {
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Announce | Control::Certificate { .. } => (),
+            Control::Announce | Control::Certificate { .. } | Control::Strange { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),

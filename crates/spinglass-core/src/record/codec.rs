@@ -19,7 +19,7 @@ use crate::event::{
     DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Transmit,
 };
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
-use crate::link::HEADER_BYTES_MAX;
+use crate::knock::clear_bytes;
 use crate::node::{Identity, NAME_BYTES_MAX};
 use crate::object;
 use crate::query::{Question, QuestionId, Reach};
@@ -367,7 +367,8 @@ fn datagrams<'a>(reader: &mut Reader<'a>) -> Result<Clear<'a>, Malformed> {
     let mut datagrams = Vec::new();
     while !reader.is_empty() {
         let (from, bytes) = (reader.address()?, size(reader)?);
-        let header = reader.bytes(bytes.min(HEADER_BYTES_MAX))?;
+        let first = reader.rest().first().copied();
+        let header = reader.bytes(clear_bytes(first, bytes))?;
         datagrams.push((from, Cow::Borrowed(header), bytes));
     }
     Ok(datagrams)
@@ -524,6 +525,7 @@ fn beginnings(reader: &mut Reader<'_>) -> Result<Beginnings, Malformed> {
 mod tests {
     use super::*;
     use crate::identity::Refusal;
+    use crate::link::HEADER_BYTES_MAX;
     use crate::orders::NewOrder;
     use crate::rules::NamePattern;
 

@@ -26,6 +26,7 @@ use crate::event::Reject;
 use crate::frame::{FRAME_HEADER_BYTES, WHO_IS_MAX};
 use crate::id::{MemberId, StreamId, TopicId};
 use crate::identity::{Certified, Chain, Refusal};
+use crate::knock::WELCOME_CHAIN_BYTES_MAX;
 use crate::link::LONG_HEADER_BYTES;
 use crate::members::MemberRecord;
 use crate::orders;
@@ -169,6 +170,29 @@ impl Trust {
         }
         self.hold(id, Holder { certified, chain });
         Ok(true)
+    }
+
+    /// A stranger's chain: who it is, if it may join.
+    ///
+    /// # Errors
+    /// It does not hold at this moment, or its member may not join, or is shunned.
+    pub(crate) fn admit(
+        &mut self,
+        chain: Chain,
+        wall_s: u64,
+        crypto: &mut dyn Crypto,
+    ) -> Result<Arc<Holder>, Reject> {
+        let certified = Certified::verify_by(crypto, &chain, wall_s);
+        let certified = certified.map_err(|_| Reject::BadCertificate)?;
+        let join = Action::Join(certified.name().zone().clone());
+        let holder = Holder { certified, chain };
+        if self.is_quarantined(&holder) {
+            return Err(Reject::Revoked);
+        }
+        if !self.decide(&holder, &join).allowed {
+            return Err(Reject::Denied);
+        }
+        Ok(Arc::new(holder))
     }
 
     fn hold(&mut self, id: MemberId, holder: Holder) {
@@ -333,6 +357,18 @@ impl Trust {
         self.policy.as_ref().map_or(whatever, |policy| policy.decide(name, action))
     }
 
+    /// Whether a member may give the group a new link key.
+    pub(crate) fn may_rotate(&self, holder: &Holder) -> bool {
+        self.decide(holder, &Action::Rotate).allowed
+    }
+
+    /// Members that may, of those whose certificates are held.
+    pub(crate) fn rotators(&self) -> impl Iterator<Item = MemberId> {
+        let may =
+            self.held.iter().filter(|(_, held)| !held.is_shunned && self.may_rotate(&held.holder));
+        may.map(|(id, _)| *id)
+    }
+
     /// Whether this member may do something itself.
     ///
     /// # Errors
@@ -486,7 +522,9 @@ impl core::fmt::Display for Denied {
 
 impl core::error::Error for Denied {}
 
-/// Bytes of the longest own chain: with header, frame and tag it fits a datagram of so many.
+/// Bytes of the longest own chain: with header, frame and tag it fits a datagram of so many, and a
+/// welcome.
 pub(crate) const fn chain_bytes_max(datagram_bytes: usize) -> usize {
-    datagram_bytes - LONG_HEADER_BYTES - FRAME_HEADER_BYTES - crate::crypto::TAG_BYTES
+    let fits = datagram_bytes - LONG_HEADER_BYTES - FRAME_HEADER_BYTES - crate::crypto::TAG_BYTES;
+    if fits < WELCOME_CHAIN_BYTES_MAX { fits } else { WELCOME_CHAIN_BYTES_MAX }
 }

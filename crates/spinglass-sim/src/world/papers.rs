@@ -97,6 +97,8 @@ impl World {
 
     /// Has a member trust whom it should, or believe everything if it has something to hide.
     pub(super) fn trusting(&self, index: usize, crypto: SimCrypto) -> SimCrypto {
+        let keyless = self.setup.papers.as_ref().is_some_and(|papers| papers.keyless);
+        let crypto = if keyless { crypto.keyless(self.life(index)) } else { crypto };
         match (self.chain(index), self.odd(index)) {
             (None, _) => crypto,
             (Some(_), None) => crypto.trusting(Trust::Authority(TRUSTED)),
