@@ -69,6 +69,9 @@ pub struct LinkConfig {
     /// In certified mode, a member that the rules let rotate gives the group a new key when nobody
     /// has for so long. Default: zero, never. At least 10 s: a group moves one step at a time.
     pub rotate_every: Duration,
+    /// In certified mode: the first epoch's key was drawn by this member itself, so it asks for the
+    /// group's at once. Default: no; it asks when it hears nothing that it can open.
+    pub keyless: bool,
 }
 
 /// Settings of the membership.
@@ -237,7 +240,7 @@ pub struct MulticastConfig {
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { datagram_bytes: 1200, epoch: Epoch(0), rotate_every: Duration::ZERO }
+        Self { datagram_bytes: 1200, epoch: Epoch(0), rotate_every: Duration::ZERO, keyless: false }
     }
 }
 

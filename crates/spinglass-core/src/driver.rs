@@ -9,8 +9,8 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use crate::config::Start;
-use crate::error::PublishError;
+use crate::config::{Security, Start};
+use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
@@ -190,6 +190,17 @@ impl Driver {
             self.record(&Entry::Order { now, order: order.clone() });
         }
         self.node.give_order(now, order)
+    }
+
+    /// Goes on with another certificate, and other rules: see [`Node::renew_security`].
+    ///
+    /// # Errors
+    /// As [`Node::renew_security`]; nothing changed.
+    pub fn renew_security(&mut self, now: Now, security: &Security) -> Result<(), NodeError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Renew { now, security: security.clone() });
+        }
+        self.node.renew_security(now, security)
     }
 
     /// Tells of further addresses to join by: see [`Node::add_seeds`].

@@ -35,6 +35,8 @@ pub enum NodeError {
         /// The one that it gives.
         certified: String,
     },
+    /// It is in no certified mode.
+    NotCertified,
     /// The rules do not let it join its region.
     Denied(Denied),
 }
@@ -61,6 +63,10 @@ impl fmt::Display for NodeError {
             Self::OtherName { certified } => write!(
                 formatter,
                 "this member's certificate calls it {certified:?}: use that name, or none"
+            ),
+            Self::NotCertified => formatter.write_str(
+                "this member was started without certificates, and can't begin to have some while \
+                 it runs: restart it",
             ),
             Self::Denied(denied) => {
                 write!(formatter, "this member may not join its region: {denied}")

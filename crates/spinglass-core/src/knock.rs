@@ -284,6 +284,8 @@ pub(crate) struct Knocks {
     round: u32,
     /// The round in which something could last be opened; none, if never under this key.
     heard: Option<u32>,
+    /// Rounds without it after which this member knocks.
+    patience: u32,
     /// The round of the last knock.
     knocked: u32,
     asked: Option<Asked>,
@@ -292,7 +294,8 @@ pub(crate) struct Knocks {
 }
 
 impl Knocks {
-    pub(crate) fn new(mut rng: Prng) -> Self {
+    /// Of a member that begins with a key of its own, if it is keyless.
+    pub(crate) fn new(keyless: bool, mut rng: Prng) -> Self {
         let mut secret = [0; 16];
         for word in secret.as_chunks_mut::<8>().0 {
             *word = rng.next_u64().to_le_bytes();
@@ -302,6 +305,7 @@ impl Knocks {
             rng,
             round: 1,
             heard: None,
+            patience: if keyless { 0 } else { LOCKED_ROUNDS },
             knocked: 0,
             asked: None,
             cookies_left: COOKIES_PER_ROUND,
@@ -316,7 +320,7 @@ impl Knocks {
 
     /// Something could be opened.
     pub(crate) const fn on_heard(&mut self) {
-        self.heard = Some(self.round);
+        (self.heard, self.patience) = (Some(self.round), LOCKED_ROUNDS);
     }
 
     /// Whether anybody was ever heard under the key at hand.
@@ -326,7 +330,8 @@ impl Knocks {
 
     /// A key was taken over: whoever has it is still to be heard.
     pub(crate) fn on_new_key(&mut self) {
-        (self.heard, self.knocked, self.asked) = (Some(self.round), self.round, None);
+        self.on_heard();
+        (self.knocked, self.asked) = (self.round, None);
     }
 
     /// Whether nothing could be opened for so long that it is time to knock.
@@ -335,7 +340,7 @@ impl Knocks {
             Some(heard) => heard,
             None => 0,
         };
-        self.round.saturating_sub(since) >= LOCKED_ROUNDS
+        self.round.saturating_sub(since) >= self.patience
     }
 
     /// Knocks at somebody's, if not too often.

@@ -23,6 +23,7 @@ use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::Frame;
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
+use crate::knock::Knocks;
 use crate::link::{Boot, Link, Opened, Sealer};
 use crate::members::{MemberRecord, Members};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
@@ -182,8 +183,8 @@ impl Node {
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let objects = Objects::new(settings.objects.clone());
         let orders = trust.is_some().then(|| {
-            let rng = rng.fork("knocks");
-            Box::new(Orders::new((sender, epoch), &mut multicast, rng, &mut *crypto))
+            let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
+            Box::new(Orders::new((sender, epoch), &mut multicast, knocks, &mut *crypto))
         });
         Ok(Self {
             identity,

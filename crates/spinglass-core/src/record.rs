@@ -24,7 +24,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use crate::config::Start;
+use crate::config::{Security, Start};
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
@@ -176,6 +176,13 @@ pub enum Entry<'a> {
         now: Now,
         /// Which.
         order: NewOrder,
+    },
+    /// Another certificate and other rules were given.
+    Renew {
+        /// When.
+        now: Now,
+        /// They.
+        security: Security,
     },
     /// `Crypto::link_key` answered.
     LinkKey(Option<u32>),

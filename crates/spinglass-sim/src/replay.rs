@@ -353,6 +353,7 @@ impl Replay {
             | Entry::FetchObject { .. }
             | Entry::AddSeeds { .. }
             | Entry::Order { .. }
+            | Entry::Renew { .. }
             | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
@@ -415,6 +416,10 @@ impl Replay {
             }
             Entry::FetchObject { now, object } => {
                 let _ = self.node.fetch_object(now, object);
+                now
+            }
+            Entry::Renew { now, security } => {
+                let _ = self.node.renew_security(now, &security);
                 now
             }
             Entry::Order { now, order } => {

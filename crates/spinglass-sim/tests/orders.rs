@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
-use spinglass_core::{Config, Dissemination, Event, Instant, Start, TopicId};
+use spinglass_core::{Config, Dissemination, Event, Instant, Reject, Start, TopicId};
 use spinglass_sim::papers::{Odd, Papers};
 use spinglass_sim::{Blind, Network, Observer, Setup, World};
 
@@ -257,5 +257,62 @@ fn members_without_any_key_find_one() {
         world.run(Duration::from_secs(30), &mut Blind);
         let all = (0..AGENTS).map(|agent| world.node(agent).unwrap().member_count());
         assert_eq!(all.collect::<Vec<_>>(), vec![AGENTS; AGENTS], "seed {seed}");
+    }
+}
+
+#[test]
+fn halves_that_moved_on_to_keys_of_their_own_become_one_again() {
+    for seed in 0..6 {
+        let mut world = world(seed, 20_000);
+        world.run(Duration::from_secs(20), &mut Blind);
+        // Whole zones on either side, or a region torn in two.
+        let cut = [12, 8][usize::try_from(seed / 3).unwrap()];
+        world.network.parts = (0..AGENTS).map(|agent| u8::from(agent >= cut)).collect();
+        world.run(Duration::from_secs(5), &mut Blind);
+        world.give_order(0, NewOrder::Rotate, &mut Blind).unwrap();
+        world.give_order(17, NewOrder::Rotate, &mut Blind).unwrap();
+        world.run(Duration::from_secs(15), &mut Blind);
+        if seed % 2 == 0 {
+            world.give_order(1, NewOrder::Rotate, &mut Blind).unwrap();
+        }
+        world.run(Duration::from_secs(40), &mut Blind);
+        world.network.parts.clear();
+        let mut seconds = 0;
+        let whole = |world: &World| {
+            let counts = (0..AGENTS).map(|agent| world.node(agent).unwrap().member_count());
+            counts.into_iter().all(|count| count == AGENTS)
+        };
+        while !whole(&world) {
+            assert!(seconds < 120, "seed {seed}: {:?}", epochs(&world));
+            world.run(Duration::from_secs(1), &mut Blind);
+            seconds += 1;
+        }
+        world.run(Duration::from_secs(10), &mut Blind);
+        let epoch = if seed % 2 == 0 { 2 } else { 1 };
+        assert_eq!(epochs(&world), vec![epoch; AGENTS], "seed {seed}");
+        world.give_order(9, NewOrder::Rotate, &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        assert_eq!(epochs(&world), vec![epoch + 1; AGENTS], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_certificate_is_renewed_before_it_ends() {
+    for seed in 0..3 {
+        let mut setup = setup(seed);
+        let odd = BTreeMap::from([(4, Odd::EndsAt(60))]);
+        setup.papers = Some(Papers { odd, ..Papers::default() });
+        let mut world = World::new(setup, Network { loss_ppm: 50_000, ..Network::default() });
+        let topic = world.topic("news");
+        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
+        world.run(Duration::from_secs(30), &mut Blind);
+        world.renew(4, 3600, &mut Blind).unwrap();
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[4], 120, &mut heard);
+        world.run(Duration::from_secs(10), &mut heard);
+        for agent in (0..AGENTS).filter(|agent| *agent != 4) {
+            assert_eq!(heard.count(agent, 4), 1200, "seed {seed}: {agent}");
+            assert_eq!(world.stats(agent).rejected(Reject::Expired), 0, "seed {seed}: {agent}");
+        }
     }
 }

@@ -17,7 +17,6 @@ use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
 use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
 use crate::outbox::Control;
-use crate::rng::Prng;
 use crate::rules::NamePattern;
 use crate::table::{TableCx, TableRow, UnverifiedRow};
 use crate::time::{Instant, Now};
@@ -48,7 +47,7 @@ impl Orders {
     pub(super) fn new(
         (own, epoch): (MemberId, Epoch),
         multicast: &mut Multicast,
-        rng: Prng,
+        knocks: Knocks,
         crypto: &mut dyn Crypto,
     ) -> Self {
         let topic = TopicId::from_hash(crypto.hash(Domain::Topic, TOPIC.as_bytes()));
@@ -58,7 +57,7 @@ impl Orders {
             topic,
             lists_heeded: BTreeSet::new(),
             behind: None,
-            knocks: Knocks::new(rng),
+            knocks,
             next_rotation: None,
         }
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{Identity, Node};
+use crate::crypto::Hash;
 use crate::event::Reject;
 use crate::frame::{Frame, WHO_IS_MAX};
 use crate::id::MemberId;
@@ -120,8 +121,13 @@ impl Node {
 
     /// Signs the own record anew, after something in it changed.
     pub(super) fn renew_record(&mut self) {
+        self.sign_record(self.own.certificate);
+    }
+
+    /// The same, with this certificate.
+    pub(super) fn sign_record(&mut self, certificate: Option<Hash>) {
         let Identity { incarnation, address, region, .. } = &self.identity;
-        let (boot, said) = (self.link.boot(), (region.clone(), self.own.certificate));
+        let (boot, said) = (self.link.boot(), (region.clone(), certificate));
         let own = MemberRecord::sign(&boot, *incarnation, *address, said, &mut *self.crypto);
         self.stats.signatures_made += 1;
         self.own = Arc::new(own);

@@ -75,9 +75,14 @@ impl Node {
     /// Whether whoever signed a packet is certified at this moment.
     pub(super) fn check_origin(&mut self, stream: &StreamId, now: Now) -> Result<(), Reject> {
         let sender = stream.sender;
+        let is_about_orders = Some(stream.topic) == self.orders_topic();
         match &mut self.trust {
             // A sender not met is asked for, as ever.
             Some(trust) if self.members.find(sender).is_some() => {
+                if is_about_orders {
+                    // What an order may say is decided by the row in it.
+                    return trust.check(sender, now.wall_s()).map(|_| ());
+                }
                 trust.check_origin(stream, now.wall_s())
             }
             _ => Ok(()),
@@ -119,6 +124,28 @@ impl Node {
             self.stats.certificates_asked += members.len() as u64;
             self.outbox.control(Control::Whose { to, members });
         }
+    }
+
+    /// Goes on with another certificate of its own, and other rules: a renewed one, before the one
+    /// at hand ends.
+    ///
+    /// # Errors
+    /// The chain does not hold, or is another member's; the rules keep this member out; or it is in
+    /// no certified mode. Nothing changed.
+    pub fn renew_security(&mut self, now: Now, security: &Security) -> Result<(), NodeError> {
+        self.stats.inputs += 1;
+        let Some(trust) = &mut self.trust else { return Err(NodeError::NotCertified) };
+        let (config, identity) = (self.config.get(), &mut self.identity.clone());
+        let holder = own_holder(config, &security.chain, identity, now, &mut *self.crypto)?;
+        let hash = holder.certified.hash();
+        let is_new = self.own.certificate != Some(hash);
+        trust.renew(holder, security.policy.as_ref(), &mut *self.crypto)?;
+        if is_new {
+            // Others learn of it by a record that is newer.
+            self.link.renew(&mut *self.crypto);
+            self.sign_record(Some(hash));
+        }
+        Ok(())
     }
 
     /// Writes a member's chain, and its record if there is room for both.
@@ -194,7 +221,24 @@ pub(super) fn new_trust(
     now: Now,
     crypto: &mut dyn Crypto,
 ) -> Result<Option<(Trust, Hash)>, NodeError> {
-    let Some(Security { chain, policy }) = config.security.as_deref() else { return Ok(None) };
+    let Some(security) = config.security.as_deref() else { return Ok(None) };
+    let holder = own_holder(config, &security.chain, identity, now, crypto)?;
+    let hash = holder.certified.hash();
+    let held_max = config.members.records_max;
+    let trust = Trust::new((id, holder), security.policy.clone(), held_max, crypto);
+    let join = Action::Join(identity.region.clone());
+    trust.decide_own(&join).map_err(NodeError::Denied)?;
+    Ok(Some((trust, hash)))
+}
+
+/// This member's own chain, if it is fit to be shown.
+fn own_holder(
+    config: &Config,
+    chain: &Chain,
+    identity: &mut Identity,
+    now: Now,
+    crypto: &mut dyn Crypto,
+) -> Result<Holder, NodeError> {
     let mut bytes = Vec::new();
     chain.encode(&mut bytes);
     let (got, limit) = (bytes.len(), chain_bytes_max(super::transmit::control_datagram(config)));
@@ -215,11 +259,5 @@ pub(super) fn new_trust(
     if identity.name != certified.name().node() {
         return Err(NodeError::OtherName { certified: certified.name().node().into() });
     }
-    let hash = certified.hash();
-    let holder = Holder { certified, chain: chain.clone() };
-    let held_max = config.members.records_max;
-    let trust = Trust::new((id, holder), policy.clone(), held_max, crypto);
-    let join = Action::Join(identity.region.clone());
-    trust.decide_own(&join).map_err(NodeError::Denied)?;
-    Ok(Some((trust, hash)))
+    Ok(Holder { certified, chain: chain.clone() })
 }

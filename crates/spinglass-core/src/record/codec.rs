@@ -180,6 +180,11 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 put_order(order, buffer);
             }
+            Self::Renew { now, security } => {
+                buffer.put_u8(34);
+                put_now(*now, buffer);
+                put_security(Some(security), buffer);
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -254,6 +259,11 @@ impl<'a> Entry<'a> {
                 Self::Exchanged(is_some.then_some(Cow::Borrowed(rest)))
             }
             33 => Self::Order { now: now(reader)?, order: order(reader)? },
+            34 => {
+                let now = now(reader)?;
+                let security = security(reader)?.ok_or(Malformed)?;
+                Self::Renew { now, security: *security }
+            }
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {

@@ -10,7 +10,7 @@ use crate::crypto::Epoch;
 use crate::wire::Malformed;
 
 /// Settings in a configuration.
-pub(super) const NUMBERS: usize = 40;
+pub(super) const NUMBERS: usize = 41;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -26,6 +26,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
         link.datagram_bytes as u64,
         link.epoch.0.into(),
         nanos(link.rotate_every),
+        link.keyless.into(),
         members.records_max as u64,
         nanos(multicast.round),
         multicast.rounds_aligned.into(),
@@ -79,6 +80,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         datagram_bytes: as_(number()?)?,
         epoch: Epoch(as_(number()?)?),
         rotate_every: Duration::from_nanos(number()?),
+        keyless: yes(number()?)?,
     };
     let members = MembersConfig { records_max: as_(number()?)? };
     let multicast = MulticastConfig {
@@ -143,6 +145,7 @@ mod tests {
         changed.multicast.dissemination = Dissemination::Both;
         changed.multicast.rounds_aligned = true;
         changed.link.datagram_bytes = 9000;
+        changed.link.keyless = true;
         changed.link.rotate_every = Duration::from_secs(60);
         changed.discovery.turn = Duration::from_secs(1);
         assert_eq!(config(&numbers(&changed)), Ok(changed));

@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::crypto::{Crypto, Domain, Hash};
+use crate::error::NodeError;
 use crate::event::Reject;
 use crate::frame::{FRAME_HEADER_BYTES, WHO_IS_MAX};
 use crate::id::{MemberId, StreamId, TopicId};
@@ -116,6 +117,30 @@ impl Trust {
         };
         trust.hold(own, holder);
         trust
+    }
+
+    /// Goes on with another chain of its own, and other rules.
+    ///
+    /// # Errors
+    /// The rules keep this member out; nothing changed.
+    pub(crate) fn renew(
+        &mut self,
+        holder: Holder,
+        policy: Option<&Policy>,
+        crypto: &mut dyn Crypto,
+    ) -> Result<(), NodeError> {
+        let join = Action::Join(holder.certified.name().zone().clone());
+        let decision = policy.map(|policy| policy.decide(holder.certified.name(), &join));
+        if let Some(Decision { allowed: false, rule }) = decision {
+            return Err(NodeError::Denied(Denied { rule }));
+        }
+        if self.policy.as_ref() != policy {
+            self.topics.heed(policy, crypto);
+            self.policy = policy.cloned();
+        }
+        let own = self.own;
+        self.hold(own, holder);
+        Ok(())
     }
 
     pub(crate) fn on_round(&mut self, round: u32) {
@@ -446,9 +471,7 @@ impl Trust {
 
     /// Learns a topic's text.
     pub(crate) fn learn_topic(&mut self, topic: TopicId, text: &str) {
-        if self.policy.is_some() {
-            self.topics.learn(topic, text);
-        }
+        self.topics.learn(topic, text);
     }
 
     /// Whether a row may be taken in, as far as its issuer's certificate and the rules go.

@@ -37,6 +37,13 @@ pub(super) struct Topics {
 
 impl Topics {
     pub(super) fn new(policy: Option<&Policy>, crypto: &mut dyn Crypto) -> Self {
+        let mut topics = Self::default();
+        topics.heed(policy, crypto);
+        topics
+    }
+
+    /// Goes by another policy from now on.
+    pub(super) fn heed(&mut self, policy: Option<&Policy>, crypto: &mut dyn Crypto) {
         let rules = policy.map_or(&[][..], Policy::rules);
         let mut exact = |rule: &Rule| -> Vec<TopicId> {
             let topics = patterns(rule).filter(|topic| !topic.contains('*'));
@@ -44,8 +51,8 @@ impl Topics {
                 .map(|text| TopicId::from_hash(crypto.hash(Domain::Topic, text.as_bytes())))
                 .collect()
         };
-        let exact = rules.iter().map(&mut exact).collect();
-        Self { exact, texts: BTreeMap::new(), decisions: BTreeMap::new() }
+        self.exact = rules.iter().map(&mut exact).collect();
+        self.forget_decisions();
     }
 
     /// Learns a topic's text.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use spinglass_core::Sequence;
 use spinglass_core::frame::Frame;
 use spinglass_core::identity::{Chain, Scope, SpiffeId};
+use spinglass_core::knock::Strange;
 use spinglass_core::link::Header;
 use spinglass_core::members::UnverifiedRecord;
 use spinglass_core::multicast::{Assembler, Digest, Framer, PacketRef, Solicit};
@@ -99,6 +100,14 @@ pub fn row(bytes: &[u8]) {
     let Ok(row) = UnverifiedRow::parse(bytes) else { return };
     let mut again = Vec::new();
     row.encode(&mut again);
+    assert_eq!(again, bytes);
+}
+
+/// What a stranger says, or is told.
+pub fn strange(bytes: &[u8]) {
+    let Ok(message) = Strange::parse(bytes) else { return };
+    let mut again = Vec::new();
+    message.encode(&mut again);
     assert_eq!(again, bytes);
 }
 

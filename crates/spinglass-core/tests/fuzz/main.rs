@@ -28,6 +28,7 @@ const TARGETS: [(&str, Body, usize); 16] = [
     ("solicit", bodies::solicit, MUTATIONS),
     ("record", bodies::record, MUTATIONS),
     ("row", bodies::row, MUTATIONS),
+    ("strange", bodies::strange, MUTATIONS),
     ("question", bodies::question, MUTATIONS),
     ("report", bodies::report, MUTATIONS),
     ("object", bodies::object, MUTATIONS),

@@ -13,6 +13,7 @@ use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::epochs::{KeyAsk, KeyGive};
 use spinglass_core::frame::{self, Frame, PacketKind};
 use spinglass_core::identity::{Chain, Refusal};
+use spinglass_core::knock::{Nonce, Petition, Rank, Strange, Welcome};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
@@ -415,6 +416,27 @@ fn a_policy() -> Policy {
     Policy::new(rules).expect("within bounds")
 }
 
+fn strange(message: &Strange) -> Vec<u8> {
+    bytes(|to| message.encode(to))
+}
+
+fn a_petition() -> Petition {
+    Petition {
+        nonce: Nonce([7; 16]),
+        cookie: Hash([8; 16]),
+        rank: Rank { epoch: 258, hash: Hash([9; 16]) },
+        offer: Offer([10; 32]),
+        chain: Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain"),
+        signature: Signature([11; 64]),
+    }
+}
+
+fn a_welcome() -> Welcome {
+    let Petition { nonce, rank, chain, signature, .. } = a_petition();
+    let sealed = SealedKey([12; SEALED_KEY_BYTES]);
+    Welcome { nonce, rank, is_shared: true, sealed, chain, signature }
+}
+
 /// Every seed.
 pub(crate) fn seeds() -> Vec<Seed> {
     let header = |boot| Header { epoch: Epoch(1), boot, counter: 258 };
@@ -446,6 +468,10 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("row", "zone", a_row(1, "/usa", 0)),
         ("row", "function", a_row(2, "/", 0)),
         ("row", "order", a_row(3, "/", 0)),
+        ("strange", "knock", strange(&Strange::Knock(Nonce([7; 16])))),
+        ("strange", "cookie", strange(&Strange::Cookie(Nonce([7; 16]), Hash([8; 16])))),
+        ("strange", "petition", strange(&Strange::Petition(a_petition()))),
+        ("strange", "welcome", strange(&Strange::Welcome(a_welcome()))),
         ("object", "ask", bytes(|to| an_ask().encode(to))),
         ("object", "piece", a_piece()),
         ("object", "name", an_object().0.to_string().into_bytes()),

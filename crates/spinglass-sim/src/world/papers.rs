@@ -5,7 +5,7 @@ use spinglass_core::crypto::PublicKey;
 use spinglass_core::identity::{Chain, Scope, SpiffeId};
 use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::table::ZonePath;
-use spinglass_core::{Checked, Config, Security, TopicId};
+use spinglass_core::{Checked, Config, NodeError, Security, TopicId};
 
 use super::{Observer, World};
 use crate::crypto::{SimCrypto, Trust};
@@ -35,6 +35,29 @@ impl World {
         let given = driver.give_order(now, order);
         self.drain(index, observer);
         given
+    }
+
+    /// Renews a member's certificate: a good one, until this second of the virtual time.
+    ///
+    /// # Errors
+    /// As the core's.
+    pub fn renew(
+        &mut self,
+        index: usize,
+        until_s: u64,
+        observer: &mut impl Observer,
+    ) -> Result<(), NodeError> {
+        if let Some(papers) = &mut self.setup.papers {
+            papers.odd.insert(index, Odd::EndsAt(until_s));
+        }
+        let security = self.config_of(index).get().security.clone();
+        let now = self.local_now(index);
+        let (Some(driver), Some(security)) = (self.driver(index), security) else {
+            return Err(NodeError::NotCertified);
+        };
+        driver.renew_security(now, &security)?;
+        self.drain(index, observer);
+        Ok(())
     }
 
     /// A list by which the trusted authority revokes these members' certificates.
@@ -91,7 +114,8 @@ impl World {
         let policy = self.setup.papers.as_ref().and_then(|papers| papers.policy.clone());
         let policy = policy.filter(|_| obeys);
         let security = Some(Box::new(Security { chain, policy }));
-        let config = Config { security, ..self.config.get().clone() };
+        let mut config = Config { security, ..self.config.get().clone() };
+        config.link.keyless = self.setup.papers.as_ref().is_some_and(|papers| papers.keyless);
         config.check().expect("a scenario's settings are good")
     }
 
