@@ -182,10 +182,9 @@ impl Node {
         }
         first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
         let objects = Objects::new(settings.objects.clone());
-        let orders = trust.is_some().then(|| {
-            let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
-            Box::new(Orders::new((sender, epoch), &mut multicast, knocks, &mut *crypto))
-        });
+        let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
+        let new_orders = || Orders::new((sender, epoch), &mut multicast, knocks, &mut *crypto);
+        let orders = trust.is_some().then(new_orders).map(Box::new);
         Ok(Self {
             identity,
             seed,

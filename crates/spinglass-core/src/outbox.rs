@@ -70,6 +70,35 @@ pub(crate) enum Control {
     Object { to: SocketAddr, intent: object::Intent },
 }
 
+impl Control {
+    /// To whom it goes; to the IP multicast group if to nobody.
+    pub(crate) const fn to(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Announce => None,
+            Self::Certificate { to, .. } => *to,
+            Self::Digest { to }
+            | Self::Tail { to, .. }
+            | Self::Solicit { to, .. }
+            | Self::Records { to, .. }
+            | Self::WhoIs { to, .. }
+            | Self::TableDigest { to }
+            | Self::TableInventories { to, .. }
+            | Self::TableWant { to, .. }
+            | Self::TableRows { to, .. }
+            | Self::Probe { to, .. }
+            | Self::Answer { to, .. }
+            | Self::Doubt { to, .. }
+            | Self::Accusations { to, .. }
+            | Self::Whose { to, .. }
+            | Self::Strange { to, .. }
+            | Self::KeyAsk { to, .. }
+            | Self::KeyGive { to, .. }
+            | Self::Query { to, .. }
+            | Self::Object { to, .. } => Some(*to),
+        }
+    }
+}
+
 /// Where a run of packets goes; resolved when it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {

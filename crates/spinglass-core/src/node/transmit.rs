@@ -82,29 +82,8 @@ impl Node {
             Control::Certificate { to, member } => {
                 return self.write_chain(*to, *member, now, buffer);
             }
-            Control::Digest { to }
-            | Control::Tail { to, .. }
-            | Control::Solicit { to, .. }
-            | Control::Records { to, .. }
-            | Control::WhoIs { to, .. }
-            | Control::TableDigest { to }
-            | Control::TableInventories { to, .. }
-            | Control::TableWant { to, .. }
-            | Control::TableRows { to, .. }
-            | Control::Probe { to, .. }
-            | Control::Answer { to, .. }
-            | Control::Doubt { to, .. }
-            | Control::Accusations { to, .. }
-            | Control::Whose { to, .. }
-            | Control::KeyAsk { to, .. }
-            | Control::KeyGive { to, .. }
-            | Control::Query { to, .. } => *to,
-            Control::Object { to, intent } => {
-                if !self.objects.is_due(intent) {
-                    return None;
-                }
-                *to
-            }
+            Control::Object { intent, .. } if !self.objects.is_due(intent) => return None,
+            control => control.to()?,
         };
         // Whoever is told something for the first time must learn from whom. A piece of an object
         // fills its datagram, and is sent to nobody but who has just introduced itself.

@@ -245,8 +245,8 @@ impl TableRow {
         self.terms.object
     }
 
-    /// Until when the function or order holds, in milliseconds since the Unix epoch. `None`: until it
-    /// is removed.
+    /// Until when the function or order holds, in milliseconds since the Unix epoch. `None`: until
+    /// it is removed.
     #[must_use]
     pub const fn lapses_ms(&self) -> Option<u64> {
         self.terms.lapses_ms
