@@ -22,7 +22,8 @@ pub(crate) struct Join {
     /// 127.0.0.1:7710, whom --state remembers, and with --interface whoever is on the network]
     #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
     seeds: Vec<Seed>,
-    /// The file with the group's key; without one only loopback is used, under a key known to all
+    /// The file with the group's key [default: with a certificate, what the first member that is met
+    /// gives; without, a key known to all, on loopback only]
     #[arg(long, value_name = "FILE")]
     group_key: Option<PathBuf>,
     /// The file with this member's identity key [default: a new identity at every start]
@@ -45,6 +46,11 @@ pub(crate) struct Join {
     /// Who may do what, as `spinglass policy` reads it [default: everybody certified, everything]
     #[arg(long, value_name = "FILE", requires = "certificate")]
     policy: Option<PathBuf>,
+    /// If the rules let this member: give the group a new link key when nobody has for so long,
+    /// such as 12h or 1d [default: never]
+    #[arg(long, value_name = "TIME", requires = "certificate",
+          value_parser = crate::agent::parse_rotation)]
+    rotate_every: Option<Duration>,
     /// The region, such as /usa/ithaca: members of one are near each other [default: the
     /// certificate's, or /]
     #[arg(long, default_value = "", hide_default_value = true, value_name = "PATH")]
@@ -133,6 +139,9 @@ impl Join {
         builder = self.revoked.iter().fold(builder, Builder::revocations_file);
         if let Some(path) = &self.policy {
             builder = builder.policy_file(path);
+        }
+        if let Some(time) = self.rotate_every {
+            builder = builder.rotate_every(time);
         }
         if let Some(path) = &self.state {
             builder = builder.state_file(path);

@@ -73,6 +73,12 @@ enum Command {
     Members(agent::Ask),
     /// Ask this machine's agent to say good-bye and stop
     Leave(agent::Ask),
+    /// Give the group a new link key, or say which it has
+    #[command(subcommand)]
+    Keys(agent::KeysCommand),
+    /// Answer an attack: revoke, rekey, quarantine, change the way that packets go
+    #[command(subcommand)]
+    Respond(agent::RespondCommand),
     /// Make a group key or an identity key
     Keygen(keygen::Keygen),
     /// Issue, revoke, show and verify certificates
@@ -172,6 +178,8 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Summary(command) => agent::summary(command, format).await,
         Command::Members(options) => agent::members(options, format).await,
         Command::Leave(options) => agent::leave(options, format).await,
+        Command::Keys(command) => agent::keys(command, format).await,
+        Command::Respond(command) => agent::respond(command, format).await,
         Command::Replay(options) => replay::run(options, format),
         Command::Keygen(options) => keygen::run(options, format),
         Command::Ca(command) => ca::run(command, format),

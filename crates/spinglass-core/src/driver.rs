@@ -1,6 +1,7 @@
 //! The one way to drive a node, shared by the simulator and the runtime, so that both empty it in
 //! the same order and a recording of one replays in the other.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -201,6 +202,17 @@ impl Driver {
             self.record(&Entry::Renew { now, security: security.clone() });
         }
         self.node.renew_security(now, security)
+    }
+
+    /// Heeds a list of revocations: see [`Node::heed_revocations`].
+    ///
+    /// # Errors
+    /// As [`Node::heed_revocations`]; nothing changed.
+    pub fn heed_revocations(&mut self, now: Now, list: &[u8]) -> Result<(), OrderError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Heed { now, list: Cow::Borrowed(list) });
+        }
+        self.node.heed_revocations(now, list)
     }
 
     /// Tells of further addresses to join by: see [`Node::add_seeds`].

@@ -177,6 +177,13 @@ pub enum Entry<'a> {
         /// Which.
         order: NewOrder,
     },
+    /// A list of revocations was given to this member alone.
+    Heed {
+        /// When.
+        now: Now,
+        /// It.
+        list: Cow<'a, [u8]>,
+    },
     /// Another certificate and other rules were given.
     Renew {
         /// When.

@@ -354,6 +354,7 @@ impl Replay {
             | Entry::AddSeeds { .. }
             | Entry::Order { .. }
             | Entry::Renew { .. }
+            | Entry::Heed { .. }
             | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
@@ -416,6 +417,10 @@ impl Replay {
             }
             Entry::FetchObject { now, object } => {
                 let _ = self.node.fetch_object(now, object);
+                now
+            }
+            Entry::Heed { now, list } => {
+                let _ = self.node.heed_revocations(now, &list);
                 now
             }
             Entry::Renew { now, security } => {

@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
 use crate::record::{Log, RecordingCrypto};
 use crate::resolver;
-use crate::security::{Papers, Rules, SecurityError};
+use crate::security::{self, Loaded, Papers, Rulebook, SecurityError};
 use crate::seed::{HostPort, Seed};
 use crate::socket::{BatchedSocket, MulticastPath, route_to};
 use crate::subscription::Limits;
@@ -299,6 +299,13 @@ impl Builder {
         self
     }
 
+    /// In certified mode, and if the rules let this member rotate: gives the group a new link key
+    /// when nobody has for so long, at least 10 s. Default: never.
+    pub const fn rotate_every(mut self, time: Duration) -> Self {
+        self.config.link.rotate_every = time;
+        self
+    }
+
     /// Drops received datagrams on purpose, each with this probability: for demonstrations.
     pub const fn drop_probability(mut self, probability: f64, seed: u64) -> Self {
         self.drops = Some((probability, seed));
@@ -313,11 +320,13 @@ impl Builder {
         if let Some(error) = self.bad_seed.take() {
             return Err(error.into());
         }
-        let development = self.group_key.is_none();
+        let development = self.group_key.is_none() && !self.papers.is_certified();
         let lives_untold = self.signing_key.is_some() && self.state.is_none();
         let dropper = self.dropper()?;
         self.choose_path()?;
-        let (verifier, rules) = self.load_papers()?;
+        let loaded = self.load_papers()?;
+        let holds = loaded.as_ref().map(|loaded| loaded.holds);
+        let rules = Rulebook::new(holds.is_some(), loaded.as_ref().and_then(Loaded::rules));
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
         let own = BatchedSocket::bind(self.bind, self.multicast)?;
@@ -330,6 +339,7 @@ impl Builder {
         if lives_untold {
             next_second().await;
         }
+        let verifier = loaded.map(|loaded| loaded.verifier);
         let (crypto, log) = self.crypto(signing_key, group_keys, verifier)?;
         let salt = Salt(random());
         let region = ZonePath::parse(&self.region)?;
@@ -355,6 +365,9 @@ impl Builder {
         let mut beside = JoinSet::new();
         for name in names {
             beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
+        }
+        if let Some(holds) = holds {
+            beside.spawn(security::watch(self.papers.clone(), holds, Arc::clone(&shared)));
         }
         tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))
@@ -387,7 +400,7 @@ impl Builder {
         let loopback = self.bind.ip().is_loopback();
         let multicast_loopback =
             self.multicast.is_none_or(|multicast| multicast.interface.is_loopback());
-        if self.group_key.is_none() {
+        if self.group_key.is_none() && !self.papers.is_certified() {
             if !loopback || !multicast_loopback {
                 return Err(StartError::NoGroupKey(self.bind));
             }
@@ -406,22 +419,23 @@ impl Builder {
     }
 
     /// Reads certificates, anchors and rules, if there are any; settles region by them.
-    fn load_papers(&mut self) -> Result<(Option<Verifier>, Option<Rules>), SecurityError> {
-        let Some(loaded) = self.papers.load(self.signing_key.is_some())? else {
-            return Ok((None, None));
-        };
-        let rules = loaded.rules();
+    fn load_papers(&mut self) -> Result<Option<Loaded>, SecurityError> {
+        let loaded = self.papers.load(self.signing_key.is_some())?;
+        let Some(loaded) = loaded else { return Ok(None) };
         if self.region.is_empty() {
             self.region = loaded.name.zone().as_str().into();
         }
-        self.config.security = Some(Box::new(loaded.security));
-        Ok((Some(loaded.verifier), rules))
+        self.config.security = Some(Box::new(loaded.security.clone()));
+        // The group's key is to be had by the certificate.
+        self.config.link.keyless = self.group_key.is_none();
+        Ok(Some(loaded))
     }
 
     fn load_keys(&mut self) -> Result<(GroupKeys, SigningKey), KeyError> {
         let group = match self.group_key.take() {
             Some(Source::Value(keys)) => keys,
             Some(Source::File(path)) => GroupKeys::load(&path)?,
+            None if self.papers.is_certified() => GroupKeys::generate(),
             None => GroupKeys::development(),
         };
         let signing = match self.signing_key.take() {

@@ -190,3 +190,15 @@ pub struct Unsent {
     /// Bytes of messages that were not sent.
     pub bytes: usize,
 }
+
+/// Why an order was not given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// The core refused.
+    #[error(transparent)]
+    Refused(#[from] spinglass_core::orders::OrderError),
+    /// The node is gone.
+    #[error("this member has left the group")]
+    Closed,
+}

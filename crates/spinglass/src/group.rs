@@ -1,7 +1,7 @@
 //! A topic, as one member publishes to it and subscribes to it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use spinglass_core::crypto::Domain;
@@ -20,21 +20,20 @@ pub struct Group {
     shared: Arc<Shared>,
     topic: TopicId,
     name: Arc<str>,
-    /// Rules last as long as the node, so they are asked once, not for each message.
-    publish: Result<(), Denied>,
+    /// What the rules said when they were asked last, and which they were: they are not asked for
+    /// each message.
+    publish: Arc<Mutex<(u64, Result<(), Denied>)>>,
 }
 
 impl Group {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
         let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
         let name = Arc::from(name);
-        let mut publish = Ok(());
-        if let Some(rules) = &shared.rules {
-            publish = rules.check(&Action::Publish(&name));
+        if shared.rules.may_exist() {
             // Rules are about texts. A task that is gone needs none.
             let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));
         }
-        Self { shared, topic, name, publish }
+        Self { shared, topic, name, publish: Arc::new(Mutex::new((0, Ok(())))) }
     }
 
     /// The topic's text.
@@ -53,8 +52,13 @@ impl Group {
     ///
     /// # Errors
     /// They do not.
-    pub const fn may_publish(&self) -> Result<(), Denied> {
-        self.publish
+    pub fn may_publish(&self) -> Result<(), Denied> {
+        let revision = self.shared.rules.revision();
+        let mut known = self.publish.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != revision {
+            *known = (revision, self.shared.rules.check(&Action::Publish(&self.name)));
+        }
+        known.1
     }
 
     /// Whether the rules let this member subscribe.
@@ -63,7 +67,7 @@ impl Group {
     /// They do not.
     pub fn may_subscribe(&self) -> Result<(), Denied> {
         let subscribe = Action::Subscribe(&self.name);
-        self.shared.rules.as_ref().map_or(Ok(()), |rules| rules.check(&subscribe))
+        self.shared.rules.check(&subscribe)
     }
 
     /// Publishes a message to everybody but this member itself. It returns when the message has

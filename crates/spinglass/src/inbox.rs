@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::object::{ObjectError, ObjectName};
+use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
+use crate::security::Renewal;
 use crate::stats::Stats;
 use crate::subscription::SharedQueue;
 use crate::table::Look;
@@ -59,6 +61,10 @@ pub(crate) enum Command {
     AddSeeds(Vec<SocketAddr>),
     /// Find something out.
     Ask { question: Question, answer: oneshot::Sender<Result<Answer, AskError>> },
+    /// Give everybody an order.
+    Order { order: NewOrder, answer: oneshot::Sender<Result<(), OrderError>> },
+    /// Go on with what the files of certificates, rules and revocations say now.
+    Renew(Box<Renewal>),
     /// Put an object under an attribute of the own row.
     PutObject { name: Name, bytes: Bytes, answer: oneshot::Sender<Result<ObjectName, SetError>> },
     /// Begin to fetch an object.

@@ -45,6 +45,7 @@ mod inbox;
 mod incarnation;
 mod memory;
 mod node;
+mod orders;
 mod policy;
 mod record;
 mod resolver;
@@ -57,16 +58,21 @@ mod table;
 mod task;
 
 pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
-pub use error::{Closed, PublishError, SeedError, StartError, TableError, TryPublishError, Unsent};
+pub use error::{
+    Closed, OrderError, PublishError, SeedError, StartError, TableError, TryPublishError, Unsent,
+};
 pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
+pub use orders::{Orders, StandingOrder};
 pub use policy::{PolicyError, PolicyFile};
 pub use record::RecordingCrypto;
 pub use security::SecurityError;
 pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
+pub use spinglass_core::orders::{List, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
+pub use spinglass_core::rules::NamePattern;
 pub use spinglass_core::table::{
     Kind as RowKind, Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError,
     TableRow, Value, ZonePath,

@@ -11,7 +11,8 @@ use crate::builder::Builder;
 use crate::error::{Closed, Unsent};
 use crate::group::Group;
 use crate::inbox::{Command, Inbox};
-use crate::security::Rules;
+use crate::orders::Orders;
+use crate::security::Rulebook;
 use crate::stats::Stats;
 use crate::subscription::Limits;
 use crate::table::Table;
@@ -26,8 +27,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// The counters as the task left them.
     pub(crate) last: OnceLock<Stats>,
-    /// What this member may do; none: everything.
-    pub(crate) rules: Option<Rules>,
+    /// What this member may do.
+    pub(crate) rules: Rulebook,
 }
 
 /// What others may wait for.
@@ -95,6 +96,12 @@ impl Node {
     #[must_use]
     pub fn table(&self) -> Table {
         Table::new(Arc::clone(&self.shared), self.pulse.clone())
+    }
+
+    /// Orders: new link keys, revocations, quarantines.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        Orders::new(Arc::clone(&self.shared))
     }
 
     /// This member's name.

@@ -1,15 +1,26 @@
 //! Certified mode, from files: this member's certificates, whom it trusts, and who may do what.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use spinglass_core::identity::{Refusal, SpiffeId};
 use spinglass_core::rules::{Action, Policy};
 use spinglass_core::{Denied, Security};
 use spinglass_crypto::certificates::{
-    Certificate, CertificateError, Verifier, chain_of, load_chain, load_revocations,
+    Certificate, CertificateError, Verifier, chain_of, date, load_chain, load_revocations,
 };
 
+use crate::clock::wall;
+use crate::inbox::Command;
+use crate::node::Shared;
 use crate::policy::{PolicyError, PolicyFile};
+
+/// How often the files are looked at: a list of revocations is to count within seconds.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A certificate is to be renewed before this part of its time is left.
+const RENEWAL_PARTS: u64 = 4;
 
 /// Why a member that asked for certified mode can't have it.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +58,7 @@ pub enum SecurityError {
 }
 
 /// The files that a builder was told of.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Papers {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) trust: Vec<PathBuf>,
@@ -59,6 +70,8 @@ pub(crate) struct Papers {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) name: SpiffeId,
+    /// From when until when the member's own certificate holds, in seconds since 1970.
+    pub(crate) holds: (u64, u64),
     pub(crate) security: Security,
     pub(crate) verifier: Verifier,
 }
@@ -68,6 +81,57 @@ pub(crate) struct Loaded {
 pub(crate) struct Rules {
     name: SpiffeId,
     policy: Policy,
+}
+
+/// The rules as handles ask them; they may change while the node runs.
+#[derive(Debug, Default)]
+pub(crate) struct Rulebook {
+    is_certified: bool,
+    /// Counts changes; 0: there have never been any rules.
+    revision: AtomicU64,
+    rules: Mutex<Option<Rules>>,
+}
+
+/// What the files say after they have changed.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    pub(crate) security: Security,
+    /// Lists of revocations, in DER.
+    pub(crate) revocations: Vec<Vec<u8>>,
+    pub(crate) rules: Option<Rules>,
+    /// Whose certificate it is, and until when it holds.
+    pub(crate) said: String,
+}
+
+impl Rulebook {
+    pub(crate) fn new(is_certified: bool, rules: Option<Rules>) -> Self {
+        let revision = AtomicU64::new(u64::from(rules.is_some()));
+        Self { is_certified, revision, rules: Mutex::new(rules) }
+    }
+
+    /// Whether there are rules, or may be some later.
+    pub(crate) const fn may_exist(&self) -> bool {
+        self.is_certified
+    }
+
+    /// A number that changes with the rules; 0 for none.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, rules: Option<Rules>) {
+        *self.lock() = rules;
+        self.revision.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether this member may do it.
+    pub(crate) fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
+        self.lock().as_ref().map_or(Ok(()), |rules| rules.check(action))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Rules>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Papers {
@@ -90,6 +154,7 @@ impl Papers {
         let own = load_chain(path)?;
         let leaf = own.first().ok_or_else(|| refused(Refusal::Malformed))?;
         let name = leaf.member().map_err(refused)?;
+        let holds = (leaf.not_before(), leaf.not_after());
         let anchors = self.trust.iter().map(|path| load_chain(path));
         let anchors = anchors.collect::<Result<Vec<_>, _>>()?.concat();
         let mut verifier = Verifier::new(name.domain().clone(), anchors)?;
@@ -103,7 +168,77 @@ impl Papers {
         sent.retain(is_sent);
         let chain = chain_of(&sent).map_err(refused)?;
         let policy = self.policy.as_deref().map(load_policy).transpose()?;
-        Ok(Some(Loaded { name, security: Security { chain, policy }, verifier }))
+        Ok(Some(Loaded { name, holds, security: Security { chain, policy }, verifier }))
+    }
+}
+
+impl Papers {
+    /// Whether there is a certificate, and so certified mode.
+    pub(crate) const fn is_certified(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// The files.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let lists = self.trust.iter().chain(&self.revoked);
+        self.certificate.iter().chain(lists).chain(&self.policy)
+    }
+
+    /// What changes when a file does.
+    fn marks(&self) -> Vec<Option<(SystemTime, u64)>> {
+        let mark = |path: &PathBuf| {
+            let told = path.metadata().ok()?;
+            Some((told.modified().ok()?, told.len()))
+        };
+        self.files().map(mark).collect()
+    }
+
+    /// Reads the files again.
+    fn renewal(&self) -> Result<(Renewal, (u64, u64)), SecurityError> {
+        let loaded = self.load(true)?.ok_or(SecurityError::NoCertificate)?;
+        let lists = self.revoked.iter().map(|path| load_revocations(path));
+        let lists: Result<Vec<_>, _> = lists.collect();
+        let rules = loaded.rules();
+        let said = format!("{} until {}", loaded.name, date(loaded.holds.1));
+        let revocations = lists?.iter().map(|list| list.der().to_vec()).collect();
+        let Loaded { security, holds, .. } = loaded;
+        Ok((Renewal { security, revocations, rules, said }, holds))
+    }
+}
+
+/// Looks at the files now and then, and tells the node when they have changed; warns when the
+/// certificate nears its end. Ends with the node.
+pub(crate) async fn watch(papers: Papers, holds: (u64, u64), shared: Arc<Shared>) {
+    let mut marks = papers.marks();
+    let (mut holds, mut is_warned) = (holds, false);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let new = papers.marks();
+        if new != marks {
+            marks = new;
+            match papers.renewal() {
+                Ok((renewal, new)) => {
+                    (holds, is_warned) = (new, false);
+                    if shared.inbox.command(Command::Renew(Box::new(renewal))).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a file of certificates, rules or revocations has changed, and is not heeded"
+                ),
+            }
+        }
+        let (from, until) = holds;
+        let left = until.saturating_sub(wall().as_secs());
+        if !is_warned && left < until.saturating_sub(from) / RENEWAL_PARTS {
+            is_warned = true;
+            tracing::warn!(
+                until = date(until),
+                "this member's certificate ends soon, and then nobody hears it: write a new one \
+                 into its file, which is read while the member runs"
+            );
+        }
     }
 }
 
@@ -121,7 +256,7 @@ impl Loaded {
 
 impl Rules {
     /// Whether this member may do it.
-    pub(crate) fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
+    fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
         let decision = self.policy.decide(&self.name, action);
         if decision.allowed { Ok(()) } else { Err(Denied { rule: decision.rule }) }
     }

@@ -25,6 +25,7 @@ use crate::host::Outside;
 use crate::inbox::{Command, Room};
 use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
+use crate::security::Renewal;
 use crate::socket::BatchedSocket;
 use crate::stats::{SocketError, Stats};
 use crate::table::Look;
@@ -316,6 +317,10 @@ impl Task {
             Command::FetchObject { object, answer } => {
                 let _ = answer.send(self.driver.fetch_object(now, object));
             }
+            Command::Order { order, answer } => {
+                drop(answer.send(self.driver.give_order(now, order)));
+            }
+            Command::Renew(renewal) => self.renew(*renewal, now),
             Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
             Command::Ask { question, answer } => match self.driver.ask(now, &question) {
                 Ok(id) => drop(self.asking.insert(id, answer)),
@@ -330,6 +335,27 @@ impl Task {
             Command::Stop => return Turn::Stop,
         }
         Turn::Again
+    }
+
+    /// Goes on with what the files say now; what is wrong with them changes nothing.
+    fn renew(&mut self, renewal: Renewal, now: Now) {
+        let Renewal { security, revocations, rules, said } = renewal;
+        let mut outcome: Result<(), String> = Ok(());
+        for list in revocations {
+            outcome = outcome
+                .and(self.driver.heed_revocations(now, &list).map_err(|error| error.to_string()));
+        }
+        let renewed = self.driver.renew_security(now, &security);
+        match outcome.and(renewed.map_err(|error| error.to_string())) {
+            Ok(()) => {
+                self.shared.rules.set(rules);
+                tracing::info!(said, "certificates, rules and revocations were read again");
+            }
+            Err(error) => tracing::warn!(
+                error,
+                "certificates, rules and revocations have changed, and are not heeded as they are"
+            ),
+        }
     }
 
     fn drain(&mut self, now: Now) {

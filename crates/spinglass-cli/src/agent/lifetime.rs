@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Result<Duration> {
         UNITS.into_iter().find(|(unit, _)| text.ends_with(*unit)).with_context(advice)?;
     let number = text.split_at(text.len() - 1).0;
     let number: u64 = number.parse().ok().with_context(advice)?;
-    ensure!(number > 0, "a function lasts for a second at least");
+    ensure!(number > 0, "the shortest time is 1s");
     number.checked_mul(seconds).map(Duration::from_secs).context("nothing lasts for so long")
 }
 

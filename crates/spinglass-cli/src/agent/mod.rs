@@ -4,6 +4,7 @@
 mod control;
 mod lifetime;
 mod object;
+mod orders;
 mod protocol;
 mod query;
 mod server;
@@ -12,6 +13,7 @@ mod table;
 mod tree;
 mod values;
 
+pub(crate) use orders::{KeysCommand, RespondCommand, keys, parse_rotation, respond};
 pub(crate) use query::{QueryCommand, query};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table};

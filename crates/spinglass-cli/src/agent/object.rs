@@ -25,7 +25,7 @@ struct Moved {
 }
 
 impl Hex {
-    fn of(bytes: &[u8]) -> Self {
+    pub(super) fn of(bytes: &[u8]) -> Self {
         let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
         Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
     }

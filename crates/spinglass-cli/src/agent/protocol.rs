@@ -27,10 +27,31 @@ pub(super) enum Request {
     Explain { zone: String, sql: String },
     /// Find hosts in a zone.
     Query { sql: String, zone: String, within_ms: u64 },
+    /// Give everybody an order.
+    Order(Given),
+    /// The orders in force.
+    Orders,
+    /// The epoch whose key the agent seals under.
+    Epoch,
     /// Everybody the agent knows.
     Members,
     /// Say good-bye and stop.
     Leave,
+}
+
+/// An order to give.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "order", content = "with")]
+pub(super) enum Given {
+    Rekey,
+    /// An X.509 CRL in DER.
+    Revoke(Hex),
+    Quarantine {
+        who: String,
+        lasts_ms: Option<u64>,
+    },
+    Release(String),
+    Trees(bool),
 }
 
 /// A value as the bytes that a row holds, in hex: nothing is lost on the way.
@@ -59,6 +80,8 @@ pub(super) enum Answer {
     Summaries(Vec<SummaryTold>),
     Explained(Explained),
     Hosts(HostsTold),
+    Orders(Vec<OrderTold>),
+    Epoch(u32),
     Members(Vec<MemberTold>),
     /// It can't be done, and why.
     Error(String),
@@ -154,4 +177,15 @@ pub(super) struct MemberTold {
     pub(super) id: String,
     pub(super) address: String,
     pub(super) region: String,
+}
+
+/// An order in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct OrderTold {
+    pub(super) name: String,
+    pub(super) says: String,
+    pub(super) given_by: String,
+    pub(super) given: String,
+    /// Seconds for which it still holds; none: until it is lifted or replaced.
+    pub(super) seconds_left: Option<u64>,
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::control::LINE_BYTES_MAX;
 use super::object;
+use super::orders;
 use super::protocol::{
     Answer, Explained, HostsTold, MemberTold, Request, RowTold, SummaryTold, ZoneTold,
 };
@@ -112,6 +113,12 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             object::tell(&table, &object).await?
         }
         Request::ObjectState { object } => object::tell(&table, &object::named(&object)?).await?,
+        Request::Order(order) => {
+            orders::give_at(node, order).await?;
+            Answer::Done
+        }
+        Request::Orders => Answer::Orders(orders::tell(node).await?),
+        Request::Epoch => Answer::Epoch(node.orders().epoch().await?),
         Request::Summaries { zone } => {
             let zone = match zone {
                 Some(zone) => ZonePath::parse(&zone)?,

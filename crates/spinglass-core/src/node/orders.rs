@@ -96,6 +96,18 @@ impl Node {
         self.issue_order(&order, &tag, lasts, now)
     }
 
+    /// Heeds a list of revocations, an X.509 CRL in DER, that this member's host has: here alone.
+    ///
+    /// # Errors
+    /// It is none; or this member is in no certified mode. Nothing changed.
+    pub fn heed_revocations(&mut self, now: Now, list: &[u8]) -> Result<(), OrderError> {
+        self.stats.inputs += 1;
+        if self.trust.is_none() {
+            return Err(OrderError::NotCertified);
+        }
+        self.heed_list(list, now).map(|_| ()).map_err(OrderError::List)
+    }
+
     fn tag(&mut self, who: &NamePattern) -> Hash {
         let who = alloc::format!("{who}");
         self.crypto.hash(Domain::Line, who.as_bytes())

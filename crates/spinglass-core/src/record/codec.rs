@@ -180,6 +180,11 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 put_order(order, buffer);
             }
+            Self::Heed { now, list } => {
+                buffer.put_u8(35);
+                put_now(*now, buffer);
+                buffer.put(list);
+            }
             Self::Renew { now, security } => {
                 buffer.put_u8(34);
                 put_now(*now, buffer);
@@ -259,6 +264,10 @@ impl<'a> Entry<'a> {
                 Self::Exchanged(is_some.then_some(Cow::Borrowed(rest)))
             }
             33 => Self::Order { now: now(reader)?, order: order(reader)? },
+            35 => {
+                let now = now(reader)?;
+                Self::Heed { now, list: Cow::Borrowed(reader.bytes(reader.rest().len())?) }
+            }
             34 => {
                 let now = now(reader)?;
                 let security = security(reader)?.ok_or(Malformed)?;

@@ -295,6 +295,7 @@ fn table_entries() -> Vec<Entry<'static>> {
             bytes: Bytes::from_static(b"x"),
         },
         Entry::FetchObject { now, object: an_object().0 },
+        Entry::Heed { now, list: Cow::Borrowed(b"list") },
         Entry::Exchanged(None),
         Entry::Exchanged(Some(Cow::Borrowed(b"sealed"))),
         Entry::Order { now, order: NewOrder::Rotate },
