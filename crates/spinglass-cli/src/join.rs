@@ -22,8 +22,8 @@ pub(crate) struct Join {
     /// 127.0.0.1:7710, whom --state remembers, and with --interface whoever is on the network]
     #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
     seeds: Vec<Seed>,
-    /// The file with the group's key [default: with a certificate, what the first member that is met
-    /// gives; without, a key known to all, on loopback only]
+    /// The file with the group's key [default: with a certificate, what the first member that is
+    /// met gives; without, a key known to all, on loopback only]
     #[arg(long, value_name = "FILE")]
     group_key: Option<PathBuf>,
     /// The file with this member's identity key [default: a new identity at every start]

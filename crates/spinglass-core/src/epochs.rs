@@ -328,12 +328,12 @@ impl Epochs {
     }
 
     /// The newest key that this member has, for a stranger.
-    pub(crate) fn rank(&self, crypto: &mut dyn Crypto) -> Option<Rank> {
+    pub(crate) fn rank(&self, is_shared: bool, crypto: &mut dyn Crypto) -> Option<Rank> {
         let epoch = match self.next {
             Some((number, Next::Held { .. })) => number,
             _ => self.current,
         };
-        Some(Rank { epoch, hash: crypto.epoch_hash(byte(epoch))? })
+        Some(Rank { is_shared, epoch, hash: crypto.epoch_hash(byte(epoch))? })
     }
 
     /// Takes over a key that a member of the group gave to this one as to a stranger, and seals

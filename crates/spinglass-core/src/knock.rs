@@ -20,8 +20,9 @@
 //! budget (RFC 9000, section 8; Perrig et al. on cookies).
 //!
 //! Which of two keys stands above the other, where a group was cut in two and both parts moved on,
-//! or two members began one each: the one of the higher epoch, then of the higher hash
-//! ([`Rank`]).
+//! or two members began one each: one under which somebody was ever heard, then the one of the
+//! higher epoch, then of the higher hash ([`Rank`]). Whoever is petitioned by one whose key stands
+//! above its own knocks there in turn.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -62,6 +63,8 @@ pub struct Nonce(pub [u8; 16]);
 /// Which of two keys stands above the other.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
+    /// Whether whoever says so has ever heard anybody under it.
+    pub is_shared: bool,
     /// The epoch's number.
     pub epoch: u32,
     /// The key's hash.
@@ -88,7 +91,7 @@ pub struct Petition {
     pub nonce: Nonce,
     /// What the knock was answered by.
     pub cookie: Hash,
-    /// The key that the stranger has; the lowest, if it is alone with it.
+    /// The key that the stranger has.
     pub rank: Rank,
     /// What the key is to be sealed to.
     pub offer: Offer,
@@ -105,8 +108,6 @@ pub struct Welcome {
     pub nonce: Nonce,
     /// Which key it is.
     pub rank: Rank,
-    /// Whether whoever gives it has ever heard anybody under it.
-    pub is_shared: bool,
     /// The key.
     pub sealed: SealedKey,
     /// Who gives it.
@@ -132,12 +133,18 @@ pub(crate) fn clear_bytes(first: Option<u8>, bytes: usize) -> usize {
 }
 
 fn put_rank(rank: &Rank, buffer: &mut Vec<u8>) {
+    buffer.put_u8(rank.is_shared.into());
     buffer.put_u32(rank.epoch);
     buffer.put(&rank.hash.0);
 }
 
 fn rank(reader: &mut Reader<'_>) -> Result<Rank, Malformed> {
-    Ok(Rank { epoch: reader.u32()?, hash: Hash(reader.array()?) })
+    let is_shared = match reader.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(Malformed),
+    };
+    Ok(Rank { is_shared, epoch: reader.u32()?, hash: Hash(reader.array()?) })
 }
 
 fn put_chain(chain: &Chain, buffer: &mut Vec<u8>) {
@@ -162,7 +169,7 @@ impl Petition {
 
     /// What its signature is over; and what the welcome's key is bound to.
     pub(crate) fn signed(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(PETITION_DOMAIN.len() + 84);
+        let mut bytes = Vec::with_capacity(PETITION_DOMAIN.len() + 85);
         bytes.put(PETITION_DOMAIN);
         self.put_signed(&mut bytes);
         bytes
@@ -173,7 +180,6 @@ impl Welcome {
     fn put_signed(&self, buffer: &mut Vec<u8>) {
         buffer.put(&self.nonce.0);
         put_rank(&self.rank, buffer);
-        buffer.put_u8(self.is_shared.into());
         buffer.put(&self.sealed.0);
     }
 
@@ -219,17 +225,12 @@ impl Strange {
             }
             3 => {
                 let rank = rank(&mut reader)?;
-                let is_shared = match reader.u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(Malformed),
-                };
                 let (sealed, chain) = (SealedKey(reader.array()?), chain(&mut reader)?);
                 let signature = Signature(reader.array()?);
                 if !reader.is_empty() {
                     return Err(Malformed);
                 }
-                Self::Welcome(Welcome { nonce, rank, is_shared, sealed, chain, signature })
+                Self::Welcome(Welcome { nonce, rank, sealed, chain, signature })
             }
             _ => return Err(Malformed),
         })

@@ -15,7 +15,7 @@ use spinglass_core::crypto::{
 use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Beginnings, Entry};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, MemberId, Node, Now, Start, TopicId};
+use spinglass_core::{Datagram, MemberId, Node, Now};
 
 /// Why a recording does not replay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -334,11 +334,6 @@ impl Replay {
                 let _ = self.node.publish(now, topic, payload);
                 None
             }
-            Entry::Subscribe { now, topic, start } => {
-                time = now;
-                self.subscribe(now, topic, start);
-                None
-            }
             Entry::Answered { question, reach, found } => {
                 let got = self.node.poll_answer();
                 let got =
@@ -346,7 +341,8 @@ impl Replay {
                 (got != Some((question, reach, found)))
                     .then(|| format!("answered {got:?}; then: {question:?}, {reach:?}, {found:?}"))
             }
-            verb @ (Entry::SetAttribute { .. }
+            verb @ (Entry::Subscribe { .. }
+            | Entry::SetAttribute { .. }
             | Entry::SetSummary { .. }
             | Entry::Ask { .. }
             | Entry::PutObject { .. }
@@ -356,7 +352,7 @@ impl Replay {
             | Entry::Renew { .. }
             | Entry::Heed { .. }
             | Entry::Topic(_)) => {
-                time = self.table_verb(verb, last);
+                time = self.verb(verb, last);
                 None
             }
             Entry::Leave { now } => {
@@ -390,10 +386,14 @@ impl Replay {
         }
     }
 
-    /// Makes a call of the table's; returns the time it happened at. What was refused then is
+    /// Makes another call of the application's; returns the time it happened at. What was refused then is
     /// refused now.
-    fn table_verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
+    fn verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
         match verb {
+            Entry::Subscribe { now, topic, start } => {
+                let _ = self.node.subscribe(now, topic, start);
+                now
+            }
             Entry::SetAttribute { now, name, value } => {
                 let _ = self.node.set_attribute(now, name, value);
                 now
@@ -437,11 +437,6 @@ impl Replay {
             }
             _ => last,
         }
-    }
-
-    fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) {
-        // Denied then, denied now.
-        let _ = self.node.subscribe(now, topic, start);
     }
 
     /// The datagrams as they came: their clear headers, then zeros in the sealed part's place.

@@ -340,13 +340,11 @@ impl Task {
     /// Goes on with what the files say now; what is wrong with them changes nothing.
     fn renew(&mut self, renewal: Renewal, now: Now) {
         let Renewal { security, revocations, rules, said } = renewal;
-        let mut outcome: Result<(), String> = Ok(());
-        for list in revocations {
-            outcome = outcome
-                .and(self.driver.heed_revocations(now, &list).map_err(|error| error.to_string()));
-        }
+        let lists = revocations.iter().try_for_each(|list| {
+            self.driver.heed_revocations(now, list).map_err(|error| error.to_string())
+        });
         let renewed = self.driver.renew_security(now, &security);
-        match outcome.and(renewed.map_err(|error| error.to_string())) {
+        match lists.and_then(|()| renewed.map_err(|error| error.to_string())) {
             Ok(()) => {
                 self.shared.rules.set(rules);
                 tracing::info!(said, "certificates, rules and revocations were read again");

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use spinglass::{Builder, Event, Node, PublishError, SigningKey, StartError};
+use spinglass::{
+    Builder, Event, GroupKeys, NamePattern, NewOrder, Node, PublishError, SigningKey, StartError,
+};
 use spinglass_core::NodeError;
 use spinglass_core::identity::{Refusal, Scope, SpiffeId, TrustDomain};
 use spinglass_core::table::ZonePath;
@@ -13,6 +15,9 @@ use spinglass_crypto::certificates::{Authority, Lifetime};
 
 /// A test that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The key of groups that have one in a file.
+const GROUP_KEY: [u8; 32] = [7; 32];
 
 /// A folder with what an authority issued; gone with it.
 struct Papers {
@@ -39,8 +44,13 @@ impl Papers {
         Self { folder, authority: Authority::new(chain, key).expect("a certifier") }
     }
 
-    /// A member of this name with its own certificate.
+    /// A member of this name with its own certificate, and the group's key.
     fn member(&self, name: &str) -> Builder {
+        self.keyless(name).group_key(GroupKeys::from_key(GROUP_KEY))
+    }
+
+    /// The same, with its certificate alone.
+    fn keyless(&self, name: &str) -> Builder {
         let key = SigningKey::generate();
         let path = self.folder.join(name.replace('/', "-"));
         let name = SpiffeId::parse(&format!("spiffe://example.org{name}")).expect("a name");
@@ -70,7 +80,8 @@ async fn certified_members_talk_and_the_groups_key_alone_is_not_heard() {
     let seeds = [first.local_addr()];
     let second = papers.member("/usa/ithaca/n2").seeds(seeds).start().await.expect("it starts");
     let third = papers.member("/usa/boston/n3").seeds(seeds).start().await.expect("it starts");
-    let stranger = Node::builder().region("/usa/ithaca").seeds(seeds).start().await;
+    let stranger = Node::builder().region("/usa/ithaca").seeds(seeds);
+    let stranger = stranger.group_key(GroupKeys::from_key(GROUP_KEY)).start().await;
     let stranger = stranger.expect("it starts: it has the group's key");
     let nodes = [&first, &second, &third];
     for node in nodes {
@@ -180,4 +191,62 @@ async fn rules_are_asked_before_anything_leaves() {
     let error = papers.member("/usa/ithaca/n1").policy_file(&policy).start().await;
     let error = error.expect_err("its own rules keep it out");
     assert!(matches!(error, StartError::Node(NodeError::Denied(_))), "{error}");
+}
+
+/// Waits until every node seals under this epoch's key.
+async fn wait_for_epoch(nodes: &[&Node], epoch: u32) {
+    for node in nodes {
+        let orders = node.orders();
+        let reached = async {
+            while orders.epoch().await.expect("it runs") != epoch {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        patiently(reached).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_alone_make_a_group_whose_key_rotates_and_keeps_out_whom_it_should() {
+    let papers = Papers::new("rotate");
+    let first = papers.keyless("/usa/n1").start().await.expect("it starts");
+    let seeds = [first.local_addr()];
+    let second = papers.keyless("/usa/n2").seeds(seeds).start().await.expect("it starts");
+    let third = papers.keyless("/usa/n3").seeds(seeds).start().await.expect("it starts");
+    let nodes = [&first, &second, &third];
+    for node in nodes {
+        patiently(node.wait_for_members(3)).await.expect("it runs");
+    }
+    let mut heard = second.group("news").subscribe();
+    let (mut shunned, news) = (third.group("news").subscribe(), first.group("news"));
+    let mut number = 0_u32;
+    for epoch in 1..=2 {
+        second.orders().give(NewOrder::Rotate).await.expect("everybody may");
+        // Messages go on while the group moves.
+        for _ in 0..40 {
+            news.publish(number.to_le_bytes().to_vec()).await.expect("it runs");
+            number += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        wait_for_epoch(&nodes, epoch).await;
+    }
+    for expected in 0..number {
+        for queue in [&mut heard, &mut shunned] {
+            let message = loop {
+                match patiently(queue.next()).await {
+                    Some(Event::Message(message)) => break message,
+                    Some(Event::MemberUp(_)) => (),
+                    other => panic!("no message, but {other:?}"),
+                }
+            };
+            assert_eq!(message.payload[..], expected.to_le_bytes());
+        }
+    }
+    let who = NamePattern::parse("spiffe://example.org/usa/n3").expect("a pattern");
+    first.orders().give(NewOrder::Quarantine { who, lasts: None }).await.expect("it may");
+    first.orders().give(NewOrder::Rotate).await.expect("it may");
+    wait_for_epoch(&nodes[..2], 3).await;
+    assert_eq!(third.orders().epoch().await.expect("it runs"), 2, "nobody gave it the key");
+    let standing = first.orders().list().await.expect("it runs");
+    assert_eq!(standing.len(), 2, "{standing:?}");
 }

@@ -1,4 +1,4 @@
-//! `spinglass keys` and `spinglass respond`: what somebody with the right to do so has everybody do.
+//! `spinglass keys` and `spinglass respond`: what somebody who may has everybody do.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -22,8 +22,8 @@ Examples:
   spinglass keys rotate          everybody moves to a new key, within seconds, while traffic flows
   spinglass keys show            which one this machine's agent seals under
 
-The agent must run with a certificate, and the rules, if there are any, must let it `rotate`. Members
-are given the new key one by one, sealed to each whose certificate holds. On a schedule:
+The agent must run with a certificate, and the rules, if there are any, must let it `rotate`.
+Members are given the new key one by one, sealed to each whose certificate holds. On a schedule:
 `spinglass join --rotate-every 1d` at whoever may.")]
 pub(crate) enum KeysCommand {
     /// Give the group a new link key
@@ -49,8 +49,9 @@ Examples:
   spinglass respond trees on                   IP multicast is not to be relied on
   spinglass respond list
 
-An order is signed, goes out both as a message and by the table, is heeded by everybody within seconds
-and by whoever comes later, and counts if the rules let who gave it `respond` (`rotate` for rekey).")]
+An order is signed, goes out both as a message and by the table, is heeded by everybody within
+seconds and by whoever comes later, and counts if the rules let who gave it `respond`, or `rotate`
+for rekey.")]
 pub(crate) enum RespondCommand {
     /// Give the group a new link key: the same as `spinglass keys rotate`
     Rekey {

@@ -8,7 +8,7 @@ use crate::crypto::Signature;
 use crate::epochs::byte;
 use crate::event::Reject;
 use crate::id::MemberId;
-use crate::knock::{self, Asked, Nonce, Petition, Rank, Strange, Welcome};
+use crate::knock::{self, Asked, Nonce, Petition, Strange, Welcome};
 use crate::outbox::Control;
 use crate::time::Now;
 
@@ -62,7 +62,10 @@ impl Node {
             Some(behind) => self.choose_rotator().or(Some(behind)),
             None => self.choose_acquaintance(),
         };
-        let Some(to) = to else { return };
+        to.into_iter().for_each(|to| self.knock_at(to));
+    }
+
+    fn knock_at(&mut self, to: SocketAddr) {
         let knock = self.orders.as_mut().and_then(|orders| orders.knocks.knock(to));
         if let Some(knock) = knock {
             self.stats.knocks_sent += 1;
@@ -92,9 +95,7 @@ impl Node {
         let holder = self.trust.as_ref().and_then(|trust| trust.holder(self.own.id()));
         let chain = holder.ok_or(Reject::Uncertified)?.chain.clone();
         let orders = self.orders.as_ref().ok_or(Reject::Uncertified)?;
-        let own = orders.epochs.rank(&mut *self.crypto).unwrap_or_default();
-        // A key that nobody shares counts for nothing.
-        let rank = if orders.knocks.is_shared() { own } else { Rank::default() };
+        let rank = orders.rank(&mut *self.crypto);
         Ok(Petition {
             nonce: Nonce([0; 16]),
             cookie: crate::crypto::Hash::default(),
@@ -131,15 +132,14 @@ impl Node {
         };
         let asked = orders.knocks.asked(from, welcome.nonce);
         let Some(Asked { petition: Some(petition), .. }) = asked.cloned() else { return Ok(()) };
-        let own = orders.epochs.rank(&mut *self.crypto).unwrap_or_default();
-        let joins = welcome.is_shared && !orders.knocks.is_shared();
-        if !joins && welcome.rank <= own {
+        let own = orders.rank(&mut *self.crypto);
+        if welcome.rank <= own {
             return Ok(());
         }
         let holder = trust.admit(welcome.chain.clone(), now.wall_s(), &mut *self.crypto)?;
         // Whoever hears nobody takes any member's word for the key. Others know of no order that
         // says so, and it might have been given by somebody who may not.
-        let needs_right = orders.knocks.is_shared() && !orders.knocks.is_locked_out();
+        let needs_right = own.is_shared && !orders.knocks.is_locked_out();
         if needs_right && !trust.may_rotate(&holder) {
             return Err(Reject::Denied);
         }
@@ -181,8 +181,14 @@ impl Node {
         if self.has_left || !orders.knocks.may_look(from, petition, &mut *self.crypto) {
             return Ok(());
         }
-        let rank = orders.epochs.rank(&mut *self.crypto);
-        let Some(rank) = rank.filter(|rank| *rank > petition.rank) else { return Ok(()) };
+        let rank = orders.rank(&mut *self.crypto);
+        if rank <= petition.rank {
+            // It is this member that lacks a key, and the cookie says that somebody is there.
+            if rank < petition.rank {
+                self.knock_at(from);
+            }
+            return Ok(());
+        }
         let holder = trust.admit(petition.chain.clone(), now.wall_s(), &mut *self.crypto)?;
         self.stats.signatures_checked += 1;
         let (key, signed) = (holder.certified.public_key(), petition.signed());
@@ -196,8 +202,8 @@ impl Node {
         let sealed = self.crypto.seal_epoch(byte(rank.epoch), &petition.offer, &signed);
         let Some(sealed) = sealed else { return Ok(()) };
         let signature = Signature([0; 64]);
-        let (nonce, is_shared) = (petition.nonce, orders.knocks.is_shared());
-        let mut welcome = Welcome { nonce, rank, is_shared, sealed, chain, signature };
+        let nonce = petition.nonce;
+        let mut welcome = Welcome { nonce, rank, sealed, chain, signature };
         welcome.signature = self.crypto.sign(&welcome.signed(&signed));
         self.stats.signatures_made += 1;
         self.stats.strangers_welcomed += 1;

@@ -12,7 +12,7 @@ use crate::crypto::{Crypto, Domain, Epoch, Hash};
 use crate::epochs::{Epochs, KeyAsk, KeyGive, byte};
 use crate::event::{Event, Reject};
 use crate::id::{MemberId, TopicId};
-use crate::knock::Knocks;
+use crate::knock::{Knocks, Rank};
 use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
 use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
@@ -60,6 +60,13 @@ impl Orders {
             knocks,
             next_rotation: None,
         }
+    }
+}
+
+impl Orders {
+    /// The newest key that this member has, as it stands among others.
+    pub(super) fn rank(&self, crypto: &mut dyn Crypto) -> Rank {
+        self.epochs.rank(self.knocks.is_shared(), crypto).unwrap_or_default()
     }
 }
 

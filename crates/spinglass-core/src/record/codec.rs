@@ -255,6 +255,26 @@ impl<'a> Entry<'a> {
             },
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
+            28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
+            17 => Self::Ask { now: now(reader)?, question: question(reader)? },
+            18 => Self::Answered {
+                question: QuestionId(reader.u64()?),
+                reach: reach(reader)?,
+                found: [reader.u64()?, reader.u64()?, reader.u64()?],
+            },
+            24 => Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? },
+            25 => {
+                let now = now(reader)?;
+                let object = object::parse_name(reader.bytes(reader.rest().len())?)?;
+                Self::FetchObject { now, object }
+            }
+            kind => Self::decode_late(kind, reader)?,
+        })
+    }
+
+    /// Reads one of the entries that came later.
+    fn decode_late(kind: u8, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(match kind {
             32 => {
                 let is_some = flag(reader)?;
                 let rest = reader.bytes(reader.rest().len())?;
@@ -272,19 +292,6 @@ impl<'a> Entry<'a> {
                 let now = now(reader)?;
                 let security = security(reader)?.ok_or(Malformed)?;
                 Self::Renew { now, security: *security }
-            }
-            28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
-            17 => Self::Ask { now: now(reader)?, question: question(reader)? },
-            18 => Self::Answered {
-                question: QuestionId(reader.u64()?),
-                reach: reach(reader)?,
-                found: [reader.u64()?, reader.u64()?, reader.u64()?],
-            },
-            24 => Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? },
-            25 => {
-                let now = now(reader)?;
-                let object = object::parse_name(reader.bytes(reader.rest().len())?)?;
-                Self::FetchObject { now, object }
             }
             _ => return Err(Malformed),
         })

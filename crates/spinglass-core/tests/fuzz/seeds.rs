@@ -425,7 +425,7 @@ fn a_petition() -> Petition {
     Petition {
         nonce: Nonce([7; 16]),
         cookie: Hash([8; 16]),
-        rank: Rank { epoch: 258, hash: Hash([9; 16]) },
+        rank: Rank { is_shared: true, epoch: 258, hash: Hash([9; 16]) },
         offer: Offer([10; 32]),
         chain: Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain"),
         signature: Signature([11; 64]),
@@ -435,7 +435,7 @@ fn a_petition() -> Petition {
 fn a_welcome() -> Welcome {
     let Petition { nonce, rank, chain, signature, .. } = a_petition();
     let sealed = SealedKey([12; SEALED_KEY_BYTES]);
-    Welcome { nonce, rank, is_shared: true, sealed, chain, signature }
+    Welcome { nonce, rank, sealed, chain, signature }
 }
 
 /// Every seed.
