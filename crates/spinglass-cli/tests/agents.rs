@@ -258,3 +258,86 @@ fn what_an_agent_refuses_it_explains() {
     refused(&["summary", "remove", "x"], "no summary is called");
     refused(&["join"], "an agent listens at");
 }
+
+/// A folder of certificates, gone with the test.
+struct Papers(PathBuf);
+
+impl Papers {
+    fn new(name: &str, policy: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("spinglass-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("policy.toml"), policy).expect("a file");
+        let papers = Self(folder);
+        papers.run(&["ca", "init", "example.org", "--dir", "ca"]);
+        papers
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_spinglass"));
+        let output = command.current_dir(&self.0).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
+    /// An agent in `/usa` with a certificate, and no key of any group.
+    fn agent(&self, name: &str, seeds: &str) -> Agent {
+        self.run(&["ca", "issue", &format!("/usa/{name}"), "--ca", "ca", "--out", name]);
+        let file = |name: &str| self.0.join(name).display().to_string();
+        let (key, certificate) = (file(&format!("{name}.key")), file(&format!("{name}.crt")));
+        let (trust, policy) = (file("ca/ca.crt"), file("policy.toml"));
+        let papers = ["--identity", &key, "--certificate", &certificate, "--trust", &trust];
+        let more = ["--policy", &policy, "--seeds", seeds];
+        Agent::start_with(name, "/usa", &[&papers[..], &more].concat())
+    }
+}
+
+impl Drop for Papers {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const OPERATED: &str = r#"
+[[rule]]
+who = "spiffe://example.org/usa/a1"
+allow = ["rotate", "respond"]
+
+[[rule]]
+who = "spiffe://example.org/**"
+allow = ["join /**", "write * in /**"]
+"#;
+
+#[test]
+fn keys_rotate_and_orders_are_given_by_who_may() {
+    let papers = Papers::new("orders", OPERATED);
+    let first = papers.agent("a1", "127.0.0.1:1");
+    let [second, third] = ["a2", "a3"].map(|name| papers.agent(name, &first.address));
+    for agent in [&first, &second, &third] {
+        agent.wait_for("/", "nmembers", "3");
+    }
+    let refused = second.ask(&["keys", "rotate"]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(third.text(&["keys", "show"]), "epoch 0");
+    assert!(first.ask(&["keys", "rotate"]).status.success());
+    for agent in [&first, &second, &third] {
+        agent.wait_for_output(&["keys", "show"], "epoch 1");
+    }
+    papers.run(&["ca", "revoke", "a3.crt", "--ca", "ca"]);
+    let list = papers.0.join("ca/revoked.crl").display().to_string();
+    let given = first.ask(&["respond", "revoke", &list]);
+    assert!(given.status.success(), "{given:?}");
+    second.wait_for("/", "nmembers", "2");
+    assert!(first.ask(&["respond", "rekey"]).status.success());
+    second.wait_for_output(&["keys", "show"], "epoch 2");
+    assert_eq!(third.text(&["keys", "show"]), "epoch 1", "nobody gave it the key");
+    let who = "spiffe://example.org/usa/a2";
+    assert!(first.ask(&["respond", "quarantine", who, "--for", "1h"]).status.success());
+    let standing = first.text(&["respond", "list"]);
+    for said in ["epoch 2", "1 revocations", who] {
+        assert!(standing.contains(said), "{standing}");
+    }
+    first.wait_for("/", "nmembers", "1");
+    assert!(first.ask(&["respond", "release", who]).status.success());
+    second.wait_for("/", "nmembers", "2");
+    let again = first.ask(&["respond", "release", who]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("no such order"), "{again:?}");
+}

@@ -289,6 +289,8 @@ pub(crate) struct Knocks {
     patience: u32,
     /// The round of the last knock.
     knocked: u32,
+    /// The round of the last knock at one who had petitioned.
+    turned: u32,
     asked: Option<Asked>,
     cookies_left: u32,
     petitions_left: u32,
@@ -308,6 +310,7 @@ impl Knocks {
             heard: None,
             patience: if keyless { 0 } else { LOCKED_ROUNDS },
             knocked: 0,
+            turned: 0,
             asked: None,
             cookies_left: COOKIES_PER_ROUND,
             petitions_left: PETITIONS_PER_ROUND,
@@ -344,12 +347,15 @@ impl Knocks {
         self.round.saturating_sub(since) >= self.patience
     }
 
-    /// Knocks at somebody's, if not too often.
-    pub(crate) fn knock(&mut self, to: SocketAddr) -> Option<Strange> {
-        if self.round.saturating_sub(self.knocked) < KNOCK_ROUNDS {
+    /// Knocks at somebody's, if not too often; at most once in a round `in_turn`, at one who has
+    /// just petitioned.
+    pub(crate) fn knock(&mut self, to: SocketAddr, in_turn: bool) -> Option<Strange> {
+        let (last, wait) =
+            if in_turn { (&mut self.turned, 1) } else { (&mut self.knocked, KNOCK_ROUNDS) };
+        if self.round.saturating_sub(*last) < wait {
             return None;
         }
-        self.knocked = self.round;
+        *last = self.round;
         let mut nonce = Nonce([0; 16]);
         for word in nonce.0.as_chunks_mut::<8>().0 {
             *word = self.rng.next_u64().to_le_bytes();

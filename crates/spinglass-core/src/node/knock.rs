@@ -62,11 +62,11 @@ impl Node {
             Some(behind) => self.choose_rotator().or(Some(behind)),
             None => self.choose_acquaintance(),
         };
-        to.into_iter().for_each(|to| self.knock_at(to));
+        to.into_iter().for_each(|to| self.knock_at(to, false));
     }
 
-    fn knock_at(&mut self, to: SocketAddr) {
-        let knock = self.orders.as_mut().and_then(|orders| orders.knocks.knock(to));
+    fn knock_at(&mut self, to: SocketAddr, in_turn: bool) {
+        let knock = self.orders.as_mut().and_then(|orders| orders.knocks.knock(to, in_turn));
         if let Some(knock) = knock {
             self.stats.knocks_sent += 1;
             self.send_strange(to, knock);
@@ -185,7 +185,7 @@ impl Node {
         if rank <= petition.rank {
             // It is this member that lacks a key, and the cookie says that somebody is there.
             if rank < petition.rank {
-                self.knock_at(from);
+                self.knock_at(from, true);
             }
             return Ok(());
         }
