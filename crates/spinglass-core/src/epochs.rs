@@ -22,11 +22,12 @@ use crate::knock::Rank;
 use crate::link::Link;
 use crate::wire::{Malformed, Put, Reader};
 
-/// Rounds between having a key and sealing under it, in a group of two: an order takes some to
-/// reach everybody, and whoever lacks the key meanwhile would miss what is said.
-const SWITCH_ROUNDS: u32 = 6;
-/// So many more for each time that the group is twice as large.
-const SWITCH_ROUNDS_PER_DOUBLING: u32 = 1;
+/// Rounds between having a key and sealing under it: whoever lacks the key meanwhile misses what is
+/// said until it has that, and repairs; and whoever is to be kept out reads on.
+const SWITCH_ROUNDS: u32 = 1;
+/// One more for each time that the group is eight times as large: about what an order takes to
+/// reach nearly everybody.
+const SWITCH_DOUBLINGS_PER_ROUND: u32 = 3;
 /// Rounds for which one opens what is sealed under the key before: what is on its way, and those
 /// that were late to hear of the new one. 5 s.
 const GRACE_ROUNDS: u32 = 50;
@@ -130,9 +131,17 @@ enum Next {
 /// Somebody who waits for a key.
 #[derive(Debug)]
 struct Waiting {
-    to: SocketAddr,
-    id: MemberId,
+    to: Asker,
     offer: Offer,
+}
+
+/// Somebody who asks for a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    pub(crate) id: MemberId,
+    pub(crate) at: SocketAddr,
+    /// The epoch that it sealed its request under: it may not have a newer one's key.
+    pub(crate) under: Epoch,
 }
 
 /// The epochs as one member knows them.
@@ -179,6 +188,14 @@ impl Epochs {
         self.next.map_or(self.current, |(number, _)| number)
     }
 
+    /// The highest number whose key it has.
+    pub(crate) const fn held(&self) -> u32 {
+        match self.next {
+            Some((number, Next::Held { .. })) => number,
+            _ => self.current,
+        }
+    }
+
     /// Whether the group is on its way to a new key, for all that this member knows.
     pub(crate) const fn is_moving(&self) -> bool {
         self.next.is_some()
@@ -214,7 +231,7 @@ impl Epochs {
 
     fn switch_round(&self, agents: usize) -> u32 {
         let doublings = agents.max(2).ilog2();
-        let wait = SWITCH_ROUNDS + SWITCH_ROUNDS_PER_DOUBLING * doublings;
+        let wait = SWITCH_ROUNDS + doublings / SWITCH_DOUBLINGS_PER_ROUND;
         self.round.saturating_add(wait)
     }
 
@@ -242,7 +259,7 @@ impl Epochs {
     /// Answers a genuine request, at once if this member has the key, else once it has.
     pub(crate) fn on_ask(
         &mut self,
-        (id, to): (MemberId, SocketAddr),
+        asker: Asker,
         ask: &KeyAsk,
         crypto: &mut dyn Crypto,
     ) -> Option<KeyGive> {
@@ -250,13 +267,13 @@ impl Epochs {
             return None;
         }
         if self.is_wanting() {
-            self.waiting.retain(|waiting| waiting.id != id);
+            self.waiting.retain(|waiting| waiting.to.id != asker.id);
             if self.waiting.len() < WAITING_MAX {
-                self.waiting.push(Waiting { to, id, offer: ask.offer });
+                self.waiting.push(Waiting { to: asker, offer: ask.offer });
             }
             return None;
         }
-        seal(ask.epoch, &ask.offer, id, crypto)
+        seal(ask.epoch, &ask.offer, asker.id, crypto)
     }
 
     /// Takes a key in. Returns whether it is the one that was ordered.
@@ -276,14 +293,11 @@ impl Epochs {
     }
 
     /// The answers to those who waited for a key that is here now.
-    pub(crate) fn take_waiting(
-        &mut self,
-        crypto: &mut dyn Crypto,
-    ) -> Vec<(SocketAddr, MemberId, KeyGive)> {
+    pub(crate) fn take_waiting(&mut self, crypto: &mut dyn Crypto) -> Vec<(Asker, KeyGive)> {
         let number = self.newest();
         let waiting = core::mem::take(&mut self.waiting);
         let give =
-            |Waiting { to, id, offer }: Waiting| Some((to, id, seal(number, &offer, id, crypto)?));
+            |Waiting { to, offer }: Waiting| Some((to, seal(number, &offer, to.id, crypto)?));
         waiting.into_iter().filter_map(give).collect()
     }
 
@@ -329,10 +343,7 @@ impl Epochs {
 
     /// The newest key that this member has, for a stranger.
     pub(crate) fn rank(&self, is_shared: bool, crypto: &mut dyn Crypto) -> Option<Rank> {
-        let epoch = match self.next {
-            Some((number, Next::Held { .. })) => number,
-            _ => self.current,
-        };
+        let epoch = self.held();
         Some(Rank { is_shared, epoch, hash: crypto.epoch_hash(byte(epoch))? })
     }
 

@@ -385,6 +385,7 @@ impl Node {
         now: Now,
     ) -> Result<(), Reject> {
         let mut reader = Reader::new(frames);
+        self.orders.iter_mut().for_each(|orders| orders.heard_under = opened.mark.0);
         let from = match opened.sealer {
             Sealer::Known(from) => {
                 self.check_sealer(from, now)?;

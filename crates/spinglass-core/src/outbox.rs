@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::crypto::Epoch;
 use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
 use crate::id::{MemberId, StreamId};
@@ -60,6 +61,8 @@ pub(crate) enum Control {
     Certificate { to: Option<SocketAddr>, member: MemberId },
     /// Ask for members' certificates.
     Whose { to: SocketAddr, members: Vec<MemberId> },
+    /// Something else, under the key of an epoch that is not the newest.
+    Under { epoch: Epoch, control: Box<Self> },
     /// What is not sealed: to a stranger, or as one.
     Strange { to: SocketAddr, message: Box<Strange> },
     /// Ask for an epoch's key.
@@ -72,9 +75,10 @@ pub(crate) enum Control {
 
 impl Control {
     /// To whom it goes; to the IP multicast group if to nobody.
-    pub(crate) const fn to(&self) -> Option<SocketAddr> {
+    pub(crate) fn to(&self) -> Option<SocketAddr> {
         match self {
             Self::Announce => None,
+            Self::Under { control, .. } => control.to(),
             Self::Certificate { to, .. } => *to,
             Self::Digest { to }
             | Self::Tail { to, .. }

@@ -386,8 +386,8 @@ impl Replay {
         }
     }
 
-    /// Makes another call of the application's; returns the time it happened at. What was refused then is
-    /// refused now.
+    /// Makes another call of the application's; returns the time it happened at. What was refused
+    /// then is refused now.
     fn verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
         match verb {
             Entry::Subscribe { now, topic, start } => {

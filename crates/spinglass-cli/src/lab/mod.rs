@@ -5,6 +5,7 @@ mod hostile;
 mod loss;
 mod partition;
 mod perturb;
+mod rotation;
 mod rounds;
 mod scale;
 mod seeds;
@@ -45,6 +46,8 @@ pub(crate) enum Lab {
     Suspicion(suspicion::Suspicion),
     /// Who is removed while agents crash, flap or lose most datagrams?
     Unstable(unstable::Unstable),
+    /// Change link keys while traffic flows: is a message lost, what does an evicted member read?
+    Rotation(rotation::Rotation),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -152,6 +155,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Rounds(options) => rounds::rounds(options, format),
         Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
+        Lab::Rotation(options) => rotation::rotation(options, format),
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),

@@ -53,6 +53,14 @@ impl Node {
         self.orders.as_ref().map_or(first, |orders| orders.epochs.current())
     }
 
+    /// The number of the newest epoch whose key this member has: it seals under it by now, or will
+    /// soon.
+    #[must_use]
+    pub fn newest_key(&self) -> u32 {
+        let first = self.link.epoch().0.into();
+        self.orders.as_ref().map_or(first, |orders| orders.epochs.held())
+    }
+
     /// Everything counted so far.
     #[must_use]
     pub fn stats(&self) -> Stats {

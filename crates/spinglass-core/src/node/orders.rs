@@ -1,5 +1,6 @@
 //! A node's part in orders and epochs: what it gives, heeds, and asks others for.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 
 use super::Node;
 use crate::crypto::{Crypto, Domain, Epoch, Hash};
-use crate::epochs::{Epochs, KeyAsk, KeyGive, byte};
+use crate::epochs::{Asker, Epochs, KeyAsk, KeyGive, byte};
 use crate::event::{Event, Reject};
 use crate::id::{MemberId, TopicId};
 use crate::knock::{Knocks, Rank};
@@ -37,6 +38,8 @@ pub(super) struct Orders {
     lists_heeded: BTreeSet<ObjectName>,
     /// Who has sent something under a key that this member does not have.
     behind: Option<SocketAddr>,
+    /// The epoch that the datagram at hand is sealed under.
+    pub(super) heard_under: Epoch,
     /// Strangers, and oneself as one.
     pub(super) knocks: Knocks,
     /// When this member rotates the link key by itself; none: it has not begun, or does not.
@@ -57,6 +60,7 @@ impl Orders {
             topic,
             lists_heeded: BTreeSet::new(),
             behind: None,
+            heard_under: epoch,
             knocks,
             next_rotation: None,
         }
@@ -308,13 +312,15 @@ impl Node {
         if !orders.epochs.may_give() {
             return Ok(());
         }
+        let under = orders.heard_under;
         if ask.epoch < orders.epochs.newest() {
             let is_key = |row: &&Arc<TableRow>| {
                 matches!(Order::of(row.attributes()), Some(Order::Rekey { .. }))
             };
             let rows: Vec<_> = self.table.orders().filter(is_key).cloned().collect();
             if !rows.is_empty() {
-                self.outbox.control(Control::TableRows { to, rows });
+                let control = Box::new(Control::TableRows { to, rows });
+                self.outbox.control(Control::Under { epoch: under, control });
             }
             return Ok(());
         }
@@ -324,15 +330,18 @@ impl Node {
         if !ask.is_of((from, &key), &mut *self.crypto) {
             return Err(Reject::Forged);
         }
-        if let Some(give) = orders.epochs.on_ask((from, to), ask, &mut *self.crypto) {
-            self.give_key(to, give);
+        let asker = Asker { id: from, at: to, under };
+        if let Some(give) = orders.epochs.on_ask(asker, ask, &mut *self.crypto) {
+            self.give_key(asker, give);
         }
         Ok(())
     }
 
-    fn give_key(&mut self, to: SocketAddr, give: KeyGive) {
+    fn give_key(&mut self, asker: Asker, give: KeyGive) {
         self.stats.keys_given += 1;
-        self.outbox.control(Control::KeyGive { to, give });
+        let Asker { at: to, under: epoch, .. } = asker;
+        let control = Box::new(Control::KeyGive { to, give });
+        self.outbox.control(Control::Under { epoch, control });
     }
 
     /// Takes an epoch's key in, and hands it on to those who waited for it.
@@ -342,11 +351,10 @@ impl Node {
         if !orders.epochs.on_give(give, agents, &mut *self.crypto) {
             return;
         }
-        for (to, id, give) in orders.epochs.take_waiting(&mut *self.crypto) {
-            let is_certified =
-                self.trust.as_mut().is_some_and(|trust| trust.check(id, now.wall_s()).is_ok());
-            if is_certified {
-                self.give_key(to, give);
+        for (asker, give) in orders.epochs.take_waiting(&mut *self.crypto) {
+            let trust = self.trust.as_mut();
+            if trust.is_some_and(|trust| trust.check(asker.id, now.wall_s()).is_ok()) {
+                self.give_key(asker, give);
             }
         }
     }

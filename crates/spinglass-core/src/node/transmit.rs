@@ -73,6 +73,10 @@ impl Node {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
+        let (epoch, control) = match control {
+            Control::Under { epoch, control } => (epoch, *control),
+            control => (self.link.epoch(), control),
+        };
         let to = match &control {
             Control::Announce => return Some(self.write_announcement(buffer)),
             Control::Strange { to, message } => {
@@ -96,13 +100,16 @@ impl Node {
             return self.write_chain(Some(to), self.own.id(), now, buffer);
         }
         let long = introduction != Introduction::Needless;
-        let begun = self.link.begin(long, buffer);
+        let begun = self.link.begin_under(epoch, long, buffer, &mut *self.crypto)?;
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Announce | Control::Certificate { .. } | Control::Strange { .. } => (),
+            Control::Announce
+            | Control::Under { .. }
+            | Control::Certificate { .. }
+            | Control::Strange { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),

@@ -9,6 +9,7 @@ pub mod flat;
 pub mod loss;
 pub mod partition;
 pub mod perturb;
+pub mod rotation;
 pub mod rounds;
 pub mod speed;
 pub mod suspicion;
