@@ -142,7 +142,6 @@ impl Large {
 mod tests {
     use super::*;
     use alloc::collections::BTreeSet;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     proptest! {
