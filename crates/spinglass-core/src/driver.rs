@@ -188,6 +188,12 @@ impl Driver {
         self.node.add_seeds(now, seeds);
     }
 
+    /// Says that this member is reached elsewhere from now on: see [`Node::set_address`].
+    pub fn set_address(&mut self, now: Now, address: SocketAddr) {
+        self.record(&Entry::SetAddress { now, address });
+        self.node.set_address(now, address);
+    }
+
     /// Asks something: see [`Node::ask`].
     ///
     /// # Errors

@@ -58,6 +58,7 @@ mod detector;
 mod discovery;
 mod getters;
 mod object;
+mod path;
 mod query;
 mod records;
 mod table;

@@ -121,6 +121,13 @@ pub enum Entry<'a> {
         /// They.
         seeds: Vec<SocketAddr>,
     },
+    /// The member is reached elsewhere.
+    SetAddress {
+        /// When it was said.
+        now: Now,
+        /// Where.
+        address: SocketAddr,
+    },
     /// A question was asked.
     Ask {
         /// When.

@@ -24,6 +24,7 @@ use crate::incarnation;
 use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
 use crate::record::{Log, RecordingCrypto};
+use crate::relay::{Begun, RelayPlan};
 use crate::resolver;
 use crate::security::{Papers, Rules, SecurityError};
 use crate::seed::{HostPort, Seed};
@@ -75,6 +76,7 @@ pub struct Builder {
     record: Option<PathBuf>,
     drops: Option<(f64, u64)>,
     papers: Papers,
+    pub(crate) relay: RelayPlan,
 }
 
 impl Default for Builder {
@@ -98,6 +100,7 @@ impl Default for Builder {
             record: None,
             drops: None,
             papers: Papers::default(),
+            relay: RelayPlan::default(),
         }
     }
 }
@@ -320,8 +323,16 @@ impl Builder {
         let (verifier, rules) = self.load_papers()?;
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
+        let way = self.relay.way(config.get(), &signing_key, &group_keys)?;
         let own = BatchedSocket::bind(self.bind, self.multicast)?;
-        let address = self.choose_address(&own)?;
+        let relay = match way {
+            Some(way) => Some(Begun::new(way).await?),
+            None => None,
+        };
+        let address = match &relay {
+            Some(relay) => relay.address(),
+            None => self.choose_address(&own)?,
+        };
         let multicast = match self.multicast {
             Some(path) => Some((BatchedSocket::join(path)?, SocketAddr::from(path.group))),
             None => None,
@@ -342,7 +353,7 @@ impl Builder {
         seeds.extend(remembered.into_iter().flatten());
         seeds.retain(|seed| *seed != address);
         let core = CoreNode::new(config, identity, crypto, seed, seeds, clock.now())?;
-        let known = Known { id: core.id(), incarnation, address, development };
+        let known = Known { id: core.id(), incarnation, development };
         let driver = match log {
             Some(log) => Driver::recorded(core, Box::new(log)),
             None => Driver::new(core),
@@ -350,9 +361,11 @@ impl Builder {
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
         let shared = Arc::new(Shared { inbox, limits, last, rules });
-        let outside = Outside::new(own, multicast);
-        let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
+        let mut outside = Outside::new(own, multicast);
         let mut beside = JoinSet::new();
+        outside.by_relay = relay.is_some();
+        outside.tunnel = relay.map(|relay| relay.keep(&mut beside));
+        let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         for name in names {
             beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
         }

@@ -47,6 +47,7 @@ mod memory;
 mod node;
 mod policy;
 mod record;
+mod relay;
 mod resolver;
 mod security;
 mod seed;
@@ -76,6 +77,7 @@ pub use spinglass_core::{
     Member, MemberId, Message, NodeError, Reliability, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
+pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
 pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};

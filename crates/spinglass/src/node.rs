@@ -39,6 +39,8 @@ pub(crate) struct Pulse {
     pub(crate) table: u64,
     /// The objects' revision.
     pub(crate) objects: u64,
+    /// Where others reach this member.
+    pub(crate) address: SocketAddr,
 }
 
 impl Pulse {
@@ -47,6 +49,7 @@ impl Pulse {
             members: node.member_count(),
             table: node.table().revision(),
             objects: node.objects().revision(),
+            address: node.address(),
         }
     }
 }
@@ -56,7 +59,6 @@ impl Pulse {
 pub(crate) struct Known {
     pub(crate) id: MemberId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) address: SocketAddr,
     pub(crate) development: bool,
 }
 
@@ -109,10 +111,11 @@ impl Node {
         self.known.incarnation
     }
 
-    /// Where other members reach this one: a seed for them.
+    /// Where other members reach this one: a seed for them. It changes when this member comes by
+    /// another way, such as another port of a relay's.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.known.address
+    pub fn local_addr(&self) -> SocketAddr {
+        self.pulse.borrow().address
     }
 
     /// Whether it runs under the development key, which keeps nothing secret.

@@ -130,6 +130,11 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 seeds.iter().for_each(|seed| buffer.put_address(*seed));
             }
+            Self::SetAddress { now, address } => {
+                buffer.put_u8(38);
+                put_now(*now, buffer);
+                buffer.put_address(*address);
+            }
             Self::Ask { now, question } => {
                 buffer.put_u8(17);
                 put_now(*now, buffer);
@@ -236,6 +241,7 @@ impl<'a> Entry<'a> {
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
+            38 => Self::SetAddress { now: now(reader)?, address: reader.address()? },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {
                 question: QuestionId(reader.u64()?),
@@ -512,6 +518,7 @@ mod tests {
         let address: SocketAddr = "127.0.0.1:7710".parse().unwrap();
         come_back(&[
             Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
+            Entry::SetAddress { now, address },
             Entry::Ask {
                 now,
                 question: Question {

@@ -333,6 +333,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
+        Entry::SetAddress { now, address },
         Entry::Leave { now },
         Entry::Transmit {
             now,
