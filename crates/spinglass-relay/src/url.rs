@@ -1,6 +1,7 @@
 //! Where a relay is: `wss://relay.example.org`.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use rustls_pki_types::ServerName;
@@ -32,6 +33,13 @@ impl RelayUrl {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether it names this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let ip = self.host.parse::<IpAddr>();
+        self.host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
     }
 
     /// The name that its certificate must be for.

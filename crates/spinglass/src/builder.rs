@@ -253,7 +253,7 @@ impl Builder {
     }
 
     /// The largest datagram this member makes. Default: [`DATAGRAM_BYTES_LOOPBACK`] if it is bound
-    /// to loopback, else [`DATAGRAM_BYTES_PATH`].
+    /// to loopback and there is no relay, else [`DATAGRAM_BYTES_PATH`].
     pub const fn datagram_bytes(mut self, bytes: usize) -> Self {
         self.datagram_bytes = Some(bytes);
         self
@@ -367,7 +367,7 @@ impl Builder {
         outside.tunnel = relay.map(|relay| relay.keep(&mut beside));
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         for name in names {
-            beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
+            beside.spawn(resolver::resolve(name, address, Arc::clone(&shared)));
         }
         tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))
@@ -404,12 +404,16 @@ impl Builder {
             if !loopback || !multicast_loopback {
                 return Err(StartError::NoGroupKey(self.bind));
             }
+            if !self.relay.is_here() {
+                return Err(StartError::NoGroupKeyForRelay);
+            }
             tracing::warn!(
                 "DEVELOPMENT MODE: no group key was given, so a key that everybody knows keeps \
                  nothing secret and nobody out; run `spinglass keygen` for a real one"
             );
         }
-        let by_default = if loopback { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
+        let is_short = loopback && !self.relay.is_some();
+        let by_default = if is_short { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
         self.config.link.datagram_bytes = self.datagram_bytes.unwrap_or(by_default);
         self.config.multicast.dissemination = dissemination;
         if self.multicast.is_some() && self.config.discovery.turn.is_zero() {

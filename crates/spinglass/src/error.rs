@@ -56,6 +56,12 @@ pub enum StartError {
          `spinglass keygen` and give every member the same group key"
     )]
     NoGroupKey(SocketAddr),
+    /// What the key that everybody knows keeps from nobody would leave this machine.
+    #[error(
+        "nothing leaves this machine without a key, and a relay elsewhere is to be used: run \
+         `spinglass keygen` and give every member the same group key"
+    )]
+    NoGroupKeyForRelay,
     /// Somebody else has the address.
     #[error("{0} is in use: stop what listens there, choose another port, or port 0 for any")]
     AddressInUse(SocketAddr),

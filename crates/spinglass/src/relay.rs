@@ -47,6 +47,17 @@ impl Builder {
 }
 
 impl RelayPlan {
+    /// Whether there is one.
+    pub(crate) const fn is_some(&self) -> bool {
+        self.url.is_some()
+    }
+
+    /// Whether everything stays on this machine, as far as relays go.
+    pub(crate) fn is_here(&self) -> bool {
+        let is_here = |url: &String| url.parse().is_ok_and(|url: RelayUrl| url.is_loopback());
+        self.url.as_ref().is_none_or(is_here)
+    }
+
     /// How to get to the relay; `None`: there is none.
     ///
     /// # Errors

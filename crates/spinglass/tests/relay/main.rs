@@ -274,6 +274,8 @@ async fn a_relay_that_is_not_there_or_is_not_trusted_is_found_out_at_the_start()
     let others = Tls::new("trust-others");
     let error = start(&relay.url, &others).await.expect_err("another root").to_string();
     assert!(error.contains("TLS failed"), "{error}");
+    let error = Node::builder().relay("wss://192.0.2.1").start().await.expect_err("no key");
+    assert!(matches!(error, StartError::NoGroupKeyForRelay), "{error}");
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("wss://{}", elsewhere.local_addr().expect("bound"));
     drop(elsewhere);
