@@ -63,8 +63,8 @@ pub(crate) struct Join {
     /// else
     #[arg(long, value_name = "wss://HOST[:PORT]")]
     relay: Option<String>,
-    /// Roots that the relay's TLS certificate is checked by; may be given again [default: those that
-    /// the system trusts]
+    /// Roots that the relay's TLS certificate is checked by; may be given again [default: those
+    /// that the system trusts]
     #[arg(long, value_name = "FILE", requires = "relay")]
     relay_trust: Vec<PathBuf>,
     /// The HTTP proxy by which the relay is reached [default: $HTTPS_PROXY, unless the relay is on

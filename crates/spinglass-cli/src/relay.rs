@@ -27,9 +27,9 @@ members send there, and know nothing of relays.
   spinglass relay --tls-cert tls.crt --tls-key tls.key --relay-key relay.key --public 203.0.113.7
   spinglass join --relay wss://relay.example.org --group-key group.key --seeds agents.example.org
 
-The relay can neither read nor alter what it carries: it has no key to it. It lets in whoever proves
-that it belongs to the group: by the relay key, or, with --trust, by a certificate that the rules say
-`door relay` of. Let in from outside TCP to --listen, and UDP to --ports; let out UDP.
+The relay can neither read nor alter what it carries: it has no key to it. It lets in whoever
+proves that it belongs to the group: by the relay key, or, with --trust, by a certificate that the
+rules say `door relay` of. Let in from outside TCP to --listen and UDP to --ports; let out UDP.
 
 It runs until Ctrl-C, and then prints what it counted. `docs/relay.md` says more.")]
 pub(crate) struct Relay {
@@ -48,8 +48,8 @@ pub(crate) struct Relay {
     /// The certificate's key, in PEM
     #[arg(long, value_name = "FILE")]
     tls_key: PathBuf,
-    /// Let in whoever has the group's key that this relay key follows from [default on loopback: the
-    /// group of those who have none]
+    /// Let in whoever has the group's key that this relay key follows from [default on loopback:
+    /// the group of those who have none]
     #[arg(long, value_name = "FILE", conflicts_with = "trust")]
     relay_key: Option<PathBuf>,
     /// Let in whoever has a certificate of this root's; may be given again
