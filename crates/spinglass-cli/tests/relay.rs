@@ -151,3 +151,23 @@ fn what_a_relay_lacks_it_says() {
     let missing = "--tls-cert none.crt --tls-key tls.key --listen 127.0.0.1:0";
     assert!(relay(missing).contains("none.crt"));
 }
+
+#[test]
+fn documented_commands_run() {
+    let folder = Folder::new("relay-documents");
+    let document = include_str!("../../../docs/relay.md");
+    let parts = document.split("```sh\n").skip(1).filter_map(|part| part.split("```").next());
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_spinglass"));
+    let ours = program.parent().expect("a program lies in a folder").display();
+    let script = format!("set -ex\nPATH={ours}:$PATH\n{}", parts.collect::<String>());
+    fs::write(folder.0.join("commands.sh"), script).expect("it can be written");
+    let output = Command::new("sh").arg("commands.sh").current_dir(&folder.0).output();
+    let output = output.expect("sh runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("allowed"), "{said}");
+    // Its certificate serves: what is missing is the address of the machine that it is for.
+    let relay = "relay --tls-cert tls.crt --tls-key tls.key --relay-key relay.key --listen";
+    let error = folder.run(&format!("{relay} 192.0.2.1:443"));
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("cannot listen on 192.0.2.1:443"), "{error}");
+}
