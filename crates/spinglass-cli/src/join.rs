@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
-use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, RelayUrl, Seed, StartError};
+use clap::{Args, ValueEnum};
+use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, PathChoice, RelayUrl, Seed, StartError};
 
 /// How to take part in a group.
 #[derive(Debug, Args)]
@@ -63,6 +63,10 @@ pub(crate) struct Join {
     /// else
     #[arg(long, value_name = "wss://HOST[:PORT]")]
     relay: Option<String>,
+    /// By which way to be reached: `direct` and `relay` always; `auto` by the relay, until others
+    /// are seen to get through to this member without it, be it through NAT
+    #[arg(long, value_enum, default_value_t, requires = "relay", value_name = "WAY")]
+    path: Way,
     /// Roots that the relay's TLS certificate is checked by; may be given again [default: those
     /// that the system trusts]
     #[arg(long, value_name = "FILE", requires = "relay")]
@@ -86,6 +90,15 @@ pub(crate) struct Join {
     /// Record everything this member does, messages in the clear, for `spinglass replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+}
+
+/// By which way a member with a relay is reached.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Way {
+    #[default]
+    Auto,
+    Direct,
+    Relay,
 }
 
 /// A burst of this share of a second's bytes: at least the clock's tick, by much.
@@ -153,6 +166,11 @@ impl Join {
             builder = builder.multicast(self.multicast.unwrap_or(MULTICAST_GROUP), interface);
         }
         if let Some(url) = &self.relay {
+            builder = builder.path(match self.path {
+                Way::Auto => PathChoice::Auto,
+                Way::Direct => PathChoice::Direct,
+                Way::Relay => PathChoice::Relay,
+            });
             builder = self.relay_trust.iter().fold(builder.relay(url), Builder::relay_trust_file);
             let is_here = url.parse().is_ok_and(|url: RelayUrl| url.is_loopback());
             let usual = || std::env::var("HTTPS_PROXY").ok().filter(|_| !is_here);

@@ -15,6 +15,7 @@ use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::node::Node;
 use crate::object::{ObjectError, ObjectName};
+use crate::path::PathQuestion;
 use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
@@ -192,6 +193,12 @@ impl Driver {
     pub fn set_address(&mut self, now: Now, address: SocketAddr) {
         self.record(&Entry::SetAddress { now, address });
         self.node.set_address(now, address);
+    }
+
+    /// Asks about the way to this member: see [`Node::ask_path`].
+    pub fn ask_path(&mut self, now: Now, whom: SocketAddr, question: PathQuestion) {
+        self.record(&Entry::AskPath { now, whom, question });
+        self.node.ask_path(now, whom, question);
     }
 
     /// Asks something: see [`Node::ask`].

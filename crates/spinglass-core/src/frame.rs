@@ -13,6 +13,7 @@ use crate::identity::Chain;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
+use crate::path::{PathAnswer, PathQuestion};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
@@ -44,6 +45,8 @@ const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
 const CERTIFICATE: u8 = 29;
 const WHOSE: u8 = 30;
+const PATH_QUESTION: u8 = 38;
+const PATH_ANSWER: u8 = 39;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -92,6 +95,10 @@ pub enum Frame<'a> {
     Certificate(Chain),
     /// A request for these members' certificates.
     Whose(Vec<MemberId>),
+    /// A question about the way to its sender.
+    PathQuestion(PathQuestion),
+    /// Its answer.
+    PathAnswer(PathAnswer),
     /// Something about a question.
     Query(Message),
     /// A frame of a later version.
@@ -145,6 +152,8 @@ impl<'a> Frame<'a> {
             PIECE => Self::Piece(PieceRef::parse(body)?),
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
+            PATH_QUESTION => Self::PathQuestion(PathQuestion::parse(body)?),
+            PATH_ANSWER => Self::PathAnswer(PathAnswer::parse(body)?),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
@@ -175,6 +184,8 @@ impl<'a> Frame<'a> {
             Self::Announce => put_announce(buffer),
             Self::Certificate(chain) => put_certificate(chain, buffer),
             Self::Whose(members) => put_whose(members, buffer),
+            Self::PathQuestion(question) => put_path_question(question, buffer),
+            Self::PathAnswer(answer) => put_path_answer(answer, buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
@@ -276,6 +287,16 @@ pub fn put_whose(members: &[MemberId], buffer: &mut Vec<u8>) {
     put_frame(WHOSE, buffer, |buffer| {
         members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
     });
+}
+
+/// Appends a question about the way to a member.
+pub fn put_path_question(question: &PathQuestion, buffer: &mut Vec<u8>) {
+    put_frame(PATH_QUESTION, buffer, |buffer| question.encode(buffer));
+}
+
+/// Appends its answer.
+pub fn put_path_answer(answer: &PathAnswer, buffer: &mut Vec<u8>) {
+    put_frame(PATH_ANSWER, buffer, |buffer| answer.encode(buffer));
 }
 
 /// Appends something about a question.

@@ -45,6 +45,7 @@ pub mod multicast;
 mod node;
 pub mod object;
 mod outbox;
+pub mod path;
 pub mod plan;
 pub mod query;
 pub mod record;

@@ -11,6 +11,7 @@ use crate::id::{MemberId, StreamId};
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::object;
+use crate::path;
 use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
@@ -57,6 +58,8 @@ pub(crate) enum Control {
     Certificate { to: Option<SocketAddr>, member: MemberId },
     /// Ask for members' certificates.
     Whose { to: SocketAddr, members: Vec<MemberId> },
+    /// Something about the way to a member.
+    Path { to: SocketAddr, intent: path::Intent },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
 }

@@ -30,6 +30,7 @@ use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::identity::{Claims, Refusal};
 use crate::object::ObjectName;
+use crate::path::PathQuestion;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::Now;
@@ -127,6 +128,15 @@ pub enum Entry<'a> {
         now: Now,
         /// Where.
         address: SocketAddr,
+    },
+    /// A question about the way to this member was asked.
+    AskPath {
+        /// When.
+        now: Now,
+        /// Whom.
+        whom: SocketAddr,
+        /// What.
+        question: PathQuestion,
     },
     /// A question was asked.
     Ask {

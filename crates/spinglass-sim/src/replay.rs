@@ -312,6 +312,7 @@ impl Replay {
             | Entry::FetchObject { .. }
             | Entry::AddSeeds { .. }
             | Entry::SetAddress { .. }
+            | Entry::AskPath { .. }
             | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
@@ -366,6 +367,10 @@ impl Replay {
             }
             Entry::AddSeeds { now, seeds } => {
                 self.node.add_seeds(now, &seeds);
+                now
+            }
+            Entry::AskPath { now, whom, question } => {
+                self.node.ask_path(now, whom, question);
                 now
             }
             Entry::SetAddress { now, address } => {

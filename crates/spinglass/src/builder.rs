@@ -23,6 +23,7 @@ use crate::inbox::Inbox;
 use crate::incarnation;
 use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
+use crate::paths;
 use crate::record::{Log, RecordingCrypto};
 use crate::relay::{Begun, RelayPlan};
 use crate::resolver;
@@ -368,6 +369,9 @@ impl Builder {
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         for name in names {
             beside.spawn(resolver::resolve(name, address, Arc::clone(&shared)));
+        }
+        if self.relay.is_auto() {
+            beside.spawn(paths::choose(Arc::clone(&shared)));
         }
         tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))

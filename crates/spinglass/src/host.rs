@@ -40,6 +40,13 @@ impl Outside {
         Self { own, multicast, group, tunnel, by_relay, hub, answers, stats, reached: 0 }
     }
 
+    /// Chooses the way: direct, by this address, or with none through the relay. Returns where the
+    /// member is reached by it; none: that will be known when there is a connection.
+    pub(crate) fn use_path(&mut self, direct: Option<SocketAddr>) -> Option<SocketAddr> {
+        self.by_relay = direct.is_none() && self.tunnel.is_some();
+        direct.or_else(|| self.tunnel.as_ref()?.address())
+    }
+
     /// Whether what was refused last may be tried again.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self.tunnel.as_ref().filter(|_| self.by_relay) {
@@ -91,6 +98,14 @@ impl Host for Outside {
                     }
                 }
                 self.reached = 0;
+                ControlFlow::Continue(())
+            }
+            (Destinations::Own(to), _) => self.send(*to, bytes, segments),
+            (Destinations::Fresh(to), _) => {
+                self.stats.sends += 1;
+                if let Err(error) = self.own.send_from_fresh(*to, segments) {
+                    self.stats.count(SocketError::classify(&error), &error);
+                }
                 ControlFlow::Continue(())
             }
             // Whoever is behind the same firewall may hear it.

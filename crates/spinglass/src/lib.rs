@@ -45,6 +45,7 @@ mod inbox;
 mod incarnation;
 mod memory;
 mod node;
+mod paths;
 mod policy;
 mod record;
 mod relay;
@@ -62,6 +63,7 @@ pub use error::{Closed, PublishError, SeedError, StartError, TableError, TryPubl
 pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
+pub use paths::PathChoice;
 pub use policy::{PolicyError, PolicyFile};
 pub use record::RecordingCrypto;
 pub use security::SecurityError;

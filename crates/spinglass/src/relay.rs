@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::builder::Builder;
 use crate::error::StartError;
+use crate::paths::PathChoice;
 
 /// Runs of datagrams taken from a tunnel in one turn of the loop.
 const RUNS_PER_TURN: usize = 64;
@@ -22,11 +23,13 @@ pub(crate) struct RelayPlan {
     url: Option<String>,
     trust: Vec<PathBuf>,
     proxy: Option<String>,
+    path: PathChoice,
 }
 
 impl Builder {
     /// A relay to be reached by, such as `wss://relay.example.org`, for a member that may open TCP
-    /// connections and nothing else. It advertises the address that the relay gives it.
+    /// connections and nothing else. It advertises the address that the relay gives it, unless
+    /// [`path`](Self::path) says otherwise or finds a better one.
     pub fn relay(mut self, url: impl Into<String>) -> Self {
         self.relay.url = Some(url.into());
         self
@@ -44,18 +47,29 @@ impl Builder {
         self.relay.proxy = Some(proxy.into());
         self
     }
+
+    /// By which way this member is reached, if it has a relay. Default: [`PathChoice::Auto`].
+    pub const fn path(mut self, path: PathChoice) -> Self {
+        self.relay.path = path;
+        self
+    }
 }
 
 impl RelayPlan {
+    /// Whether the way is chosen by what others see.
+    pub(crate) fn is_auto(&self) -> bool {
+        self.is_some() && self.path == PathChoice::Auto
+    }
+
     /// Whether there is one.
-    pub(crate) const fn is_some(&self) -> bool {
-        self.url.is_some()
+    pub(crate) fn is_some(&self) -> bool {
+        self.url.is_some() && self.path != PathChoice::Direct
     }
 
     /// Whether everything stays on this machine, as far as relays go.
     pub(crate) fn is_here(&self) -> bool {
         let is_here = |url: &String| url.parse().is_ok_and(|url: RelayUrl| url.is_loopback());
-        self.url.as_ref().is_none_or(is_here)
+        !self.is_some() || self.url.as_ref().is_none_or(is_here)
     }
 
     /// How to get to the relay; `None`: there is none.
@@ -68,7 +82,7 @@ impl RelayPlan {
         key: &SigningKey,
         group: &GroupKeys,
     ) -> Result<Option<Way>, StartError> {
-        let Some(url) = &self.url else { return Ok(None) };
+        let Some(url) = self.url.as_ref().filter(|_| self.is_some()) else { return Ok(None) };
         let url: RelayUrl = url.parse()?;
         let tls = ClientTls::load(&self.trust)?;
         let proxy = self.proxy.as_deref().map(str::parse::<Proxy>).transpose()?;

@@ -27,6 +27,8 @@ pub struct RuntimeStats {
     pub sends_blocked: u64,
     /// Calls that received datagrams.
     pub receives: u64,
+    /// Datagrams that came by this member's own sockets, and not through a relay.
+    pub datagrams_direct: u64,
     /// Datagrams dropped on purpose, as a test asked for.
     pub dropped_on_purpose: u64,
     /// Messages that slow subscribers missed.

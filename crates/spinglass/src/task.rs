@@ -260,6 +260,7 @@ impl Task {
                     if dropper.as_mut().is_some_and(Dropper::drops) {
                         stats.dropped_on_purpose += 1;
                     } else {
+                        stats.datagrams_direct += 1;
                         datagrams.push(Datagram { from: run.from, bytes });
                     }
                 }
@@ -335,6 +336,12 @@ impl Task {
                 let _ = answer.send(self.driver.fetch_object(now, object));
             }
             Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
+            Command::AskPath { whom, question } => self.driver.ask_path(now, whom, question),
+            Command::UsePath(direct) => {
+                if let Some(address) = self.outside.use_path(direct) {
+                    self.driver.set_address(now, address);
+                }
+            }
             Command::Ask { question, answer } => match self.driver.ask(now, &question) {
                 Ok(id) => drop(self.asking.insert(id, answer)),
                 Err(error) => drop(answer.send(Err(error))),

@@ -58,7 +58,7 @@ impl Node {
     fn count_sent(&mut self, transmit: &Transmit, bytes: usize) {
         let copies = match &transmit.to {
             Destinations::Members(members) => members.len() as u64,
-            Destinations::Multicast => 1,
+            Destinations::Multicast | Destinations::Own(_) | Destinations::Fresh(_) => 1,
         };
         let datagrams = bytes.div_ceil(transmit.segment_bytes.max(1)) as u64;
         self.stats.datagrams_sent += datagrams * copies;
@@ -78,6 +78,7 @@ impl Node {
             Control::Certificate { to, member } => {
                 return self.write_chain(*to, *member, now, buffer);
             }
+            Control::Path { to, intent } => return Some(self.write_path(*to, *intent, buffer)),
             Control::Digest { to }
             | Control::Tail { to, .. }
             | Control::Solicit { to, .. }
@@ -117,7 +118,7 @@ impl Node {
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Announce | Control::Certificate { .. } => (),
+            Control::Announce | Control::Certificate { .. } | Control::Path { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),

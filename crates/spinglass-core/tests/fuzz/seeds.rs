@@ -15,6 +15,7 @@ use spinglass_core::multicast::{
     Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
 };
 use spinglass_core::object::{Ask as AskPieces, ObjectName, PIECE_BYTES, Tree};
+use spinglass_core::path::{PathAnswer, PathQuestion, Task};
 use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
@@ -142,6 +143,11 @@ fn detector_frames(buffer: &mut Vec<u8>) {
     frame::put_doubt(RowKey(4), buffer);
     frame::put_accusations(&verdict, buffer);
     frame::put_announce(buffer);
+    let passed = "[::1]:1".parse().expect("an address");
+    for task in [Task::Look, Task::Try, Task::Pass(passed)] {
+        frame::put_path_question(&PathQuestion { number: 7, task }, buffer);
+    }
+    frame::put_path_answer(&PathAnswer { number: 7, is_try: true, address: passed }, buffer);
 }
 
 /// A report of every kind, by the name of its seed.
@@ -334,6 +340,11 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
         Entry::SetAddress { now, address },
+        Entry::AskPath {
+            now,
+            whom: address,
+            question: PathQuestion { number: 7, task: Task::Look },
+        },
         Entry::Leave { now },
         Entry::Transmit {
             now,

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use spinglass::{
-    Builder, Event, GroupKeys, MemberId, Node, PolicyFile, RelayError, Start, StartError, Value,
-    ZonePath,
+    Builder, Event, GroupKeys, MemberId, Node, PathChoice, PolicyFile, RelayError, Start,
+    StartError, Value, ZonePath,
 };
 use spinglass_core::Reject;
 use spinglass_relay::{Guard, Limits, Refusal, Relay, Settings, Watch};
@@ -69,6 +69,10 @@ fn member() -> Builder {
 }
 
 fn relayed(relay: &Running, tls: &Tls) -> Builder {
+    auto(relay, tls).path(PathChoice::Relay)
+}
+
+fn auto(relay: &Running, tls: &Tls) -> Builder {
     member().relay(&relay.url).relay_trust_file(tls.certificate())
 }
 
@@ -295,6 +299,7 @@ async fn a_relay_that_bends_repeats_and_makes_things_up_achieves_nothing() {
     let seeds = [first.local_addr()];
     let second = member().seeds(seeds).start().await.expect("it starts");
     let inside = member().relay(&evil.url).relay_trust_file(tls.certificate()).seeds(seeds);
+    let inside = inside.path(PathChoice::Relay);
     let inside = inside.start().await.expect("the relay lets in everybody");
     let nodes = [&first, &second, &inside];
     for node in nodes {
@@ -313,4 +318,31 @@ async fn a_relay_that_bends_repeats_and_makes_things_up_achieves_nothing() {
         }
         assert_eq!(stats.rejected(Reject::Forged), 0, "no signature had to be the judge");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_to_which_others_get_through_leaves_its_relay() {
+    let tls = Tls::new("leaves");
+    let relay = Running::for_group(&tls).await;
+    let first = member().start().await.expect("it starts");
+    let seeds = [first.local_addr()];
+    let second = member().seeds(seeds).start().await.expect("it starts");
+    let inside = auto(&relay, &tls).seeds(seeds).start().await.expect("it starts");
+    let by_relay = inside.local_addr();
+    let nodes = [&first, &second, &inside];
+    for node in nodes {
+        patiently("to meet", node.wait_for_members(3)).await.expect("it runs");
+    }
+    talk(&nodes, 20).await;
+    is_at(&inside, |address| address != by_relay).await;
+    talk(&nodes, 20).await;
+    // It needs the relay no more.
+    drop(relay);
+    talk(&nodes, 20).await;
+    set_and_see(&nodes).await;
+    // Whoever is told to be direct is.
+    let relay = Running::for_group(&tls).await;
+    let direct = auto(&relay, &tls).path(PathChoice::Direct).start().await.expect("it starts");
+    assert_eq!(direct.stats().await.relay.connections, 0);
+    assert_eq!(relay.watch.counters().connections, 0, "it is not even asked");
 }
