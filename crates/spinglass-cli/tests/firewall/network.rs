@@ -1,5 +1,4 @@
-//! A member behind a real firewall that lets out TCP to port 443 and nothing else, in network
-//! namespaces. Needs to be root, and `ip`; says so where it is not.
+//! An enclave, its firewall and the world as network namespaces, and our commands in them.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -18,41 +17,56 @@ fn ip(words: &str) -> bool {
 }
 
 /// Addresses of the blocks for documentation (RFC 5737): the enclave's, and those of the world.
-const INSIDE: &str = "198.51.100.2";
+pub(crate) const INSIDE: &str = "198.51.100.2";
 const WALL_INSIDE: &str = "198.51.100.1";
-const OUTSIDE: &str = "192.0.2.1";
-const WALL_OUTSIDE: &str = "192.0.2.254";
+pub(crate) const OUTSIDE: &str = "192.0.2.1";
+pub(crate) const WALL_OUTSIDE: &str = "192.0.2.254";
 
 /// An enclave, its firewall, and the world: three namespaces, taken down with the test.
-struct Network {
-    inside: String,
+pub(crate) struct Network {
+    pub(crate) inside: String,
     wall: String,
-    outside: String,
+    pub(crate) outside: String,
 }
 
 impl Network {
-    fn new() -> Option<Self> {
-        let name = |end: &str| format!("spinglass-{}-{end}", std::process::id());
+    /// A network without any rules. `None`: it can't be made here.
+    pub(crate) fn new(test: &str) -> Option<Self> {
+        if !getuid().is_root() {
+            return None;
+        }
+        let name = |end: &str| format!("spinglass-{}-{test}-{end}", std::process::id());
         let network = Self { inside: name("in"), wall: name("wall"), outside: name("out") };
         let Self { inside, wall, outside } = &network;
         let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
-        let rule = |words: &str| ip(&format!("-n {wall} rule add {words}"));
         let is_up = [inside, wall, outside].iter().all(|name| ip(&format!("netns add {name}")))
             && [inside, wall, outside].iter().all(|name| ip(&format!("-n {name} link set lo up")))
             && cable((inside, INSIDE), (wall, "in", WALL_INSIDE))
             && cable((outside, OUTSIDE), (wall, "out", WALL_OUTSIDE))
             && ip(&format!("-n {inside} route add default via {WALL_INSIDE}"))
-            && ip(&format!("-n {outside} route add default via {WALL_OUTSIDE}"))
             && Command::new("ip")
                 .args(["netns", "exec", wall, "sh", "-c", forward])
                 .status()
-                .is_ok_and(|status| status.success())
-            // The firewall: connections to port 443 from inside, and what answers them.
+                .is_ok_and(|status| status.success());
+        is_up.then_some(network)
+    }
+
+    /// Lets out connections to port 443, lets in what answers them, and nothing else.
+    pub(crate) fn allow_443(&self) -> bool {
+        let Self { wall, outside, .. } = self;
+        let rule = |words: &str| ip(&format!("-n {wall} rule add {words}"));
+        ip(&format!("-n {outside} route add default via {WALL_OUTSIDE}"))
             && rule("pref 10 iif in ipproto tcp dport 443 lookup main")
             && rule("pref 11 iif out ipproto tcp sport 443 lookup main")
             && rule("pref 20 iif in prohibit")
-            && rule("pref 21 iif out prohibit");
-        is_up.then_some(network)
+            && rule("pref 21 iif out prohibit")
+    }
+
+    /// Has the firewall translate addresses by these rules of nftables; whether it can.
+    pub(crate) fn translate(&self, rules: &str) -> bool {
+        let mut nft = Command::new("ip");
+        nft.args(["netns", "exec", &self.wall, "nft", rules]).stderr(Stdio::null());
+        nft.status().is_ok_and(|status| status.success())
     }
 }
 
@@ -74,7 +88,7 @@ impl Drop for Network {
 }
 
 /// A folder with keys and a certificate; gone afterwards.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -83,8 +97,8 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    fn new() -> Self {
-        let name = format!("spinglass-{}-firewall", std::process::id());
+    pub(crate) fn new(test: &str) -> Self {
+        let name = format!("spinglass-{}-{test}", std::process::id());
         let folder = Self(std::env::temp_dir().join(name));
         fs::create_dir_all(&folder.0).expect("a folder can be made");
         let CertifiedKey { cert, signing_key } =
@@ -106,7 +120,7 @@ impl Folder {
     }
 
     /// Our command in a namespace, with the line to send as its input.
-    fn ours(&self, namespace: &str, arguments: &str) -> Command {
+    pub(crate) fn ours(&self, namespace: &str, arguments: &str) -> Command {
         let mut command = Command::new("ip");
         let program = ["netns", "exec", namespace, env!("CARGO_BIN_EXE_spinglass"), "--json"];
         command.args(program).args(arguments.split_whitespace()).current_dir(&self.0);
@@ -115,7 +129,7 @@ impl Folder {
     }
 
     /// Sends the line; returns how many members were there.
-    fn send(&self, namespace: &str, options: &str) -> u64 {
+    pub(crate) fn send(&self, namespace: &str, options: &str) -> u64 {
         let seeds = format!("--seeds {OUTSIDE}:7710 --group-key group.key");
         let output = self.ours(namespace, &format!("send logs {seeds} {options}")).output();
         let output = output.expect("it runs");
@@ -127,7 +141,7 @@ impl Folder {
 }
 
 /// A process that is ended with the test, and its output.
-struct Running {
+pub(crate) struct Running {
     process: Child,
     out: BufReader<ChildStdout>,
 }
@@ -140,38 +154,16 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let out = BufReader::new(process.stdout.take().expect("it was piped"));
         Self { process, out }
     }
 
-    fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut text = String::new();
         self.out.read_line(&mut text).expect("it says something");
         assert!(!text.is_empty(), "it has ended");
         text
     }
-}
-
-#[test]
-fn a_member_that_may_only_open_tcp_443_is_a_member_by_a_relay() {
-    let network = if getuid().is_root() { Network::new() } else { None };
-    let Some(Network { inside, outside, .. }) = &network else {
-        eprintln!("SKIPPED: needs to be root, and `ip` that makes network namespaces");
-        return;
-    };
-    let folder = Folder::new();
-    let receive = format!("recv logs --count 1 --bind {OUTSIDE}:7710 --group-key group.key");
-    let mut receiver = Running::start(folder.ours(outside, &receive));
-    let alone = folder.send(inside, &format!("--bind {INSIDE}:7710 --patience 3"));
-    assert_eq!(alone, 1, "the firewall lets no UDP through");
-    let relay = format!(
-        "relay --listen {OUTSIDE}:443 --tls-cert tls.crt --tls-key tls.key --relay-key relay.key"
-    );
-    let mut relay = Running::start(folder.ours(outside, &relay));
-    assert!(relay.line().contains("listening"));
-    let by_relay = format!("--relay wss://{OUTSIDE} --relay-trust tls.crt --patience 20");
-    assert_eq!(folder.send(inside, &by_relay), 2);
-    while !receiver.line().contains("hello") {}
 }
