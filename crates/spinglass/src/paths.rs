@@ -28,8 +28,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(700);
 /// How often it is seen whether an answer has come.
 const LOOK_TIME: Duration = Duration::from_millis(20);
 /// A direct way by which nothing has come for so long is tried again. Members hear something every
-/// round of 1 s.
-const QUIET_TIME: Duration = Duration::from_secs(10);
+/// round of the table, which is 1 s.
+const QUIET_TIME: Duration = Duration::from_secs(5);
 /// Until a direct way is tried after the relay's was chosen, at first: somebody must be met.
 const AGAIN_MIN: Duration = Duration::from_millis(500);
 /// The same at most; it doubles each time. A member behind a firewall sends a dozen datagrams every

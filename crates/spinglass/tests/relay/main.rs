@@ -13,7 +13,9 @@ use spinglass::{
     StartError, Value, ZonePath,
 };
 use spinglass_core::Reject;
+use spinglass_core::record::Entry;
 use spinglass_relay::{Guard, Limits, Refusal, Relay, Settings, Watch};
+use spinglass_sim::replay::replay;
 use tokio::task::JoinSet;
 
 use papers::{Papers, Tls};
@@ -327,7 +329,9 @@ async fn a_member_to_which_others_get_through_leaves_its_relay() {
     let first = member().start().await.expect("it starts");
     let seeds = [first.local_addr()];
     let second = member().seeds(seeds).start().await.expect("it starts");
-    let inside = auto(&relay, &tls).seeds(seeds).start().await.expect("it starts");
+    let recording = tls.certificate().with_extension("rec");
+    let inside = auto(&relay, &tls).seeds(seeds).record(&recording);
+    let inside = inside.start().await.expect("it starts");
     let by_relay = inside.local_addr();
     let nodes = [&first, &second, &inside];
     for node in nodes {
@@ -340,9 +344,43 @@ async fn a_member_to_which_others_get_through_leaves_its_relay() {
     drop(relay);
     talk(&nodes, 20).await;
     set_and_see(&nodes).await;
+    inside.close().await.expect("everything is sent");
+    let written = async {
+        let mut before = 0;
+        loop {
+            // A thread of its own writes it.
+            let recording = std::fs::read(&recording).expect("it was recorded");
+            let has_left = entries(&recording).any(|entry| matches!(entry, Entry::Leave { .. }));
+            if has_left && recording.len() == before {
+                break recording;
+            }
+            before = recording.len();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    replays(&patiently("to be written", written).await);
     // Whoever is told to be direct is.
     let relay = Running::for_group(&tls).await;
     let direct = auto(&relay, &tls).path(PathChoice::Direct).start().await.expect("it starts");
     assert_eq!(direct.stats().await.relay.connections, 0);
     assert_eq!(relay.watch.counters().connections, 0, "it is not even asked");
+}
+
+/// What a recording consists of, up to where it was written.
+fn entries(mut rest: &[u8]) -> impl Iterator<Item = Entry<'_>> {
+    std::iter::from_fn(move || {
+        let (entry, length) = Entry::decode(rest).ok()?;
+        rest = &rest[length..];
+        Some(entry)
+    })
+}
+
+/// What was done about ways is in the recording, and happens again.
+fn replays(recording: &[u8]) {
+    let asked = entries(recording).filter(|entry| matches!(entry, Entry::AskPath { .. })).count();
+    let moves = |entry: &Entry<'_>| matches!(entry, Entry::SetAddress { .. });
+    let moved = entries(recording).filter(moves).count();
+    assert!(asked >= 2 && moved >= 1, "asked {asked} times, moved {moved} times");
+    let report = replay(recording).expect("the same happens again");
+    assert!(report.messages > 0, "{report:?}");
 }
