@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::error::RelayError;
 use crate::limits::{HANDSHAKE_TIME, IDLE_TIME, WRITE_TIME};
-use crate::message::{FromRelay, Incoming, VERSION, outgoing};
+use crate::message::{FromRelay, Incoming, Refusal, VERSION, outgoing};
 use crate::proof::Credentials;
 use crate::proxy::{self, Proxy};
 use crate::queue::Queue;
@@ -301,49 +301,66 @@ pub async fn connect(way: &Way, port: u16) -> Result<Connection, RelayError> {
     let url = || way.url.clone();
     let unreachable = |what: String| RelayError::Unreachable { url: url(), what };
     match timeout(HANDSHAKE_TIME, attempt(way, port)).await {
-        Ok(Ok(Ok(connection))) => Ok(connection),
-        Ok(Ok(Err(refusal))) => Err(RelayError::Refused { url: url(), refusal }),
-        Ok(Err(what)) => Err(unreachable(what)),
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(Failure::Unreachable(what))) => Err(unreachable(what)),
+        Ok(Err(Failure::NoRelay(what))) => Err(RelayError::NoRelay { url: url(), what }),
+        Ok(Err(Failure::Refused(refusal))) => Err(RelayError::Refused { url: url(), refusal }),
         Err(_) => Err(unreachable("it does not answer".into())),
     }
 }
 
-type Attempt = Result<Result<Connection, crate::message::Refusal>, String>;
+/// Why there is no connection.
+enum Failure {
+    /// Nobody is there, or nothing gets there.
+    Unreachable(String),
+    /// Whoever is there is no relay that this member trusts, as far as it can tell.
+    NoRelay(String),
+    /// The relay has said so.
+    Refused(Refusal),
+}
 
-async fn attempt(way: &Way, port: u16) -> Attempt {
-    let stream = proxy::reach(&way.url, way.proxy.as_ref()).await?;
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let name = way.url.server_name().ok_or("its name is none that a certificate can be for")?;
+async fn attempt(way: &Way, port: u16) -> Result<Connection, Failure> {
+    let no_relay = |what: &str| Failure::NoRelay(what.to_owned());
+    let stream = proxy::reach(&way.url, way.proxy.as_ref()).await.map_err(Failure::Unreachable)?;
+    // Without it things are slower, and work.
+    let _ = stream.set_nodelay(true);
+    let name = way.url.server_name();
+    let name = name.ok_or_else(|| no_relay("its name is none that a certificate can be for"))?;
     let connector = TlsConnector::from(Arc::clone(&way.tls.0));
-    let stream = connector.connect(name, stream).await;
-    let stream = stream.map_err(|error| format!("TLS failed: {error}"))?;
-    let mut socket = web_socket::begin(stream, &way.url).await?;
+    let stream = connector.connect(name, stream).await.map_err(|error| {
+        let what = format!("TLS failed: {error}");
+        // An end in the middle may be anything.
+        let is_end = error.kind() == std::io::ErrorKind::UnexpectedEof;
+        if is_end { Failure::Unreachable(what) } else { Failure::NoRelay(what) }
+    })?;
+    let mut socket = web_socket::begin(stream, &way.url).await.map_err(Failure::NoRelay)?;
     let nonce = match hear(&mut socket).await? {
         FromRelay::Challenge { version: VERSION, nonce } => nonce,
         FromRelay::Challenge { version, .. } => {
-            return Err(format!("it speaks version {version}, and this is {VERSION}"));
+            return Err(no_relay(&format!("it speaks version {version}, and this is {VERSION}")));
         }
-        FromRelay::Refusal(refusal) => return Ok(Err(refusal)),
-        FromRelay::Welcome(_) => return Err("it welcomes whom it has not asked".into()),
+        FromRelay::Refusal(refusal) => return Err(Failure::Refused(refusal)),
+        FromRelay::Welcome(_) => return Err(no_relay("it welcomes whom it has not asked")),
     };
-    let binding = binding(socket.get_ref().get_ref().1, &nonce).ok_or("TLS gives no secret")?;
+    let binding = binding(socket.get_ref().get_ref().1, &nonce);
+    let binding = binding.ok_or_else(|| no_relay("TLS gives no secret"))?;
     let proof = way.credentials.prove(&binding, port).encode();
-    socket.send(Message::Binary(proof)).await.map_err(|error| error.to_string())?;
+    let sent = socket.send(Message::Binary(proof)).await;
+    sent.map_err(|error| Failure::Unreachable(error.to_string()))?;
     match hear(&mut socket).await? {
-        FromRelay::Welcome(address) => Ok(Ok(Connection { socket, address })),
-        FromRelay::Refusal(refusal) => Ok(Err(refusal)),
-        FromRelay::Challenge { .. } => Err("it asks again and again".into()),
+        FromRelay::Welcome(address) => Ok(Connection { socket, address }),
+        FromRelay::Refusal(refusal) => Err(Failure::Refused(refusal)),
+        FromRelay::Challenge { .. } => Err(no_relay("it asks again and again")),
     }
 }
 
-async fn hear(socket: &mut ClientSocket) -> Result<FromRelay, String> {
+async fn hear(socket: &mut ClientSocket) -> Result<FromRelay, Failure> {
+    let no_relay = || Failure::NoRelay("it does not speak as a relay does".into());
     match socket.next().await {
-        Some(Ok(Message::Binary(message))) => {
-            FromRelay::parse(&message).map_err(|_| "it does not speak as a relay does".into())
-        }
-        Some(Ok(_)) => Err("it does not speak as a relay does".into()),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("it closed the connection".into()),
+        Some(Ok(Message::Binary(message))) => FromRelay::parse(&message).map_err(|_| no_relay()),
+        Some(Ok(_)) => Err(no_relay()),
+        Some(Err(error)) => Err(Failure::Unreachable(error.to_string())),
+        None => Err(Failure::Unreachable("it closed the connection".into())),
     }
 }
 

@@ -36,6 +36,14 @@ pub enum RelayError {
         /// What went wrong.
         what: String,
     },
+    /// Somebody was reached, who is no relay that this member trusts.
+    #[error("{url} was reached, but {what}")]
+    NoRelay {
+        /// Where.
+        url: RelayUrl,
+        /// What was wrong.
+        what: String,
+    },
     /// The relay was reached and does not let this member in.
     #[error("{url} was reached, but {refusal}")]
     Refused {

@@ -1,7 +1,7 @@
 //! What a relay gives to one member, and to all: every bound has its name here.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub(crate) const PORT_KEPT_TIME: Duration = Duration::from_secs(120);
 pub(crate) const WRITE_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// The receive buffer that is asked for a member's UDP socket, in bytes.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+/// The part of an IPv6 address that names the network (RFC 4291, section 2.5.4).
+const NETWORK_BITS: u128 = !0 << 64;
 /// How much of a second's bytes may go at once.
 const BURST_SHARE: u64 = 4;
 
@@ -94,8 +96,13 @@ pub(crate) struct Place {
 }
 
 impl Gate {
-    /// A place for a stranger of this host, if there is one.
+    /// A place for a stranger of this host, if there is one. With IPv6 a host is a network: it has
+    /// as many addresses as it likes.
     pub(crate) fn enter(self: &Arc<Self>, host: IpAddr) -> Option<Place> {
+        let host = match host.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & NETWORK_BITS)),
+        };
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let of_all: usize = hosts.values().sum();
         let of_host = hosts.get(&host).copied().unwrap_or(0);
@@ -148,7 +155,12 @@ mod tests {
         assert_eq!(places.len(), 15 + 7 * 16);
         let last = gate.enter(host(100));
         assert!(last.is_some() && gate.enter(host(101)).is_none());
+        let in_one_network =
+            |last: u128| IpAddr::from((0x2001_0db8_u128 << 96 | last).to_be_bytes());
         places.clear();
+        drop(last);
+        let taken: Vec<_> = (0..20).map_while(|last| gate.enter(in_one_network(last))).collect();
+        assert_eq!(taken.len(), 16);
         assert!(gate.enter(host(101)).is_some());
     }
 }

@@ -143,7 +143,7 @@ impl Relay {
                 }
             };
             add(&shared.tally.connections, 1);
-            let Some(place) = shared.gate.enter(from.ip().to_canonical()) else {
+            let Some(place) = shared.gate.enter(from.ip()) else {
                 add(&shared.tally.turned_away, 1);
                 continue;
             };

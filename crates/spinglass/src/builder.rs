@@ -327,13 +327,11 @@ impl Builder {
         let way = self.relay.way(config.get(), &signing_key, &group_keys)?;
         let own = BatchedSocket::bind(self.bind, self.multicast)?;
         let relay = match way {
-            Some(way) => Some(Begun::new(way).await?),
+            Some(way) => Some(Begun::new(way, self.relay.is_auto()).await?),
             None => None,
         };
-        let address = match &relay {
-            Some(relay) => relay.address(),
-            None => self.choose_address(&own)?,
-        };
+        let relays = relay.as_ref().and_then(Begun::address);
+        let address = relays.map_or_else(|| self.choose_address(&own), Ok)?;
         let multicast = match self.multicast {
             Some(path) => Some((BatchedSocket::join(path)?, SocketAddr::from(path.group))),
             None => None,
@@ -364,7 +362,7 @@ impl Builder {
         let shared = Arc::new(Shared { inbox, limits, last, rules });
         let mut outside = Outside::new(own, multicast);
         let mut beside = JoinSet::new();
-        outside.by_relay = relay.is_some();
+        outside.by_relay = relays.is_some();
         outside.tunnel = relay.map(|relay| relay.keep(&mut beside));
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         for name in names {

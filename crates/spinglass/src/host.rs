@@ -41,17 +41,20 @@ impl Outside {
     }
 
     /// Chooses the way: direct, by this address, or with none through the relay. Returns where the
-    /// member is reached by it; none: that will be known when there is a connection.
+    /// member is reached by it; none: there is no connection to the relay, and all stays as it is.
     pub(crate) fn use_path(&mut self, direct: Option<SocketAddr>) -> Option<SocketAddr> {
-        self.by_relay = direct.is_none() && self.tunnel.is_some();
-        direct.or_else(|| self.tunnel.as_ref()?.address())
+        let address = direct.or_else(|| self.tunnel.as_ref()?.address())?;
+        self.by_relay = direct.is_none();
+        Some(address)
     }
 
     /// Whether what was refused last may be tried again.
     pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let own = self.own.poll_writable(cx).map(drop);
+        // Some things leave by the own socket all the same.
         match self.tunnel.as_ref().filter(|_| self.by_relay) {
-            Some(tunnel) => tunnel.poll_room(cx),
-            None => self.own.poll_writable(cx).map(drop),
+            Some(tunnel) if own.is_ready() => tunnel.poll_room(cx),
+            _ => own,
         }
     }
 

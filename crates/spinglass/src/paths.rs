@@ -57,6 +57,10 @@ pub(crate) async fn choose(shared: Arc<Shared>) {
     loop {
         sleep(again).await;
         let Some(found) = attempt(&shared, &mut rng).await else { return };
+        // Also while it is there already: it may have had to begin without.
+        if found.is_none() && shared.inbox.command(Command::UsePath(None)).is_err() {
+            return;
+        }
         if let Some(address) = found {
             tracing::info!(%address, "others get through without the relay");
             if shared.inbox.command(Command::UsePath(Some(address))).is_err() {

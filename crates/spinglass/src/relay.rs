@@ -99,28 +99,36 @@ impl RelayPlan {
 #[derive(Debug)]
 pub(crate) struct Begun {
     way: Way,
-    first: Connection,
+    /// None: it can't be reached, and the member begins without.
+    first: Option<Connection>,
 }
 
 impl Begun {
     /// Connects for the first time.
     ///
     /// # Errors
-    /// It does not work: better found out now than later.
-    pub(crate) async fn new(way: Way) -> Result<Self, RelayError> {
-        let first = connect(&way, 0).await?;
-        Ok(Self { way, first })
+    /// It does not work: better found out now than later. If there may be another way it is no
+    /// error that the relay can't be reached, since that passes.
+    pub(crate) async fn new(way: Way, is_auto: bool) -> Result<Self, RelayError> {
+        match connect(&way, 0).await {
+            Ok(first) => Ok(Self { way, first: Some(first) }),
+            Err(error @ RelayError::Unreachable { .. }) if is_auto => {
+                tracing::warn!(%error, "beginning without the relay");
+                Ok(Self { way, first: None })
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Where others reach the member through it.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.first.address()
+    /// Where others reach the member through it, if there is a connection.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.first.as_ref().map(Connection::address)
     }
 
     /// Begins to keep it up, beside the loop.
     pub(crate) fn keep(self, beside: &mut JoinSet<()>) -> Tunnel {
         let tunnel = Tunnel::default();
-        beside.spawn(tunnel.clone().run(self.way, Some(self.first)));
+        beside.spawn(tunnel.clone().run(self.way, self.first));
         tunnel
     }
 }

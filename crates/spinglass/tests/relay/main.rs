@@ -162,6 +162,8 @@ async fn a_member_behind_a_relay_is_a_member_like_others() {
     let seen = direct[0].members().await;
     let record = seen.iter().find(|member| member.id == inside.id()).expect("it is there");
     assert_eq!(record.address, inside.local_addr(), "which is the relay's port");
+    let direct = inside.stats().await.runtime.datagrams_direct;
+    assert_eq!(direct, 0, "nothing came to it but by the relay");
     let counters = relay.watch.counters();
     assert_eq!((counters.admitted, counters.ended, counters.refused), (1, 0, 0));
     assert!(counters.datagrams_in > 20 && counters.datagrams_out > 20, "{counters:?}");
@@ -273,20 +275,29 @@ async fn certificates_and_rules_decide_who_may_use_a_relay() {
 async fn a_relay_that_is_not_there_or_is_not_trusted_is_found_out_at_the_start() {
     let tls = Tls::new("trust");
     let relay = Running::for_group(&tls).await;
-    let start =
-        |url: &str, trust: &Tls| member().relay(url).relay_trust_file(trust.certificate()).start();
-    let error = start("relay.example.org", &tls).await.expect_err("no URL");
+    let start = |url: &str, trust: &Tls| member().relay(url).relay_trust_file(trust.certificate());
+    let error = start("relay.example.org", &tls).start().await.expect_err("no URL");
     assert!(matches!(error, StartError::RelayUrl(_)), "{error}");
     let others = Tls::new("trust-others");
-    let error = start(&relay.url, &others).await.expect_err("another root").to_string();
+    let error = start(&relay.url, &others).start().await.expect_err("another root").to_string();
     assert!(error.contains("TLS failed"), "{error}");
     let error = Node::builder().relay("wss://192.0.2.1").start().await.expect_err("no key");
     assert!(matches!(error, StartError::NoGroupKeyForRelay), "{error}");
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("wss://{}", elsewhere.local_addr().expect("bound"));
     drop(elsewhere);
-    let error = start(&url, &tls).await.expect_err("nobody there").to_string();
+    let always = start(&url, &tls).path(PathChoice::Relay).start().await;
+    let error = always.expect_err("nobody there").to_string();
     assert!(error.contains("cannot reach"), "{error}");
+    // Where there may be another way it begins with that.
+    let auto = start(&url, &tls).start().await.expect("it starts");
+    let late = Guard::Keys(GroupKeys::from_key(GROUP).relay_keys());
+    let listen = url.trim_start_matches("wss://");
+    let late = Running::start(listen, &tls, late, Limits::default()).await;
+    // It is alone, so nobody can say that it is reached: it turns to the relay once that is there.
+    let before = auto.local_addr();
+    is_at(&auto, |address| address != before).await;
+    assert_eq!(late.watch.counters().admitted, 1);
     let stranger = Node::builder().group_key(GroupKeys::from_key([8; 32]));
     let stranger = stranger.relay(&relay.url).relay_trust_file(tls.certificate());
     let error = stranger.start().await.expect_err("of another group").to_string();
