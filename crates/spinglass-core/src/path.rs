@@ -11,29 +11,30 @@
 //!   which one member sends for another.
 //! - `came` leaves from a port that nobody has sent to, so that it shows whether strangers get
 //!   through; what came from the one that was asked would show nothing.
-//! - A question is at least as large as its answer, introductions included, and so many are
-//!   answered in a round: nobody is made to send more than it was sent.
+//! - A question is larger than what it makes others send, records included, and so many are answered
+//!   in a round: nobody is made to send more than it was sent.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use crate::link::{LONG_HEADER_BYTES, SHORT_HEADER_BYTES};
 use crate::members::RECORD_BYTES_MAX;
 use crate::rng::Prng;
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of a question's body, zeros at its end included.
 pub const QUESTION_BYTES: usize = 320;
+/// The same of one that is passed on: less, whoever passes it on.
+const PASS_BYTES: usize = 200;
+/// Bytes of the shortest record: an address of IPv4, the region `/`, no certificate.
+const RECORD_BYTES_MIN: usize = 133;
 /// Bytes of an answer's body at most: what it is, a number, an address.
 const ANSWER_BYTES_MAX: usize = 1 + 8 + 19;
 /// Questions answered or passed on in one round: a handful of members start at once.
 const ANSWERS_PER_ROUND: u32 = 8;
 
-// A question goes by a short header and without a record at the least, an answer with both.
-const _: () = assert!(
-    SHORT_HEADER_BYTES + QUESTION_BYTES
-        >= LONG_HEADER_BYTES + 3 + RECORD_BYTES_MAX + ANSWER_BYTES_MAX
-);
+// All go behind the record of whoever sends them, and each is larger than what comes of it.
+const _: () = assert!(QUESTION_BYTES + RECORD_BYTES_MIN >= PASS_BYTES + RECORD_BYTES_MAX);
+const _: () = assert!(PASS_BYTES + RECORD_BYTES_MIN >= ANSWER_BYTES_MAX + RECORD_BYTES_MAX);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,16 @@ pub struct PathAnswer {
     pub address: SocketAddr,
 }
 
+impl Task {
+    /// Bytes of the question's body.
+    const fn bytes(self) -> usize {
+        match self {
+            Self::Look | Self::Try => QUESTION_BYTES,
+            Self::Pass(_) => PASS_BYTES,
+        }
+    }
+}
+
 impl PathQuestion {
     /// Reads a body.
     ///
@@ -82,13 +93,13 @@ impl PathQuestion {
             _ => return Err(Malformed),
         };
         let is_padded = reader.rest().iter().all(|byte| *byte == 0);
-        let question = Self { number, task };
-        if is_padded && body.len() == QUESTION_BYTES { Ok(question) } else { Err(Malformed) }
+        let fits = is_padded && body.len() == task.bytes();
+        if fits { Ok(Self { number, task }) } else { Err(Malformed) }
     }
 
     /// Appends the body.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        let end = buffer.len() + QUESTION_BYTES;
+        let end = buffer.len() + self.task.bytes();
         let kind = match self.task {
             Task::Look => 0,
             Task::Try => 1,

@@ -395,3 +395,24 @@ fn replays(recording: &[u8]) {
     let report = replay(recording).expect("the same happens again");
     assert!(report.messages > 0, "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certified_members_find_their_ways_too() {
+    let tls = Tls::new("certified");
+    let papers = Papers::new("relay-certified");
+    let guard = Guard::Certified { verifier: papers.verifier(), policy: None };
+    let relay = Running::start("127.0.0.1:0", &tls, guard, Limits::default()).await;
+    let first = papers.member("/usa/n1").start().await.expect("it starts");
+    let seeds = [first.local_addr()];
+    let second = papers.member("/usa/n2").seeds(seeds).start().await.expect("it starts");
+    let inside = papers.member("/usa/n3").seeds(seeds);
+    let inside = inside.relay(&relay.url).relay_trust_file(tls.certificate());
+    let inside = inside.start().await.expect("it is let in by its certificate");
+    let by_relay = inside.local_addr();
+    let nodes = [&first, &second, &inside];
+    for node in nodes {
+        patiently("to meet", node.wait_for_members(3)).await.expect("it runs");
+    }
+    is_at(&inside, |address| address != by_relay).await;
+    talk(&nodes, 20).await;
+}
