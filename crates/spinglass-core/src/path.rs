@@ -11,8 +11,8 @@
 //!   which one member sends for another.
 //! - `came` leaves from a port that nobody has sent to, so that it shows whether strangers get
 //!   through; what came from the one that was asked would show nothing.
-//! - A question is larger than what it makes others send, records included, and so many are answered
-//!   in a round: nobody is made to send more than it was sent.
+//! - A question is larger than what it makes others send, records included, and so many are
+//!   answered in a round: nobody is made to send more than it was sent.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
