@@ -18,8 +18,12 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spinglass-core", &["spinglass-summary"]),
     ("spinglass-crypto", &["spinglass-core"]),
     ("spinglass-sim", &["spinglass-core", "spinglass-crypto"]),
-    ("spinglass", &["spinglass-core", "spinglass-crypto"]),
-    ("spinglass-cli", &["spinglass-core", "spinglass-crypto", "spinglass-sim", "spinglass"]),
+    ("spinglass-relay", &["spinglass-core", "spinglass-crypto"]),
+    ("spinglass", &["spinglass-core", "spinglass-crypto", "spinglass-relay"]),
+    (
+        "spinglass-cli",
+        &["spinglass-core", "spinglass-crypto", "spinglass-sim", "spinglass-relay", "spinglass"],
+    ),
     ("xtask", &[]),
 ];
 

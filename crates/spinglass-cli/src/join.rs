@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
-use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, Seed, StartError};
+use clap::{Args, ValueEnum};
+use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, PathChoice, RelayUrl, Seed, StartError};
 
 /// How to take part in a group.
 #[derive(Debug, Args)]
@@ -65,6 +65,22 @@ pub(crate) struct Join {
     /// The IP multicast group
     #[arg(long, value_name = "ADDRESS:PORT", requires = "interface")]
     multicast: Option<SocketAddrV4>,
+    /// Be reached through this relay, over TLS on TCP: for a member whose firewall lets out nothing
+    /// else
+    #[arg(long, value_name = "wss://HOST[:PORT]")]
+    relay: Option<String>,
+    /// By which way to be reached: `direct` and `relay` always; `auto` by the relay, until others
+    /// are seen to get through to this member without it, be it through NAT
+    #[arg(long, value_enum, default_value_t, requires = "relay", value_name = "WAY")]
+    path: Way,
+    /// Roots that the relay's TLS certificate is checked by; may be given again [default: those
+    /// that the system trusts]
+    #[arg(long, value_name = "FILE", requires = "relay")]
+    relay_trust: Vec<PathBuf>,
+    /// The HTTP proxy by which the relay is reached [default: $HTTPS_PROXY, unless the relay is on
+    /// this machine]
+    #[arg(long, value_name = "http://HOST:PORT", requires = "relay")]
+    relay_proxy: Option<String>,
     /// The largest datagram to make, in bytes [default: 1200, more on loopback]
     #[arg(long, value_name = "BYTES")]
     datagram: Option<usize>,
@@ -80,6 +96,15 @@ pub(crate) struct Join {
     /// Record everything this member does, messages in the clear, for `spinglass replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+}
+
+/// By which way a member with a relay is reached.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Way {
+    #[default]
+    Auto,
+    Direct,
+    Relay,
 }
 
 /// A burst of this share of a second's bytes: at least the clock's tick, by much.
@@ -148,6 +173,19 @@ impl Join {
         }
         if let Some(interface) = self.interface {
             builder = builder.multicast(self.multicast.unwrap_or(MULTICAST_GROUP), interface);
+        }
+        if let Some(url) = &self.relay {
+            builder = builder.path(match self.path {
+                Way::Auto => PathChoice::Auto,
+                Way::Direct => PathChoice::Direct,
+                Way::Relay => PathChoice::Relay,
+            });
+            builder = self.relay_trust.iter().fold(builder.relay(url), Builder::relay_trust_file);
+            let is_here = url.parse().is_ok_and(|url: RelayUrl| url.is_loopback());
+            let usual = || std::env::var("HTTPS_PROXY").ok().filter(|_| !is_here);
+            if let Some(proxy) = self.relay_proxy.clone().or_else(usual) {
+                builder = builder.relay_proxy(proxy);
+            }
         }
         if let Some(bytes) = self.datagram {
             builder = builder.datagram_bytes(bytes);

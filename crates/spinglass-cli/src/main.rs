@@ -1,5 +1,5 @@
-//! The command `spinglass`: the demo, an agent and its table, a pipe into and out of a group, keys,
-//! certificates, rules, plans, benchmarks and experiments.
+//! The command `spinglass`: the demo, an agent and its table, a pipe into and out of a group, a
+//! relay, keys, certificates, rules, plans, benchmarks and experiments.
 //!
 //! Exit codes: 0 all is well; 1 it failed, or what it checks does not hold; 2 wrong usage; 130
 //! interrupted.
@@ -20,6 +20,7 @@ mod output;
 mod pipe;
 mod plan;
 mod policy;
+mod relay;
 mod replay;
 mod sleepers;
 mod statistics;
@@ -79,6 +80,8 @@ enum Command {
     /// Answer an attack: revoke, rekey, quarantine, change the way that packets go
     #[command(subcommand)]
     Respond(agent::RespondCommand),
+    /// Carry sealed datagrams for members that may only open TCP connections
+    Relay(relay::Relay),
     /// Make a group key or an identity key
     Keygen(keygen::Keygen),
     /// Issue, revoke, show and verify certificates
@@ -180,6 +183,7 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Leave(options) => agent::leave(options, format).await,
         Command::Keys(command) => agent::keys(command, format).await,
         Command::Respond(command) => agent::respond(command, format).await,
+        Command::Relay(options) => relay::run(options, format).await,
         Command::Replay(options) => replay::run(options, format),
         Command::Keygen(options) => keygen::run(options, format),
         Command::Ca(command) => ca::run(command, format),

@@ -17,6 +17,7 @@ use crate::id::TopicId;
 use crate::node::Node;
 use crate::object::{ObjectError, ObjectName};
 use crate::orders::{NewOrder, OrderError};
+use crate::path::PathQuestion;
 use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
@@ -221,6 +222,18 @@ impl Driver {
             self.record(&Entry::AddSeeds { now, seeds: seeds.into() });
         }
         self.node.add_seeds(now, seeds);
+    }
+
+    /// Says that this member is reached elsewhere from now on: see [`Node::set_address`].
+    pub fn set_address(&mut self, now: Now, address: SocketAddr) {
+        self.record(&Entry::SetAddress { now, address });
+        self.node.set_address(now, address);
+    }
+
+    /// Asks about the way to this member: see [`Node::ask_path`].
+    pub fn ask_path(&mut self, now: Now, whom: SocketAddr, question: PathQuestion) {
+        self.record(&Entry::AskPath { now, whom, question });
+        self.node.ask_path(now, whom, question);
     }
 
     /// Asks something: see [`Node::ask`].

@@ -85,6 +85,11 @@ pub enum Destinations {
     Members(Vec<SocketAddr>),
     /// To the group's IP multicast address.
     Multicast,
+    /// To this address, by the host's own socket, however else it sends: the question is how that
+    /// is seen.
+    Own(SocketAddr),
+    /// To this address, from a port that nobody has sent to: the question is who gets through.
+    Fresh(SocketAddr),
 }
 
 /// The most unicast destinations of one transmit: a bound on what one poll can make a host do.

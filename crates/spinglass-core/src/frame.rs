@@ -14,6 +14,7 @@ use crate::identity::Chain;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
+use crate::path::{PathAnswer, PathQuestion};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
@@ -47,6 +48,8 @@ const CERTIFICATE: u8 = 29;
 const WHOSE: u8 = 30;
 const KEY_ASK: u8 = 31;
 const KEY_GIVE: u8 = 32;
+const PATH_QUESTION: u8 = 38;
+const PATH_ANSWER: u8 = 39;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -99,6 +102,10 @@ pub enum Frame<'a> {
     KeyAsk(KeyAsk),
     /// Its answer.
     KeyGive(KeyGive),
+    /// A question about the way to its sender.
+    PathQuestion(PathQuestion),
+    /// Its answer.
+    PathAnswer(PathAnswer),
     /// Something about a question.
     Query(Message),
     /// A frame of a later version.
@@ -154,6 +161,8 @@ impl<'a> Frame<'a> {
             PIECE => Self::Piece(PieceRef::parse(body)?),
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
+            PATH_QUESTION => Self::PathQuestion(PathQuestion::parse(body)?),
+            PATH_ANSWER => Self::PathAnswer(PathAnswer::parse(body)?),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
@@ -186,6 +195,8 @@ impl<'a> Frame<'a> {
             Self::Whose(members) => put_whose(members, buffer),
             Self::KeyAsk(ask) => put_key_ask(ask, buffer),
             Self::KeyGive(give) => put_key_give(give, buffer),
+            Self::PathQuestion(question) => put_path_question(question, buffer),
+            Self::PathAnswer(answer) => put_path_answer(answer, buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::Unknown => (),
         }
@@ -297,6 +308,16 @@ pub fn put_key_ask(ask: &KeyAsk, buffer: &mut Vec<u8>) {
 /// Appends its answer.
 pub fn put_key_give(give: &KeyGive, buffer: &mut Vec<u8>) {
     put_frame(KEY_GIVE, buffer, |buffer| give.encode(buffer));
+}
+
+/// Appends a question about the way to a member.
+pub fn put_path_question(question: &PathQuestion, buffer: &mut Vec<u8>) {
+    put_frame(PATH_QUESTION, buffer, |buffer| question.encode(buffer));
+}
+
+/// Appends its answer.
+pub fn put_path_answer(answer: &PathAnswer, buffer: &mut Vec<u8>) {
+    put_frame(PATH_ANSWER, buffer, |buffer| answer.encode(buffer));
 }
 
 /// Appends something about a question.

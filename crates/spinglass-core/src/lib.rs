@@ -48,6 +48,7 @@ mod node;
 pub mod object;
 pub mod orders;
 mod outbox;
+pub mod path;
 pub mod plan;
 pub mod query;
 pub mod record;

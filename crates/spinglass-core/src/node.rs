@@ -29,6 +29,7 @@ use crate::members::{MemberRecord, Members};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
 use crate::outbox::Outbox;
+use crate::path::Paths;
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
@@ -62,6 +63,7 @@ mod getters;
 mod knock;
 mod object;
 mod orders;
+mod path;
 mod query;
 mod records;
 mod table;
@@ -126,6 +128,9 @@ pub struct Node {
     /// The same of the table's rounds.
     first_table_round: Instant,
     who_is_left: u32,
+    paths: Paths,
+    /// Where the datagram that is being looked at came from.
+    source: Option<SocketAddr>,
     has_left: bool,
 }
 
@@ -210,6 +215,8 @@ impl Node {
             first_round,
             first_table_round,
             who_is_left: WHO_IS_PER_ROUND,
+            paths: Paths::new(rng.fork("paths")),
+            source: None,
             has_left: false,
             config,
         })
@@ -257,8 +264,9 @@ impl Node {
         let batch: &[Datagram<'_>] = batch;
         let mut candidates = SmallVec::new();
         for (index, open) in opened {
-            let bytes =
-                batch.get(index).and_then(|datagram| datagram.bytes.get(open.frames.clone()));
+            let datagram = batch.get(index);
+            let bytes = datagram.and_then(|datagram| datagram.bytes.get(open.frames.clone()));
+            self.source = datagram.map(|datagram| datagram.from);
             if let Err(reject) = self.on_frames(&open, bytes.unwrap_or(&[]), &mut candidates, now) {
                 self.stats.reject(reject);
             }
@@ -425,6 +433,8 @@ impl Node {
             }
             (Frame::Certificate(chain), _) => self.on_certificate(chain, now)?,
             (Frame::Unknown, _) => self.stats.frames_skipped += 1,
+            (Frame::PathQuestion(it), _) => self.on_path_question(from, self.source, it),
+            (Frame::PathAnswer(answer), _) => self.on_path_answer(from, answer),
             (Frame::Row(row), _) => return self.on_table_row(row, from, now),
             (_, None) => return Err(Reject::UnknownSender),
             (Frame::Digest(digest), Some(address)) => {
@@ -539,6 +549,7 @@ impl Node {
         self.timers.set(Timer::Round, self.first_round + interval * next);
         self.stats.rounds += 1;
         self.who_is_left = WHO_IS_PER_ROUND;
+        self.paths.on_round();
         if self.link.is_spent() {
             self.link.renew(&mut *self.crypto);
             self.renew_record();

@@ -15,6 +15,7 @@ use crate::knock::Strange;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::object;
+use crate::path;
 use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
@@ -69,6 +70,8 @@ pub(crate) enum Control {
     KeyAsk { to: SocketAddr, ask: KeyAsk },
     /// Give it.
     KeyGive { to: SocketAddr, give: KeyGive },
+    /// Something about the way to a member.
+    Path { to: SocketAddr, intent: path::Intent },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
 }
@@ -97,6 +100,7 @@ impl Control {
             | Self::Strange { to, .. }
             | Self::KeyAsk { to, .. }
             | Self::KeyGive { to, .. }
+            | Self::Path { to, .. }
             | Self::Query { to, .. }
             | Self::Object { to, .. } => Some(*to),
         }

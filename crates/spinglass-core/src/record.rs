@@ -31,6 +31,7 @@ use crate::id::TopicId;
 use crate::identity::{Claims, Refusal};
 use crate::object::ObjectName;
 use crate::orders::NewOrder;
+use crate::path::PathQuestion;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::Now;
@@ -121,6 +122,22 @@ pub enum Entry<'a> {
         now: Now,
         /// They.
         seeds: Vec<SocketAddr>,
+    },
+    /// The member is reached elsewhere.
+    SetAddress {
+        /// When it was said.
+        now: Now,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// A question about the way to this member was asked.
+    AskPath {
+        /// When.
+        now: Now,
+        /// Whom.
+        whom: SocketAddr,
+        /// What.
+        question: PathQuestion,
     },
     /// A question was asked.
     Ask {

@@ -146,6 +146,9 @@ impl Group {
         for (to, bytes) in outside.sent.drain(..).collect::<Vec<_>>() {
             let receivers: Vec<usize> = match to {
                 Destinations::Multicast => (0..self.nodes.len()).collect(),
+                Destinations::Own(to) | Destinations::Fresh(to) => {
+                    vec![usize::from(to.port()) - 1000]
+                }
                 Destinations::Members(members) => {
                     members.iter().map(|member| usize::from(member.port()) - 1000).collect()
                 }

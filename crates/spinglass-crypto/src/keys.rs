@@ -16,11 +16,12 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use spinglass_core::MemberId;
-use spinglass_core::crypto::{Domain, Epoch, PublicKey};
+use spinglass_core::crypto::{Domain, Epoch, PublicKey, Signature};
 use zeroize::Zeroizing;
 
 use crate::certificates::{pem, public_key_pem};
 use crate::hash;
+use crate::relay_keys::RelayKeys;
 
 /// What a group key file's lines start with.
 const GROUP_TAG: &str = "spinglass-group-key v1";
@@ -184,8 +185,19 @@ impl SigningKey {
         MemberId::from_hash(hash(Domain::Member, &self.public_key().0))
     }
 
-    pub(crate) const fn pair(&self) -> &Ed25519KeyPair {
-        &self.pair
+    /// Signs a message.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        let signed = self.pair.sign(message);
+        let mut signature = [0; 64];
+        signature.iter_mut().zip(signed.as_ref()).for_each(|(to, from)| *to = *from);
+        Signature(signature)
+    }
+}
+
+impl Clone for SigningKey {
+    fn clone(&self) -> Self {
+        Self::from_seed(*self.seed)
     }
 }
 
@@ -198,7 +210,7 @@ impl fmt::Debug for SigningKey {
 /// The link keys of a group, by epoch.
 #[derive(Clone)]
 pub struct GroupKeys {
-    keys: BTreeMap<Epoch, Zeroizing<[u8; 32]>>,
+    keys: EpochKeys,
 }
 
 impl GroupKeys {
@@ -237,42 +249,26 @@ impl GroupKeys {
     /// # Errors
     /// A line is wrong, or there is no key.
     pub fn parse(text: &str, path: &Path) -> Result<Self, KeyError> {
-        let mut keys = BTreeMap::new();
-        for (number, line) in (1..).zip(text.lines()) {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let bad = |what| KeyError::Line { path: path.into(), line: number, what };
-            let rest = line.strip_prefix(GROUP_TAG).ok_or_else(|| bad("not a group key"))?;
-            let mut words = rest.split_whitespace();
-            let epoch = words.next().and_then(|word| word.strip_prefix("epoch="));
-            let epoch = epoch.and_then(|number| number.parse().ok());
-            let epoch = Epoch(epoch.ok_or_else(|| bad("no epoch=0..255"))?);
-            let key = words.next().and_then(parse_hex);
-            let key = key.ok_or_else(|| bad("the key is not 64 hex digits"))?;
-            if words.next().is_some() {
-                return Err(bad("something follows the key"));
-            }
-            if keys.insert(epoch, Zeroizing::new(key)).is_some() {
-                return Err(bad("an epoch that has a key already"));
-            }
-        }
-        if keys.is_empty() { Err(KeyError::Empty(path.into())) } else { Ok(Self { keys }) }
+        let keys = parse_epoch_keys(text, path, (GROUP_TAG, "not a group key"))?;
+        Ok(Self { keys })
     }
 
     /// A group key file's text. It holds the keys.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(FILE_LINE_BYTES * self.keys.len()));
-        for (epoch, key) in &self.keys {
-            // In pieces, into room made before: nothing grows, so no copy is left behind.
-            text.push_str(GROUP_TAG);
-            text.push_str(&format!(" epoch={} ", epoch.0));
-            text.push_str(&hex(&**key));
-            text.push('\n');
-        }
-        text
+        epoch_keys_text(&self.keys, GROUP_TAG)
+    }
+
+    /// What relays check members by; it opens nothing that the group says.
+    #[must_use]
+    pub fn relay_keys(&self) -> RelayKeys {
+        RelayKeys::of(self.keys.iter().map(|(epoch, key)| (*epoch, &**key)))
+    }
+
+    /// The latest epoch that there is a key for.
+    #[must_use]
+    pub fn latest(&self) -> Option<Epoch> {
+        self.keys.last_key_value().map(|(epoch, _)| *epoch)
     }
 
     /// Writes a group key file that only its owner can read.
@@ -334,7 +330,53 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
     Some(key)
 }
 
-fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+/// Keys by epoch.
+pub(crate) type EpochKeys = BTreeMap<Epoch, Zeroizing<[u8; 32]>>;
+
+/// Reads lines `TAG epoch=N HEX`; empty lines and lines that start with `#` are passed over.
+pub(crate) fn parse_epoch_keys(
+    text: &str,
+    path: &Path,
+    (tag, not_one): (&str, &'static str),
+) -> Result<EpochKeys, KeyError> {
+    let mut keys = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let bad = |what| KeyError::Line { path: path.into(), line: number, what };
+        let rest = line.strip_prefix(tag).ok_or_else(|| bad(not_one))?;
+        let mut words = rest.split_whitespace();
+        let epoch = words.next().and_then(|word| word.strip_prefix("epoch="));
+        let epoch = epoch.and_then(|number| number.parse().ok());
+        let epoch = Epoch(epoch.ok_or_else(|| bad("no epoch=0..255"))?);
+        let key = words.next().and_then(parse_hex);
+        let key = key.ok_or_else(|| bad("the key is not 64 hex digits"))?;
+        if words.next().is_some() {
+            return Err(bad("something follows the key"));
+        }
+        if keys.insert(epoch, Zeroizing::new(key)).is_some() {
+            return Err(bad("an epoch that has a key already"));
+        }
+    }
+    if keys.is_empty() { Err(KeyError::Empty(path.into())) } else { Ok(keys) }
+}
+
+/// The lines that [`parse_epoch_keys`] reads.
+pub(crate) fn epoch_keys_text(keys: &EpochKeys, tag: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(FILE_LINE_BYTES * keys.len()));
+    for (epoch, key) in keys {
+        // In pieces, into room made before: nothing grows, so no copy is left behind.
+        text.push_str(tag);
+        text.push_str(&format!(" epoch={} ", epoch.0));
+        text.push_str(&hex(&**key));
+        text.push('\n');
+    }
+    text
+}
+
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io = |source| KeyError::Io { path: path.into(), source };
     let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
     if mode & OTHERS != 0 {
@@ -343,7 +385,7 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     fs::read_to_string(path).map(Zeroizing::new).map_err(io)
 }
 
-fn write_private(path: &Path, text: &str, overwrite: bool) -> Result<(), KeyError> {
+pub(crate) fn write_private(path: &Path, text: &str, overwrite: bool) -> Result<(), KeyError> {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     if overwrite {

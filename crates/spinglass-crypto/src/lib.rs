@@ -15,6 +15,7 @@ pub mod certificates;
 mod exchange;
 mod hash;
 mod keys;
+mod relay_keys;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ use certificates::{Revocations, Verifier};
 use exchange::Exchange;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
+pub use relay_keys::RelayKeys;
 
 /// What keeps a link key from being derived for anything else.
 const LINK_INFO: &[u8] = b"spinglass link v1";
@@ -71,6 +73,13 @@ impl RealCrypto {
     }
 }
 
+/// Whether this key signed this message.
+#[must_use]
+pub fn verify(signer: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+    let key = ParsedPublicKey::new(&ED25519, signer.0);
+    key.is_ok_and(|key| key.verify_sig(message, &signature.0).is_ok())
+}
+
 impl fmt::Debug for RealCrypto {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RealCrypto").field("own", &self.own).finish_non_exhaustive()
@@ -105,10 +114,7 @@ impl Crypto for RealCrypto {
     }
 
     fn sign(&mut self, message: &[u8]) -> Signature {
-        let signed = self.own.pair().sign(message);
-        let mut signature = [0; 64];
-        signature.iter_mut().zip(signed.as_ref()).for_each(|(to, from)| *to = *from);
-        Signature(signature)
+        self.own.sign(message)
     }
 
     fn verify(&mut self, signer: &PublicKey, message: &[u8], signature: &Signature) -> bool {

@@ -20,6 +20,7 @@ use spinglass_core::multicast::{
     VerifiedBursts, sign_burst,
 };
 use spinglass_core::object::{self, ObjectName, PIECE_BYTES, PieceRef, Tree};
+use spinglass_core::path::{PathAnswer, PathQuestion, Task};
 use spinglass_core::query::{Ask, Found, Message, Reach, Report};
 use spinglass_core::table::{
     CORE_SQL, Inventory, InventoryLine, Kind, Name, NewFunction, RowKey, TableDigest, TableRow,
@@ -157,6 +158,8 @@ fn table_frames() -> Vectors {
         ("frame-probe", bytes(|buffer| frame::put_probe(NUMBER, buffer))),
         ("frame-answer", bytes(|buffer| frame::put_answer(NUMBER, buffer))),
         ("frame-doubt", bytes(|buffer| frame::put_doubt(subject, buffer))),
+        ("frame-path-question", bytes(|buffer| frame::put_path_question(&question(), buffer))),
+        ("frame-path-answer", bytes(|buffer| frame::put_path_answer(&answer(), buffer))),
         ("frame-accusations", bytes(|buffer| frame::put_accusations(&verdict(), buffer))),
     ])
 }
@@ -446,6 +449,28 @@ fn the_documents_table_says_what_the_document_says() {
     the_frame("frame-want", |frame| {
         let Frame::Want(want) = frame else { panic!("no want") };
         assert_eq!((want.depth, want.keys), (2, vec![agent, RowKey(u64::MAX)]));
+    });
+}
+
+fn an_address() -> std::net::SocketAddr {
+    ([127, 0, 0, 1], 7710).into()
+}
+
+fn question() -> PathQuestion {
+    PathQuestion { number: NUMBER, task: Task::Pass(an_address()) }
+}
+
+fn answer() -> PathAnswer {
+    PathAnswer { number: NUMBER, is_try: true, address: an_address() }
+}
+
+#[test]
+fn the_documents_question_about_a_way_and_its_answer_are_read() {
+    the_frame("frame-path-question", |frame| {
+        assert!(matches!(frame, Frame::PathQuestion(it) if it == question()));
+    });
+    the_frame("frame-path-answer", |frame| {
+        assert!(matches!(frame, Frame::PathAnswer(it) if it == answer()));
     });
 }
 

@@ -23,7 +23,7 @@ pub mod table_truth;
 pub mod world;
 
 pub use check::{Checker, Violation};
-pub use network::{Burst, Lossy, Network};
+pub use network::{Burst, Door, LetsIn, Lossy, Network};
 pub use setup::Setup;
 pub use table_check::TableChecker;
 pub use world::{Blind, Observer, World};

@@ -1,10 +1,13 @@
 //! What lies between members: delay, loss, and everything else that networks do to datagrams.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use spinglass_core::Prng;
+
+use crate::host::{PORT, member_at};
 
 /// What the network does, on every path alike. Shares are in parts per million.
 #[derive(Debug, Clone)]
@@ -30,6 +33,34 @@ pub struct Network {
     pub lossy: BTreeMap<usize, Lossy>,
     /// Paths that carry nothing, in this direction: (from, to).
     pub blocked: BTreeSet<(usize, usize)>,
+    /// Members that are behind something.
+    pub doors: BTreeMap<usize, Door>,
+}
+
+/// What a member is behind: a NAT or a firewall, and perhaps a relay on the other side. Only its
+/// port differs from that of others, as in the simulator a member is its host.
+#[derive(Debug, Clone, Default)]
+pub struct Door {
+    /// The port that others see it at.
+    pub port: u16,
+    /// Whom it lets in.
+    pub lets_in: LetsIn,
+    /// The relay's port at which it is reached whatever the door lets in.
+    pub relay: Option<u16>,
+    /// Whom the member has sent to by its own socket.
+    pub known: BTreeSet<usize>,
+}
+
+/// Whom a door lets in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LetsIn {
+    /// Everybody: endpoint-independent filtering (RFC 4787, section 5).
+    #[default]
+    Everybody,
+    /// Those to whom the member has sent, from the port that it sent to.
+    Known,
+    /// Nobody.
+    Nobody,
 }
 
 /// What is lost at one member, in parts per million.
@@ -65,6 +96,7 @@ impl Default for Network {
             parts: Vec::new(),
             lossy: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            doors: BTreeMap::new(),
         }
     }
 }
@@ -93,6 +125,32 @@ impl Captured {
 }
 
 impl Network {
+    /// Whether what a member sends to this address gets to whoever is there, as far as doors go.
+    /// `fresh`: it sends from a port that nobody has sent to.
+    pub(crate) fn opens(&self, from: usize, address: SocketAddr, fresh: bool) -> bool {
+        if self.doors.is_empty() {
+            return true;
+        }
+        let port = address.port();
+        match self.doors.get(&member_at(address)) {
+            None => port == PORT,
+            Some(door) if door.relay == Some(port) => true,
+            Some(door) if door.port != port => false,
+            Some(door) => match door.lets_in {
+                LetsIn::Everybody => true,
+                LetsIn::Known => !fresh && door.known.contains(&from),
+                LetsIn::Nobody => false,
+            },
+        }
+    }
+
+    /// Notes that a member has sent by its own socket; returns its port as others see it.
+    pub(crate) fn leaves(&mut self, from: usize, to: usize) -> Option<u16> {
+        let door = self.doors.get_mut(&from)?;
+        door.known.insert(to);
+        Some(door.port)
+    }
+
     /// Whether a datagram sent at `at` (nanoseconds) gets through.
     pub(crate) fn carries(&self, from: usize, to: usize, at: u64, rng: &mut Prng) -> bool {
         if self.loss_ppm > 0 && rng.chance_ppm(self.loss_ppm) {

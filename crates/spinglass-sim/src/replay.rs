@@ -351,6 +351,8 @@ impl Replay {
             | Entry::Order { .. }
             | Entry::Renew { .. }
             | Entry::Heed { .. }
+            | Entry::SetAddress { .. }
+            | Entry::AskPath { .. }
             | Entry::Topic(_)) => {
                 time = self.verb(verb, last);
                 None
@@ -409,6 +411,14 @@ impl Replay {
             }
             Entry::AddSeeds { now, seeds } => {
                 self.node.add_seeds(now, &seeds);
+                now
+            }
+            Entry::AskPath { now, whom, question } => {
+                self.node.ask_path(now, whom, question);
+                now
+            }
+            Entry::SetAddress { now, address } => {
+                self.node.set_address(now, address);
                 now
             }
             Entry::PutObject { now, name, bytes } => {

@@ -7,6 +7,7 @@
 //! A run is a function of its seed: [`World::trace`] is a hash of everything that was handled.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,13 @@ use spinglass_core::{
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 use crate::crypto::{Oracle, SimCrypto, mix};
-use crate::host::{Outside, add, address, member_at};
+use crate::host::{Outside, PORT, add, address};
 use crate::network::{Captured, Network, damage};
 use crate::pool::{SharedRecords, SharedRows};
 use crate::queue::Queue;
 use crate::setup::Setup;
 
+mod doors;
 mod faults;
 mod papers;
 mod table;
@@ -93,8 +95,15 @@ struct Member {
 
 #[derive(Debug)]
 enum Entry {
-    Arrives { to: u32, from: u32, held: bool, bytes: Arc<[u8]> },
+    Arrives { to: u32, from: Source, held: bool, bytes: Arc<[u8]> },
     Timer { member: u32 },
+}
+
+/// Who sent a datagram, and from which port as its receiver sees it.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    member: u32,
+    port: u16,
 }
 
 /// A simulated group.
@@ -434,7 +443,7 @@ impl World {
 
     fn on_arrival(
         &mut self,
-        (to, from): (u32, u32),
+        (to, from): (u32, Source),
         held: bool,
         bytes: Arc<[u8]>,
         observer: &mut impl Observer,
@@ -466,7 +475,8 @@ impl World {
         scratch.clear();
         scratch.extend_from_slice(&bytes);
         if let Some(driver) = self.driver(index) {
-            let datagram = Datagram { from: address(from as usize), bytes: &mut scratch };
+            let from = SocketAddr::new(address(from.member as usize).ip(), from.port);
+            let datagram = Datagram { from, bytes: &mut scratch };
             driver.handle_datagrams(now, &mut [datagram]);
         }
         self.scratch = scratch;
@@ -516,46 +526,46 @@ impl World {
         }
         match to {
             Destinations::Members(members) => {
-                for member in members {
-                    self.carry(from, member_at(*member), &bytes);
-                }
+                members.iter().for_each(|member| self.carry_from_member(from, *member, &bytes));
             }
+            Destinations::Own(to) => self.carry_from_socket(from, *to, &bytes),
+            Destinations::Fresh(to) => self.carry_from_fresh(from, *to, &bytes),
             Destinations::Multicast => {
                 for member in 0..self.members.len() {
-                    self.carry(from, member, &bytes);
+                    self.carry((from, PORT), member, &bytes);
                 }
             }
         }
     }
 
-    fn carry(&mut self, from: usize, to: usize, bytes: &Arc<[u8]>) {
+    fn carry(&mut self, (from, port): (usize, u16), to: usize, bytes: &Arc<[u8]>) {
         // Nothing but ourselves knows our name: a member never hears its own multicast.
         if to == from || !self.network.carries(from, to, self.now, &mut self.rng) {
             return;
         }
-        self.arrive(from, to, Arc::clone(bytes));
+        self.arrive((from, port), to, Arc::clone(bytes));
         let Network { duplicate_ppm, corrupt_ppm, replay_ppm, .. } = self.network;
         if duplicate_ppm > 0 && self.rng.chance_ppm(duplicate_ppm) {
-            self.arrive(from, to, Arc::clone(bytes));
+            self.arrive((from, port), to, Arc::clone(bytes));
         }
         if corrupt_ppm > 0 && self.rng.chance_ppm(corrupt_ppm) {
             let other = self.captured.draw(&mut self.rng);
             let damaged = damage(bytes, other.as_deref(), &mut self.rng);
-            self.arrive(from, to, damaged.into());
+            self.arrive((from, port), to, damaged.into());
         }
         if replay_ppm > 0
             && self.rng.chance_ppm(replay_ppm)
             && let Some(old) = self.captured.draw(&mut self.rng)
         {
             let anybody = self.rng.index(self.members.len());
-            self.arrive(from, anybody, old);
+            self.arrive((from, port), anybody, old);
         }
     }
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: Arc<[u8]>) {
+    fn arrive(&mut self, (from, port): (usize, u16), to: usize, bytes: Arc<[u8]>) {
         let at = self.now + self.network.delay(&mut self.rng);
         let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
-        let (to, from) = (narrow(to), narrow(from));
+        let (to, from) = (narrow(to), Source { member: narrow(from), port });
         self.queue.push(at, Entry::Arrives { to, from, held: false, bytes });
     }
 }

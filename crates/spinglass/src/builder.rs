@@ -23,7 +23,9 @@ use crate::inbox::Inbox;
 use crate::incarnation;
 use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
+use crate::paths;
 use crate::record::{Log, RecordingCrypto};
+use crate::relay::{Begun, RelayPlan};
 use crate::resolver;
 use crate::security::{self, Loaded, Papers, Rulebook, SecurityError};
 use crate::seed::{HostPort, Seed};
@@ -75,6 +77,7 @@ pub struct Builder {
     record: Option<PathBuf>,
     drops: Option<(f64, u64)>,
     papers: Papers,
+    pub(crate) relay: RelayPlan,
 }
 
 impl Default for Builder {
@@ -98,6 +101,7 @@ impl Default for Builder {
             record: None,
             drops: None,
             papers: Papers::default(),
+            relay: RelayPlan::default(),
         }
     }
 }
@@ -250,7 +254,7 @@ impl Builder {
     }
 
     /// The largest datagram this member makes. Default: [`DATAGRAM_BYTES_LOOPBACK`] if it is bound
-    /// to loopback, else [`DATAGRAM_BYTES_PATH`].
+    /// to loopback and there is no relay, else [`DATAGRAM_BYTES_PATH`].
     pub const fn datagram_bytes(mut self, bytes: usize) -> Self {
         self.datagram_bytes = Some(bytes);
         self
@@ -329,8 +333,14 @@ impl Builder {
         let rules = Rulebook::new(holds.is_some(), loaded.as_ref().and_then(Loaded::rules));
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
+        let way = self.relay.way(config.get(), &signing_key, &group_keys)?;
         let own = BatchedSocket::bind(self.bind, self.multicast)?;
-        let address = self.choose_address(&own)?;
+        let relay = match way {
+            Some(way) => Some(Begun::new(way, self.relay.is_auto()).await?),
+            None => None,
+        };
+        let relays = relay.as_ref().and_then(Begun::address);
+        let address = relays.map_or_else(|| self.choose_address(&own), Ok)?;
         let multicast = match self.multicast {
             Some(path) => Some((BatchedSocket::join(path)?, SocketAddr::from(path.group))),
             None => None,
@@ -352,7 +362,7 @@ impl Builder {
         seeds.extend(remembered.into_iter().flatten());
         seeds.retain(|seed| *seed != address);
         let core = CoreNode::new(config, identity, crypto, seed, seeds, clock.now())?;
-        let known = Known { id: core.id(), incarnation, address, development };
+        let known = Known { id: core.id(), incarnation, development };
         let driver = match log {
             Some(log) => Driver::recorded(core, Box::new(log)),
             None => Driver::new(core),
@@ -360,11 +370,16 @@ impl Builder {
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
         let shared = Arc::new(Shared { inbox, limits, last, rules });
-        let outside = Outside::new(own, multicast);
-        let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
+        let mut outside = Outside::new(own, multicast);
         let mut beside = JoinSet::new();
+        outside.by_relay = relays.is_some();
+        outside.tunnel = relay.map(|relay| relay.keep(&mut beside));
+        let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         for name in names {
-            beside.spawn(resolver::resolve(name, self.bind, Arc::clone(&shared)));
+            beside.spawn(resolver::resolve(name, address, Arc::clone(&shared)));
+        }
+        if self.relay.is_auto() {
+            beside.spawn(paths::choose(Arc::clone(&shared)));
         }
         if let Some(holds) = holds {
             beside.spawn(security::watch(self.papers.clone(), holds, Arc::clone(&shared)));
@@ -404,12 +419,16 @@ impl Builder {
             if !loopback || !multicast_loopback {
                 return Err(StartError::NoGroupKey(self.bind));
             }
+            if !self.relay.is_here() {
+                return Err(StartError::NoGroupKeyForRelay);
+            }
             tracing::warn!(
                 "DEVELOPMENT MODE: no group key was given, so a key that everybody knows keeps \
                  nothing secret and nobody out; run `spinglass keygen` for a real one"
             );
         }
-        let by_default = if loopback { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
+        let is_short = loopback && !self.relay.is_some();
+        let by_default = if is_short { DATAGRAM_BYTES_LOOPBACK } else { DATAGRAM_BYTES_PATH };
         self.config.link.datagram_bytes = self.datagram_bytes.unwrap_or(by_default);
         self.config.multicast.dissemination = dissemination;
         if self.multicast.is_some() && self.config.discovery.turn.is_zero() {

@@ -10,6 +10,7 @@ use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, Value, ZonePath};
 use spinglass_core::{ConfigError, Denied, NodeError};
 use spinglass_crypto::KeyError;
+use spinglass_relay::{RelayError, UrlError};
 
 use crate::security::SecurityError;
 
@@ -40,6 +41,12 @@ pub enum StartError {
     /// It asked for certified mode, and can't have it.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// It is to use a relay, and can't.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    /// A relay's URL is none.
+    #[error(transparent)]
+    RelayUrl(#[from] UrlError),
     /// A key file can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -49,6 +56,12 @@ pub enum StartError {
          `spinglass keygen` and give every member the same group key"
     )]
     NoGroupKey(SocketAddr),
+    /// What the key that everybody knows keeps from nobody would leave this machine.
+    #[error(
+        "nothing leaves this machine without a key, and a relay elsewhere is to be used: run \
+         `spinglass keygen` and give every member the same group key"
+    )]
+    NoGroupKeyForRelay,
     /// Somebody else has the address.
     #[error("{0} is in use: stop what listens there, choose another port, or port 0 for any")]
     AddressInUse(SocketAddr),

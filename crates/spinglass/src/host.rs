@@ -3,9 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::task::{Context, Poll};
 
 use spinglass_core::query::{Answer, QuestionId};
 use spinglass_core::{Destinations, Event, Host, Transmit};
+
+use spinglass_relay::Tunnel;
 
 use crate::hub::Hub;
 use crate::socket::BatchedSocket;
@@ -17,6 +20,10 @@ pub(crate) struct Outside {
     pub(crate) own: BatchedSocket,
     pub(crate) multicast: Option<BatchedSocket>,
     pub(crate) group: Option<SocketAddr>,
+    /// The way through a relay, if there is one.
+    pub(crate) tunnel: Option<Tunnel>,
+    /// Whether what goes to members goes through the relay.
+    pub(crate) by_relay: bool,
     pub(crate) hub: Hub,
     /// Answers on their way to whoever asked.
     pub(crate) answers: Vec<(QuestionId, Answer)>,
@@ -29,7 +36,26 @@ impl Outside {
     pub(crate) fn new(own: BatchedSocket, multicast: Option<(BatchedSocket, SocketAddr)>) -> Self {
         let (multicast, group) = multicast.unzip();
         let (hub, stats) = (Hub::default(), RuntimeStats::default());
-        Self { own, multicast, group, hub, answers: Vec::new(), stats, reached: 0 }
+        let (tunnel, by_relay, answers) = (None, false, Vec::new());
+        Self { own, multicast, group, tunnel, by_relay, hub, answers, stats, reached: 0 }
+    }
+
+    /// Chooses the way: direct, by this address, or with none through the relay. Returns where the
+    /// member is reached by it; none: there is no connection to the relay, and all stays as it is.
+    pub(crate) fn use_path(&mut self, direct: Option<SocketAddr>) -> Option<SocketAddr> {
+        let address = direct.or_else(|| self.tunnel.as_ref()?.address())?;
+        self.by_relay = direct.is_none();
+        Some(address)
+    }
+
+    /// Whether what was refused last may be tried again.
+    pub(crate) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let own = self.own.poll_writable(cx).map(drop);
+        // Some things leave by the own socket all the same.
+        match self.tunnel.as_ref().filter(|_| self.by_relay) {
+            Some(tunnel) if own.is_ready() => tunnel.poll_room(cx),
+            _ => own,
+        }
     }
 
     /// Sends a run to one address; `Break` if the socket is full. Other errors are counted and the
@@ -60,8 +86,14 @@ impl Outside {
 impl Host for Outside {
     fn transmit(&mut self, transmit: &Transmit, segments: &[u8]) -> ControlFlow<()> {
         let bytes = transmit.segment_bytes;
-        match &transmit.to {
-            Destinations::Members(members) => {
+        match (&transmit.to, self.tunnel.as_ref().filter(|_| self.by_relay)) {
+            (Destinations::Members(members), Some(tunnel)) => {
+                self.stats.sends += 1;
+                let sent = tunnel.send(members, bytes, segments);
+                self.stats.sends_blocked += u64::from(sent.is_break());
+                sent
+            }
+            (Destinations::Members(members), None) => {
                 for (index, to) in members.iter().enumerate().skip(self.reached) {
                     if self.send(*to, bytes, segments).is_break() {
                         self.reached = index;
@@ -71,7 +103,16 @@ impl Host for Outside {
                 self.reached = 0;
                 ControlFlow::Continue(())
             }
-            Destinations::Multicast => match self.group {
+            (Destinations::Own(to), _) => self.send(*to, bytes, segments),
+            (Destinations::Fresh(to), _) => {
+                self.stats.sends += 1;
+                if let Err(error) = self.own.send_from_fresh(*to, segments) {
+                    self.stats.count(SocketError::classify(&error), &error);
+                }
+                ControlFlow::Continue(())
+            }
+            // Whoever is behind the same firewall may hear it.
+            (Destinations::Multicast, _) => match self.group {
                 Some(group) => self.send(group, bytes, segments),
                 None => ControlFlow::Continue(()),
             },

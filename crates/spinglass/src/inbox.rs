@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::object::{ObjectError, ObjectName};
 use spinglass_core::orders::{NewOrder, OrderError};
+use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
 use spinglass_core::{Member, Start, TopicId};
@@ -59,6 +60,10 @@ pub(crate) enum Command {
     },
     /// Join by these addresses, too.
     AddSeeds(Vec<SocketAddr>),
+    /// Ask about the way to this member.
+    AskPath { whom: SocketAddr, question: PathQuestion },
+    /// Be reached at this address from now on, by the own socket; none: through the relay.
+    UsePath(Option<SocketAddr>),
     /// Find something out.
     Ask { question: Question, answer: oneshot::Sender<Result<Answer, AskError>> },
     /// Give everybody an order.

@@ -46,8 +46,10 @@ mod incarnation;
 mod memory;
 mod node;
 mod orders;
+mod paths;
 mod policy;
 mod record;
+mod relay;
 mod resolver;
 mod security;
 mod seed;
@@ -65,6 +67,7 @@ pub use event::{Event, Lagged};
 pub use group::Group;
 pub use node::Node;
 pub use orders::{Orders, StandingOrder};
+pub use paths::PathChoice;
 pub use policy::{PolicyError, PolicyFile};
 pub use record::RecordingCrypto;
 pub use security::SecurityError;
@@ -82,6 +85,7 @@ pub use spinglass_core::{
     Member, MemberId, Message, NodeError, Reliability, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
+pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
 pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};

@@ -40,6 +40,8 @@ pub(crate) struct Pulse {
     pub(crate) table: u64,
     /// The objects' revision.
     pub(crate) objects: u64,
+    /// Where others reach this member.
+    pub(crate) address: SocketAddr,
 }
 
 impl Pulse {
@@ -48,6 +50,7 @@ impl Pulse {
             members: node.member_count(),
             table: node.table().revision(),
             objects: node.objects().revision(),
+            address: node.address(),
         }
     }
 }
@@ -57,7 +60,6 @@ impl Pulse {
 pub(crate) struct Known {
     pub(crate) id: MemberId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) address: SocketAddr,
     pub(crate) development: bool,
 }
 
@@ -116,10 +118,11 @@ impl Node {
         self.known.incarnation
     }
 
-    /// Where other members reach this one: a seed for them.
+    /// Where other members reach this one: a seed for them. It changes when this member comes by
+    /// another way, such as another port of a relay's.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.known.address
+    pub fn local_addr(&self) -> SocketAddr {
+        self.pulse.borrow().address
     }
 
     /// Whether it runs under the development key, which keeps nothing secret.

@@ -114,6 +114,17 @@ impl BatchedSocket {
         self.socket.local_addr()
     }
 
+    /// Sends one datagram from a port of its own, which nobody has ever sent to.
+    ///
+    /// # Errors
+    /// There is no such port, or it is not sent.
+    pub(crate) fn send_from_fresh(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let ip = self.local_addr()?.ip();
+        let socket = std::net::UdpSocket::bind(SocketAddr::new(ip, 0))?;
+        socket.set_nonblocking(true)?;
+        socket.send_to(datagram, to).map(drop)
+    }
+
     /// How many segments one send may carry.
     pub(crate) fn segments_max(&self) -> usize {
         self.state.max_gso_segments()

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use spinglass_relay::TunnelStats;
 
 /// Everything that a node counted since its start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Stats {
     pub protocol: spinglass_core::Stats,
     /// What became of it at the sockets and queues.
     pub runtime: RuntimeStats,
+    /// What became of it on the way through a relay.
+    pub relay: TunnelStats,
 }
 
 /// Counters of the event loop, its sockets and its subscribers' queues. They only grow.
@@ -24,6 +27,8 @@ pub struct RuntimeStats {
     pub sends_blocked: u64,
     /// Calls that received datagrams.
     pub receives: u64,
+    /// Datagrams that came by this member's own sockets, and not through a relay.
+    pub datagrams_direct: u64,
     /// Datagrams dropped on purpose, as a test asked for.
     pub dropped_on_purpose: u64,
     /// Messages that slow subscribers missed.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::table::NewFunction;
 use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
+use spinglass_relay::{Incoming, Tunnel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
@@ -25,6 +26,7 @@ use crate::host::Outside;
 use crate::inbox::{Command, Room};
 use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
+use crate::relay;
 use crate::security::Renewal;
 use crate::socket::BatchedSocket;
 use crate::stats::{SocketError, Stats};
@@ -83,6 +85,7 @@ struct Closing {
 struct Ready {
     own: bool,
     multicast: bool,
+    relay: bool,
     inbox: bool,
     due: bool,
     writable: bool,
@@ -164,9 +167,10 @@ impl Task {
         let ready = Ready {
             own: readable(&self.outside.own, cx),
             multicast: self.outside.multicast.as_ref().is_some_and(|socket| readable(socket, cx)),
+            relay: self.outside.tunnel.as_ref().is_some_and(|it| it.poll_readable(cx).is_ready()),
             inbox: self.shared.inbox.poll(self.room(), cx),
             due: self.poll_due(cx),
-            writable: self.driver.is_blocked() && self.outside.own.poll_writable(cx).is_ready(),
+            writable: self.driver.is_blocked() && self.outside.poll_writable(cx).is_ready(),
         };
         if ready == Ready::default() {
             self.owes_yield = false;
@@ -235,10 +239,15 @@ impl Task {
 
     fn receive(&mut self, ready: Ready, now: Now) {
         let Self { driver, outside, dropper, .. } = self;
-        if !ready.own && !ready.multicast {
+        if !ready.own && !ready.multicast && !ready.relay {
             return;
         }
-        let Outside { own, multicast, stats, .. } = outside;
+        let Outside { own, multicast, tunnel, by_relay, stats, .. } = outside;
+        let tunnel = tunnel.as_ref().filter(|_| ready.relay);
+        let mut relayed = relay::receive(tunnel);
+        if let (Some(address), true) = (tunnel.and_then(relay::new_address), *by_relay) {
+            driver.set_address(now, address);
+        }
         let own = Some(own).filter(|_| ready.own);
         let multicast = multicast.as_mut().filter(|_| ready.multicast);
         let mut datagrams = Vec::with_capacity(DATAGRAMS_PER_TURN);
@@ -252,8 +261,18 @@ impl Task {
                     if dropper.as_mut().is_some_and(Dropper::drops) {
                         stats.dropped_on_purpose += 1;
                     } else {
+                        stats.datagrams_direct += 1;
                         datagrams.push(Datagram { from: run.from, bytes });
                     }
+                }
+            }
+        }
+        for Incoming { from, segment_bytes, bytes } in &mut relayed {
+            for bytes in bytes.chunks_mut(*segment_bytes) {
+                if dropper.as_mut().is_some_and(Dropper::drops) {
+                    stats.dropped_on_purpose += 1;
+                } else {
+                    datagrams.push(Datagram { from: *from, bytes });
                 }
             }
         }
@@ -322,6 +341,12 @@ impl Task {
             }
             Command::Renew(renewal) => self.renew(*renewal, now),
             Command::AddSeeds(seeds) => self.driver.add_seeds(now, &seeds),
+            Command::AskPath { whom, question } => self.driver.ask_path(now, whom, question),
+            Command::UsePath(direct) => {
+                if let Some(address) = self.outside.use_path(direct) {
+                    self.driver.set_address(now, address);
+                }
+            }
             Command::Ask { question, answer } => match self.driver.ask(now, &question) {
                 Ok(id) => drop(self.asking.insert(id, answer)),
                 Err(error) => drop(answer.send(Err(error))),
@@ -412,7 +437,8 @@ impl Task {
     }
 
     fn stats(&self) -> Stats {
-        Stats { protocol: self.driver.node().stats(), runtime: self.outside.stats }
+        let relay = self.outside.tunnel.as_ref().map(Tunnel::stats).unwrap_or_default();
+        Stats { protocol: self.driver.node().stats(), runtime: self.outside.stats, relay }
     }
 }
 

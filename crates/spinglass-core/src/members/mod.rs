@@ -257,6 +257,8 @@ impl Members {
             told.iter().any(|(is_due, _)| *is_due)
         };
         let untold = match to {
+            // Packets go to nobody in particular but to members.
+            Destinations::Own(_) | Destinations::Fresh(_) => None,
             Destinations::Multicast => tells(None).then_some(Destinations::Multicast),
             Destinations::Members(members) => {
                 let untold: Vec<_> =

@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 
 use super::Node;
 use crate::config::Config;
@@ -26,6 +27,12 @@ impl Node {
     #[must_use]
     pub fn id(&self) -> MemberId {
         self.own.id()
+    }
+
+    /// Where other members reach this one.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.identity.address
     }
 
     /// This member's life.

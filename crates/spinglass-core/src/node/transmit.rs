@@ -58,7 +58,7 @@ impl Node {
     fn count_sent(&mut self, transmit: &Transmit, bytes: usize) {
         let copies = match &transmit.to {
             Destinations::Members(members) => members.len() as u64,
-            Destinations::Multicast => 1,
+            Destinations::Multicast | Destinations::Own(_) | Destinations::Fresh(_) => 1,
         };
         let datagrams = bytes.div_ceil(transmit.segment_bytes.max(1)) as u64;
         self.stats.datagrams_sent += datagrams * copies;
@@ -86,6 +86,7 @@ impl Node {
             Control::Certificate { to, member } => {
                 return self.write_chain(*to, *member, now, buffer);
             }
+            Control::Path { to, intent } => return Some(self.write_path(*to, *intent, buffer)),
             Control::Object { intent, .. } if !self.objects.is_due(intent) => return None,
             control => control.to()?,
         };
@@ -109,6 +110,7 @@ impl Node {
             Control::Announce
             | Control::Under { .. }
             | Control::Certificate { .. }
+            | Control::Path { .. }
             | Control::Strange { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),

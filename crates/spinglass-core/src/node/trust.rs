@@ -191,7 +191,9 @@ impl Node {
             return false;
         }
         let to: Vec<Option<SocketAddr>> = match untold {
-            Destinations::Multicast => alloc::vec![None],
+            Destinations::Multicast | Destinations::Own(_) | Destinations::Fresh(_) => {
+                alloc::vec![None]
+            }
             Destinations::Members(members) => members.iter().copied().map(Some).collect(),
         };
         let own = self.own.id();

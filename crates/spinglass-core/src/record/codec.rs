@@ -22,6 +22,7 @@ use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::knock::clear_bytes;
 use crate::node::{Identity, NAME_BYTES_MAX};
 use crate::object;
+use crate::path::PathQuestion;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
@@ -129,6 +130,17 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(28);
                 put_now(*now, buffer);
                 seeds.iter().for_each(|seed| buffer.put_address(*seed));
+            }
+            Self::SetAddress { now, address } => {
+                buffer.put_u8(38);
+                put_now(*now, buffer);
+                buffer.put_address(*address);
+            }
+            Self::AskPath { now, whom, question } => {
+                buffer.put_u8(39);
+                put_now(*now, buffer);
+                buffer.put_address(*whom);
+                question.encode(buffer);
             }
             Self::Ask { now, question } => {
                 buffer.put_u8(17);
@@ -256,6 +268,12 @@ impl<'a> Entry<'a> {
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
+            38 => Self::SetAddress { now: now(reader)?, address: reader.address()? },
+            39 => Self::AskPath {
+                now: now(reader)?,
+                whom: reader.address()?,
+                question: PathQuestion::parse(reader.bytes(reader.rest().len())?)?,
+            },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {
                 question: QuestionId(reader.u64()?),
@@ -407,6 +425,16 @@ fn put_transmit(transmit: Option<&Transmit>, buffer: &mut Vec<u8>) {
             buffer.put_u8(1);
             buffer.put_varint(*segment_bytes as u64);
         }
+        Some(Transmit { to: Destinations::Own(to), segment_bytes }) => {
+            buffer.put_u8(3);
+            buffer.put_varint(*segment_bytes as u64);
+            buffer.put_address(*to);
+        }
+        Some(Transmit { to: Destinations::Fresh(to), segment_bytes }) => {
+            buffer.put_u8(4);
+            buffer.put_varint(*segment_bytes as u64);
+            buffer.put_address(*to);
+        }
         Some(Transmit { to: Destinations::Members(members), segment_bytes }) => {
             buffer.put_u8(2);
             buffer.put_varint(*segment_bytes as u64);
@@ -432,6 +460,8 @@ fn transmit(reader: &mut Reader<'_>) -> Result<Option<Transmit>, Malformed> {
             let members: Result<_, _> = (0..count).map(|_| reader.address()).collect();
             Destinations::Members(members?)
         }
+        3 => Destinations::Own(reader.address()?),
+        4 => Destinations::Fresh(reader.address()?),
         _ => return Err(Malformed),
     };
     Ok(Some(Transmit { to, segment_bytes }))
@@ -553,14 +583,26 @@ mod tests {
     use crate::identity::Refusal;
     use crate::link::HEADER_BYTES_MAX;
     use crate::orders::NewOrder;
+    use crate::path::Task;
     use crate::rules::NamePattern;
 
     #[test]
     fn questions_come_back() {
         let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
         let address: SocketAddr = "127.0.0.1:7710".parse().unwrap();
+        let sent = |to: fn(SocketAddr) -> Destinations| {
+            Some(Transmit { to: to(address), segment_bytes: 5 })
+        };
         come_back(&[
             Entry::AddSeeds { now, seeds: alloc::vec![address; 2] },
+            Entry::SetAddress { now, address },
+            Entry::AskPath {
+                now,
+                whom: address,
+                question: PathQuestion { number: 7, task: Task::Look },
+            },
+            Entry::Transmit { now, segments_max: 1, transmit: sent(Destinations::Own), bytes: 5 },
+            Entry::Transmit { now, segments_max: 1, transmit: sent(Destinations::Fresh), bytes: 5 },
             Entry::Ask {
                 now,
                 question: Question {

@@ -59,6 +59,11 @@ impl Table {
         self.issue(draft, cx);
     }
 
+    /// Says where this agent is reached from now on: in its row, as soon as that is issued.
+    pub(crate) const fn set_address(&mut self, address: SocketAddr) {
+        (self.address, self.own_changed) = (address, true);
+    }
+
     /// Issues what the functions make of the own zones, from the region upwards.
     pub(crate) fn issue_zones(&mut self, cx: &mut TableCx<'_>) {
         for depth in (1..self.levels.len()).rev() {

@@ -21,6 +21,7 @@ use spinglass_core::multicast::{
 };
 use spinglass_core::object::{Ask as AskPieces, ObjectName, PIECE_BYTES, Tree};
 use spinglass_core::orders::NewOrder;
+use spinglass_core::path::{PathAnswer, PathQuestion, Task};
 use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
@@ -148,6 +149,11 @@ fn detector_frames(buffer: &mut Vec<u8>) {
     frame::put_doubt(RowKey(4), buffer);
     frame::put_accusations(&verdict, buffer);
     frame::put_announce(buffer);
+    let passed = "[::1]:1".parse().expect("an address");
+    for task in [Task::Look, Task::Try, Task::Pass(passed)] {
+        frame::put_path_question(&PathQuestion { number: 7, task }, buffer);
+    }
+    frame::put_path_answer(&PathAnswer { number: 7, is_try: true, address: passed }, buffer);
 }
 
 /// A report of every kind, by the name of its seed.
@@ -355,6 +361,12 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
+        Entry::SetAddress { now, address },
+        Entry::AskPath {
+            now,
+            whom: address,
+            question: PathQuestion { number: 7, task: Task::Look },
+        },
         Entry::Leave { now },
         Entry::Transmit {
             now,

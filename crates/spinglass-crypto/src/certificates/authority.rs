@@ -249,8 +249,8 @@ fn ed25519() -> AlgorithmIdentifierOwned {
 }
 
 fn signed(content: &[u8], key: &SigningKey) -> Result<Vec<u8>, CertificateError> {
-    let signature = key.pair().sign(content);
-    Ok(assemble(content, &ed25519().to_der()?, signature.as_ref())?)
+    let signature = key.sign(content);
+    Ok(assemble(content, &ed25519().to_der()?, &signature.0)?)
 }
 
 /// A time in the form that X.509 wants: two digits of the year until 2049, four from then on.

@@ -1,0 +1,90 @@
+//! TLS 1.3 and nothing older, on both sides, and what ties a proof to one connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
+
+use crate::error::RelayError;
+use crate::message::Nonce;
+
+/// What keeps the exported secret from being one for anything else (RFC 5705, section 4).
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-spinglass-relay-v1";
+/// The protocol that is spoken inside: WebSockets begin as HTTP/1.1.
+const ALPN: &[u8] = b"http/1.1";
+
+/// A relay's side of TLS.
+#[derive(Debug, Clone)]
+pub struct ServerTls(pub(crate) Arc<ServerConfig>);
+
+impl ServerTls {
+    /// With the certificates in one file, the server's first, and its key in another, in PEM.
+    ///
+    /// # Errors
+    /// A file can't be read or holds none, or the two do not belong together.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, RelayError> {
+        let chain = certificates(certificate)?;
+        let bad = |what: String| RelayError::File { path: key.into(), what };
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(error.to_string()))?;
+        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+        let mut config = config.map_err(|error| bad(error.to_string()))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// A member's side of TLS.
+#[derive(Debug, Clone)]
+pub struct ClientTls(pub(crate) Arc<ClientConfig>);
+
+impl ClientTls {
+    /// Trusts the roots in these files, in PEM; with none, those that the system trusts.
+    ///
+    /// # Errors
+    /// A file can't be read or holds none, or the system has none.
+    pub fn load(roots: &[PathBuf]) -> Result<Self, RelayError> {
+        let mut store = RootCertStore::empty();
+        for path in roots {
+            for root in certificates(path)? {
+                store.add(root).map_err(|error| RelayError::File {
+                    path: path.clone(),
+                    what: error.to_string(),
+                })?;
+            }
+        }
+        if roots.is_empty() {
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        if store.is_empty() {
+            return Err(RelayError::NoRoots);
+        }
+        let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .map_err(|error| RelayError::Tls(error.to_string()))?;
+        let mut config = config.with_root_certificates(store).with_no_client_auth();
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RelayError> {
+    let bad = |what: String| RelayError::File { path: path.into(), what };
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let found: Vec<_> = found.map_err(|error| bad(error.to_string()))?;
+    if found.is_empty() { Err(bad("it holds no certificate".into())) } else { Ok(found) }
+}
+
+/// A secret that only the two ends of this very connection know: a proof about it is of no use on
+/// any other, so that whoever is in between can't pass it on.
+pub(crate) fn binding<Data>(
+    connection: &ConnectionCommon<Data>,
+    nonce: &Nonce,
+) -> Option<[u8; 32]> {
+    connection.export_keying_material([0; 32], EXPORTER_LABEL, Some(nonce)).ok()
+}
