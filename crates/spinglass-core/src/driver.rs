@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -186,6 +187,12 @@ impl Driver {
             self.record(&Entry::AddSeeds { now, seeds: seeds.into() });
         }
         self.node.add_seeds(now, seeds);
+    }
+
+    /// Has answers sent to another port: see [`Node::set_reply_port`].
+    pub fn set_reply_port(&mut self, now: Now, port: Option<NonZeroU16>) {
+        self.record(&Entry::SetReplyPort { now, port });
+        self.node.set_reply_port(now, port);
     }
 
     /// Asks something: see [`Node::ask`].

@@ -5,6 +5,7 @@
 //! its datagram malformed.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use crate::detector::Verdict;
 use crate::event::Reject;
@@ -44,6 +45,7 @@ const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
 const CERTIFICATE: u8 = 29;
 const WHOSE: u8 = 30;
+const REPLY_PORT: u8 = 34;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -94,6 +96,8 @@ pub enum Frame<'a> {
     Whose(Vec<MemberId>),
     /// Something about a question.
     Query(Message),
+    /// Where the answers to what follows in the datagram are wanted.
+    ReplyPort(ReplyPort),
     /// A frame of a later version.
     Unknown,
 }
@@ -145,6 +149,7 @@ impl<'a> Frame<'a> {
             PIECE => Self::Piece(PieceRef::parse(body)?),
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
+            REPLY_PORT => Self::ReplyPort(ReplyPort::parse(body)?),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
@@ -176,8 +181,33 @@ impl<'a> Frame<'a> {
             Self::Certificate(chain) => put_certificate(chain, buffer),
             Self::Whose(members) => put_whose(members, buffer),
             Self::Query(message) => put_query(message, buffer),
+            Self::ReplyPort(port) => put_reply_port(*port, buffer),
             Self::Unknown => (),
         }
+    }
+}
+
+/// A member's request that the answers to what follows be sent to another port of its own host
+/// (Badishi, Keidar and Sasson, DSN 2004): one that whoever floods the port that all know can't
+/// flood, since it is told inside the seal and is soon another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyPort {
+    /// The port.
+    pub port: NonZeroU16,
+    /// Whether the member knows who it is writing to; if not, the answers must say so.
+    pub has_met: bool,
+}
+
+impl ReplyPort {
+    fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let port = NonZeroU16::new(reader.u16()?).ok_or(Malformed)?;
+        let has_met = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        if reader.is_empty() { Ok(Self { port, has_met }) } else { Err(Malformed) }
     }
 }
 
@@ -281,6 +311,14 @@ pub fn put_whose(members: &[MemberId], buffer: &mut Vec<u8>) {
 /// Appends something about a question.
 pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
     put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
+}
+
+/// Appends where answers are wanted.
+pub fn put_reply_port(port: ReplyPort, buffer: &mut Vec<u8>) {
+    put_frame(REPLY_PORT, buffer, |buffer| {
+        buffer.put_u16(port.port.get());
+        buffer.put_u8(u8::from(port.has_met));
+    });
 }
 
 /// Appends the question whether one has an object.

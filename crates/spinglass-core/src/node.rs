@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -60,9 +61,12 @@ mod getters;
 mod object;
 mod query;
 mod records;
+mod reply;
 mod table;
 mod transmit;
 mod trust;
+
+pub use reply::REPLY_PORT_LIFE;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.
 const FEW: usize = 4;
@@ -120,6 +124,9 @@ pub struct Node {
     /// The same of the table's rounds.
     first_table_round: Instant,
     who_is_left: u32,
+    /// Where this member wants answers, if not where it receives everything else.
+    reply_port: Option<NonZeroU16>,
+    reply_ports: reply::ReplyPorts,
     has_left: bool,
 }
 
@@ -200,6 +207,8 @@ impl Node {
             first_round,
             first_table_round,
             who_is_left: WHO_IS_PER_ROUND,
+            reply_port: None,
+            reply_ports: reply::ReplyPorts::default(),
             has_left: false,
             config,
         })
@@ -242,6 +251,7 @@ impl Node {
             if let Err(reject) = self.on_frames(&open, bytes.unwrap_or(&[]), &mut candidates, now) {
                 self.stats.reject(reject);
             }
+            self.outbox.answer(None);
         }
         self.on_packets(&candidates, now);
         self.ask_for_certificates();
@@ -399,13 +409,17 @@ impl Node {
                 self.on_digest((from, address), &digest, now.monotonic);
             }
             (Frame::Tail(digest), Some(address)) => {
-                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now.monotonic));
+                let cx = &mut cx!(self, now.monotonic);
+                self.multicast.on_digest((from, address), &digest, true, cx);
             }
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
             (Frame::Whose(members), Some(to)) => self.on_whose(to, &members),
+            (Frame::ReplyPort(port), Some(address)) => {
+                self.on_reply_port(address, port, now.monotonic);
+            }
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -484,7 +498,9 @@ impl Node {
         if !unknown.is_empty() {
             self.ask_who_is(from.0, unknown);
         }
-        self.multicast.on_digest(from, digest, &mut cx!(self, now));
+        let pulls = self.config.get().multicast.pull_offered;
+        self.multicast.on_digest(from, digest, pulls, &mut cx!(self, now));
+        self.multicast.on_question(from.1, digest, &mut cx!(self, now));
     }
 
     fn on_round(&mut self, now: Instant) {

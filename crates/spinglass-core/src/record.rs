@@ -19,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -120,6 +121,13 @@ pub enum Entry<'a> {
         now: Now,
         /// They.
         seeds: Vec<SocketAddr>,
+    },
+    /// Answers were wanted at another port from now on.
+    SetReplyPort {
+        /// When.
+        now: Now,
+        /// Which; none: where everything else is.
+        port: Option<NonZeroU16>,
     },
     /// A question was asked.
     Ask {

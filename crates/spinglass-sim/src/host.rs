@@ -9,6 +9,9 @@ use spinglass_core::{Event, Host, Stats, Transmit};
 /// Datagrams that a member may send in one offloaded call.
 const SEGMENTS_MAX: usize = 64;
 
+/// The port that all members receive at.
+pub(crate) const PORT: u16 = 7710;
+
 /// What one member's outputs meet, and buffers to use again.
 #[derive(Debug, Default)]
 pub(crate) struct Outside {
@@ -48,7 +51,7 @@ impl Host for Outside {
 
 pub(crate) fn address(member: usize) -> SocketAddr {
     let bits = 0x0a00_0000 | u32::try_from(member).unwrap_or(u32::MAX) & 0x00ff_ffff;
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), 7710)
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(bits)), PORT)
 }
 
 pub(crate) fn member_at(address: SocketAddr) -> usize {

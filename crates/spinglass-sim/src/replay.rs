@@ -311,6 +311,7 @@ impl Replay {
             | Entry::PutObject { .. }
             | Entry::FetchObject { .. }
             | Entry::AddSeeds { .. }
+            | Entry::SetReplyPort { .. }
             | Entry::Topic(_)) => {
                 time = self.table_verb(verb, last);
                 None
@@ -365,6 +366,10 @@ impl Replay {
             }
             Entry::AddSeeds { now, seeds } => {
                 self.node.add_seeds(now, &seeds);
+                now
+            }
+            Entry::SetReplyPort { now, port } => {
+                self.node.set_reply_port(now, port);
                 now
             }
             Entry::PutObject { now, name, bytes } => {

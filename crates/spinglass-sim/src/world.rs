@@ -20,15 +20,19 @@ use spinglass_core::{
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 use crate::crypto::{Oracle, SimCrypto, mix};
-use crate::host::{Outside, add, address, member_at};
+use crate::host::{Outside, PORT, add, address, member_at};
 use crate::network::{Captured, Network, damage};
 use crate::pool::{SharedRecords, SharedRows};
 use crate::queue::Queue;
 use crate::setup::Setup;
 
 mod faults;
+mod intake;
 mod papers;
 mod table;
+
+pub use intake::Intake;
+use intake::Ports;
 
 /// The length of the slots that members sleep in [seed paper, section 2].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
@@ -93,7 +97,7 @@ struct Member {
 
 #[derive(Debug)]
 enum Entry {
-    Arrives { to: u32, from: u32, held: bool, bytes: Arc<[u8]> },
+    Arrives { to: u32, from: u32, port: u16, held: bool, bytes: Arc<[u8]> },
     Timer { member: u32 },
 }
 
@@ -118,6 +122,10 @@ pub struct World {
     scratch: Vec<u8>,
     /// Answers that nobody has taken yet, by member and question.
     answers: BTreeMap<(usize, QuestionId), Answer>,
+    /// What members' hosts read of what arrives; none: everything.
+    intake: Option<Box<Intake>>,
+    /// Where members want answers, if anywhere else than where all else goes.
+    ports: Ports,
 }
 
 impl World {
@@ -159,6 +167,8 @@ impl World {
             outside: Outside::default(),
             scratch: Vec::new(),
             answers: BTreeMap::new(),
+            intake: None,
+            ports: Ports::default(),
             setup,
         };
         for index in 0..world.setup.members {
@@ -355,8 +365,10 @@ impl World {
             self.now = at;
             match entry {
                 Entry::Timer { member } => self.on_timer(member as usize, observer),
-                Entry::Arrives { to, from, held, bytes } => {
-                    self.on_arrival((to, from), held, bytes, observer);
+                Entry::Arrives { to, from, port, held, bytes } => {
+                    if held || self.is_read(to as usize, port) {
+                        self.on_arrival((to, from, port), held, bytes, observer);
+                    }
                 }
             }
         }
@@ -434,7 +446,7 @@ impl World {
 
     fn on_arrival(
         &mut self,
-        (to, from): (u32, u32),
+        (to, from, port): (u32, u32, u16),
         held: bool,
         bytes: Arc<[u8]>,
         observer: &mut impl Observer,
@@ -453,7 +465,7 @@ impl World {
                 }
                 member.backlog_bytes += bytes.len();
             }
-            self.queue.push(wakes, Entry::Arrives { to, from, held: true, bytes });
+            self.queue.push(wakes, Entry::Arrives { to, from, port, held: true, bytes });
             return;
         }
         if held {
@@ -517,45 +529,45 @@ impl World {
         match to {
             Destinations::Members(members) => {
                 for member in members {
-                    self.carry(from, member_at(*member), &bytes);
+                    self.carry(from, (member_at(*member), member.port()), &bytes);
                 }
             }
             Destinations::Multicast => {
                 for member in 0..self.members.len() {
-                    self.carry(from, member, &bytes);
+                    self.carry(from, (member, PORT), &bytes);
                 }
             }
         }
     }
 
-    fn carry(&mut self, from: usize, to: usize, bytes: &Arc<[u8]>) {
+    fn carry(&mut self, from: usize, (to, port): (usize, u16), bytes: &Arc<[u8]>) {
         // Nothing but ourselves knows our name: a member never hears its own multicast.
         if to == from || !self.network.carries(from, to, self.now, &mut self.rng) {
             return;
         }
-        self.arrive(from, to, Arc::clone(bytes));
+        self.arrive(from, (to, port), Arc::clone(bytes));
         let Network { duplicate_ppm, corrupt_ppm, replay_ppm, .. } = self.network;
         if duplicate_ppm > 0 && self.rng.chance_ppm(duplicate_ppm) {
-            self.arrive(from, to, Arc::clone(bytes));
+            self.arrive(from, (to, port), Arc::clone(bytes));
         }
         if corrupt_ppm > 0 && self.rng.chance_ppm(corrupt_ppm) {
             let other = self.captured.draw(&mut self.rng);
             let damaged = damage(bytes, other.as_deref(), &mut self.rng);
-            self.arrive(from, to, damaged.into());
+            self.arrive(from, (to, port), damaged.into());
         }
         if replay_ppm > 0
             && self.rng.chance_ppm(replay_ppm)
             && let Some(old) = self.captured.draw(&mut self.rng)
         {
             let anybody = self.rng.index(self.members.len());
-            self.arrive(from, anybody, old);
+            self.arrive(from, (anybody, PORT), old);
         }
     }
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: Arc<[u8]>) {
+    fn arrive(&mut self, from: usize, (to, port): (usize, u16), bytes: Arc<[u8]>) {
         let at = self.now + self.network.delay(&mut self.rng);
         let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
         let (to, from) = (narrow(to), narrow(from));
-        self.queue.push(at, Entry::Arrives { to, from, held: false, bytes });
+        self.queue.push(at, Entry::Arrives { to, from, port, held: false, bytes });
     }
 }

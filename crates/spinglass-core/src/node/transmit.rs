@@ -48,7 +48,9 @@ impl Node {
                 self.outbox.rest();
                 return None;
             };
-            if let Some(transmit) = made {
+            if let Some(mut transmit) = made {
+                self.outbox.aim(&mut transmit.to);
+                self.outbox.answer(None);
                 self.count_sent(&transmit, buffer.len());
                 return Some(transmit);
             }
@@ -73,33 +75,16 @@ impl Node {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let to = match &control {
-            Control::Announce => return Some(self.write_announcement(buffer)),
-            Control::Certificate { to, member } => {
-                return self.write_chain(*to, *member, now, buffer);
-            }
-            Control::Digest { to }
-            | Control::Tail { to, .. }
-            | Control::Solicit { to, .. }
-            | Control::Records { to, .. }
-            | Control::WhoIs { to, .. }
-            | Control::TableDigest { to }
-            | Control::TableInventories { to, .. }
-            | Control::TableWant { to, .. }
-            | Control::TableRows { to, .. }
-            | Control::Probe { to, .. }
-            | Control::Answer { to, .. }
-            | Control::Doubt { to, .. }
-            | Control::Accusations { to, .. }
-            | Control::Whose { to, .. }
-            | Control::Query { to, .. } => *to,
-            Control::Object { to, intent } => {
-                if !self.objects.is_due(intent) {
-                    return None;
-                }
-                *to
-            }
-        };
+        if let Control::Certificate { to, member } = control {
+            return self.write_chain(to, member, now, buffer);
+        }
+        let Some(to) = control.to() else { return Some(self.write_announcement(buffer)) };
+        if let Control::Object { intent, .. } = &control
+            && !self.objects.is_due(intent)
+        {
+            return None;
+        }
+        self.aim_probe(&control, now);
         // Whoever is told something for the first time must learn from whom. A piece of an object
         // fills its datagram, and is sent to nobody but who has just introduced itself.
         let is_piece = matches!(control, Control::Object { intent: Intent::Piece { .. }, .. });
@@ -110,14 +95,17 @@ impl Node {
             self.outbox.unpop_control(control);
             return self.write_chain(Some(to), self.own.id(), now, buffer);
         }
-        let long = introduction != Introduction::Needless;
+        // Whoever says that it knows nobody here may not have heard what was said before.
+        let is_stranger = self.outbox.reply_port(to).is_some_and(|port| !port.has_met) && !is_piece;
+        let long = introduction != Introduction::Needless || is_stranger;
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
+        self.write_reply_port(&control, buffer);
         match control {
-            Control::Announce | Control::Certificate { .. } => (),
+            Control::Announce | Control::Certificate { .. } | Control::ReplyPort { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
@@ -223,14 +211,18 @@ impl Node {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let (to, kind) = self.resolve(&run)?;
+        let (mut to, kind) = self.resolve(&run)?;
         let sender = run.stream.sender;
         let Introductions { untold, just_now } = self.members.introduces(&to, sender, now);
         if untold.as_ref().is_some_and(|untold| self.owe_certificates(untold, sender, now)) {
             self.outbox.unpop_run(run);
             return None;
         }
-        if untold.is_some() || just_now {
+        let mut is_stranger = run.port.is_some_and(|port| !port.has_met);
+        if matches!(run.way, Way::Tree { .. } | Way::Crown) {
+            is_stranger |= self.aim_packets(&mut to, now);
+        }
+        if untold.is_some() || just_now || is_stranger {
             let packet = self.multicast.packet(&run.stream, run.from).cloned();
             let room = self.config.get().link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
             if let Some(packet) = packet.filter(|it| FRAME_HEADER_BYTES + it.len() <= room) {

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -170,6 +171,11 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(30);
                 buffer.put(text.as_bytes());
             }
+            Self::SetReplyPort { now, port } => {
+                buffer.put_u8(34);
+                put_now(*now, buffer);
+                buffer.put_u16(port.map_or(0, NonZeroU16::get));
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -235,6 +241,7 @@ impl<'a> Entry<'a> {
             },
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
+            34 => Self::SetReplyPort { now: now(reader)?, port: NonZeroU16::new(reader.u16()?) },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {

@@ -2,12 +2,13 @@
 //! are these bytes; a test says so, and writes them when `SPINGLASS_BLESS` is set.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, PublicKey, Salt, Signature};
 use spinglass_core::detector::{Accusation, Verdict};
-use spinglass_core::frame::{self, Frame, PacketKind};
+use spinglass_core::frame::{self, Frame, PacketKind, ReplyPort};
 use spinglass_core::identity::{Chain, Refusal};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
@@ -224,6 +225,8 @@ fn object_frames(buffer: &mut Vec<u8>) {
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
+        let port = NonZeroU16::new(40_123).expect("it is not zero");
+        frame::put_reply_port(ReplyPort { port, has_met: true }, buffer);
         for packet in burst() {
             frame::put_packet(PacketKind::Spread, &packet, buffer);
             frame::put_packet(PacketKind::Repair, &packet, buffer);
@@ -333,6 +336,8 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
+        Entry::SetReplyPort { now, port: NonZeroU16::new(40_123) },
+        Entry::SetReplyPort { now, port: None },
         Entry::Leave { now },
         Entry::Transmit {
             now,
