@@ -24,6 +24,7 @@ use crate::incarnation;
 use crate::memory::Memory;
 use crate::node::{Known, Node, Shared};
 use crate::record::{Log, RecordingCrypto};
+use crate::replies::{Replies, ReplyPorts};
 use crate::resolver;
 use crate::security::{Papers, Rules, SecurityError};
 use crate::seed::{HostPort, Seed};
@@ -74,6 +75,7 @@ pub struct Builder {
     limits: Limits,
     record: Option<PathBuf>,
     drops: Option<(f64, u64)>,
+    reply_ports: ReplyPorts,
     papers: Papers,
 }
 
@@ -97,6 +99,7 @@ impl Default for Builder {
             limits,
             record: None,
             drops: None,
+            reply_ports: ReplyPorts::default(),
             papers: Papers::default(),
         }
     }
@@ -305,6 +308,16 @@ impl Builder {
         self
     }
 
+    /// When this member wants what it asks for at ports of their own, drawn by the system and
+    /// changed every few seconds. Default: while somebody floods it. They must be reachable from
+    /// wherever members are, as its own port is; where a firewall drops what comes there, the member
+    /// notices and does without every other time. Behind an address that is translated
+    /// ([`advertise`](Self::advertise)) there are none.
+    pub const fn reply_ports(mut self, reply_ports: ReplyPorts) -> Self {
+        self.reply_ports = reply_ports;
+        self
+    }
+
     /// Starts the member, on the tokio runtime that this is called in.
     ///
     /// # Errors
@@ -350,7 +363,7 @@ impl Builder {
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
         let shared = Arc::new(Shared { inbox, limits, last, rules });
-        let outside = Outside::new(own, multicast);
+        let outside = Outside::new(own, multicast, self.replies(address));
         let (task, pulse) = Task::new(driver, outside, clock, Arc::clone(&shared), dropper);
         let mut beside = JoinSet::new();
         for name in names {
@@ -361,6 +374,14 @@ impl Builder {
     }
 
     // --- steps of a start
+
+    /// Where answers may come, for a member that is reached at `address`.
+    fn replies(&self, address: SocketAddr) -> Replies {
+        let bound = self.bind.ip();
+        let is_translated = !bound.is_unspecified() && bound != address.ip();
+        let mode = if is_translated { ReplyPorts::Never } else { self.reply_ports };
+        Replies::new(mode, bound)
+    }
 
     fn dropper(&self) -> Result<Option<Dropper>, StartError> {
         let Some((probability, seed)) = self.drops else { return Ok(None) };

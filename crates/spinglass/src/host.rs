@@ -8,6 +8,7 @@ use spinglass_core::query::{Answer, QuestionId};
 use spinglass_core::{Destinations, Event, Host, Transmit};
 
 use crate::hub::Hub;
+use crate::replies::Replies;
 use crate::socket::BatchedSocket;
 use crate::stats::{RuntimeStats, SocketError};
 
@@ -17,6 +18,7 @@ pub(crate) struct Outside {
     pub(crate) own: BatchedSocket,
     pub(crate) multicast: Option<BatchedSocket>,
     pub(crate) group: Option<SocketAddr>,
+    pub(crate) replies: Replies,
     pub(crate) hub: Hub,
     /// Answers on their way to whoever asked.
     pub(crate) answers: Vec<(QuestionId, Answer)>,
@@ -26,10 +28,14 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) fn new(own: BatchedSocket, multicast: Option<(BatchedSocket, SocketAddr)>) -> Self {
+    pub(crate) fn new(
+        own: BatchedSocket,
+        multicast: Option<(BatchedSocket, SocketAddr)>,
+        replies: Replies,
+    ) -> Self {
         let (multicast, group) = multicast.unzip();
         let (hub, stats) = (Hub::default(), RuntimeStats::default());
-        Self { own, multicast, group, hub, answers: Vec::new(), stats, reached: 0 }
+        Self { own, multicast, group, replies, hub, answers: Vec::new(), stats, reached: 0 }
     }
 
     /// Sends a run to one address; `Break` if the socket is full. Other errors are counted and the

@@ -24,6 +24,8 @@ pub struct RuntimeStats {
     pub sends_blocked: u64,
     /// Calls that received datagrams.
     pub receives: u64,
+    /// Datagrams that came to the ports where this member wants answers, if it has any.
+    pub reply_datagrams: u64,
     /// Datagrams dropped on purpose, as a test asked for.
     pub dropped_on_purpose: u64,
     /// Messages that slow subscribers missed.
