@@ -110,7 +110,9 @@ pub struct Report {
     /// Rounds until 99 % of the members had delivered a message: the mean over the messages, of
     /// which one that never got so far counts with [`ROUNDS_MAX`].
     pub rounds: f64,
-    /// The same of the slowest message but a hundredth.
+    /// The same, if a round that has begun counts as a whole one, as where all rounds begin at once.
+    pub rounds_begun: f64,
+    /// The rounds of the slowest message but a hundredth.
     pub rounds_p99: f64,
     /// Messages that never got so far.
     pub never: usize,
@@ -217,6 +219,10 @@ fn attack(world: &mut World, parameters: &Parameters, draw: &mut Prng) -> BTreeS
     attacked
 }
 
+fn mean(samples: &[f64]) -> f64 {
+    samples.iter().sum::<f64>() / samples.len().max(1) as f64
+}
+
 fn report(
     parameters: &Parameters,
     world: &World,
@@ -240,7 +246,8 @@ fn report(
     let sent = stats.iter().map(|stats| stats.datagrams_sent).sum::<u64>() as f64;
     Report {
         published: total,
-        rounds: rounds.iter().sum::<f64>() / total.max(1) as f64,
+        rounds: mean(&rounds),
+        rounds_begun: mean(&rounds.iter().map(|rounds| rounds.ceil()).collect::<Vec<_>>()),
         rounds_p99: quantile(&mut rounds, 0.99),
         never: watch.delivered.iter().filter(|(_, last)| last.is_none()).count(),
         delivered: [share(false), share(true)],
