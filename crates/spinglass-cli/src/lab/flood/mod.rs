@@ -96,6 +96,8 @@ struct Found {
     seconds: u64,
     seeds: u64,
     seed: u64,
+    /// Members that were taken for dead, over all observers, where nothing is left out.
+    removed: u64,
     growth: Vec<Growth>,
     cells: Vec<Cell>,
 }
@@ -145,12 +147,15 @@ fn simulated(options: &Flood, format: Format) -> Result<Verdict> {
     bar.finish_and_clear();
     let growth: Vec<Growth> = Variant::ALL.iter().map(|it| growth(*it, &cells)).collect();
     let (intake, loss, seeds, seed) = (*intake, *loss, *seeds, *seed);
-    let found = Found { members, intake, loss, seconds, seeds, seed, growth, cells };
+    let whole = cells.iter().filter(|cell| cell.variant == Variant::Whole);
+    let removed = whole.map(|cell| cell.removed).sum();
+    let found = Found { members, intake, loss, seconds, seeds, seed, removed, growth, cells };
     format.print(&found, text)?;
     let whole = found.growth.first().and_then(|growth| growth.over_quarter);
     let controls = found.growth.iter().skip(2);
     let fail = controls.map(|growth| growth.over_least).fold(f64::MAX, f64::min) > GROWTH_MAX;
-    Ok((whole.is_none_or(|growth| growth <= GROWTH_MAX) && fail).into())
+    let holds = whole.is_none_or(|growth| growth <= GROWTH_MAX) && found.removed == 0;
+    Ok((holds && fail).into())
 }
 
 fn cell(variant: Variant, fabricated: u32, reports: &[Report]) -> Cell {
