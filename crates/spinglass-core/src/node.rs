@@ -57,6 +57,7 @@ macro_rules! cx {
 
 mod detector;
 mod discovery;
+mod doubts;
 mod getters;
 mod object;
 mod query;
@@ -127,6 +128,7 @@ pub struct Node {
     /// Where this member wants answers, if not where it receives everything else.
     reply_port: Option<NonZeroU16>,
     reply_ports: reply::ReplyPorts,
+    doubts: doubts::Doubts,
     has_left: bool,
 }
 
@@ -209,6 +211,7 @@ impl Node {
             who_is_left: WHO_IS_PER_ROUND,
             reply_port: None,
             reply_ports: reply::ReplyPorts::default(),
+            doubts: doubts::Doubts::new(rng.fork("doubts")),
             has_left: false,
             config,
         })
@@ -245,15 +248,22 @@ impl Node {
         }
         let batch: &[Datagram<'_>] = batch;
         let mut candidates = SmallVec::new();
+        let mut sources = SmallVec::<[_; FEW]>::new();
         for (index, open) in opened {
-            let bytes =
-                batch.get(index).and_then(|datagram| datagram.bytes.get(open.frames.clone()));
-            if let Err(reject) = self.on_frames(&open, bytes.unwrap_or(&[]), &mut candidates, now) {
+            let Some(Datagram { from, bytes }) = batch.get(index) else { continue };
+            if !self.doubts.admits(*from) {
+                self.stats.reject(Reject::Forged);
+                continue;
+            }
+            let bytes = bytes.get(open.frames.clone()).unwrap_or(&[]);
+            if let Err(reject) = self.on_frames(&open, bytes, &mut candidates, now) {
+                self.doubts.note(*from, reject);
                 self.stats.reject(reject);
             }
+            sources.resize(candidates.len(), *from);
             self.outbox.answer(None);
         }
-        self.on_packets(&candidates, now);
+        self.on_packets(&candidates, &sources, now);
         self.ask_for_certificates();
     }
 
@@ -440,27 +450,31 @@ impl Node {
 
     /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
     /// proof, and at last what became deliverable.
-    fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Now) {
+    fn on_packets(&mut self, candidates: &[Candidate<'_>], sources: &[SocketAddr], now: Now) {
         let mut wanted = SmallVec::<[_; FEW]>::new();
         let (at, now) = (now, now.monotonic);
-        for candidate in candidates {
+        for (candidate, source) in candidates.iter().zip(sources) {
             let checked = self.check_origin(&candidate.packet.header.stream, at);
             match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
-                Ok(true) => wanted.push(candidate),
+                Ok(true) => wanted.push((candidate, *source)),
                 Ok(false) => (),
                 Err(reject) => self.refuse_packet(candidate, reject),
             }
         }
         let leaves: SmallVec<[&[u8]; FEW]> =
-            wanted.iter().map(|candidate| candidate.packet.leaf).collect();
+            wanted.iter().map(|(candidate, _)| candidate.packet.leaf).collect();
         let mut hashes = core::mem::take(&mut self.hashes);
         hashes.clear();
         self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
         // One allocation holds the batch's packets: they come and go together.
-        let total = wanted.iter().map(|candidate| candidate.packet.bytes.len()).sum();
+        let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
         let mut touched = SmallVec::<[StreamId; FEW]>::new();
-        for (candidate, leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
+        for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
+            if !self.doubts.admits(source) {
+                self.stats.reject(Reject::Forged);
+                continue;
+            }
             batch.extend_from_slice(candidate.packet.bytes);
             let bytes = batch.split().freeze();
             match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
@@ -470,7 +484,10 @@ impl Node {
                         touched.push(stream);
                     }
                 }
-                Err(reject) => self.refuse_packet(candidate, reject),
+                Err(reject) => {
+                    self.doubts.note(source, reject);
+                    self.refuse_packet(candidate, reject);
+                }
             }
         }
         self.hashes = hashes;
@@ -513,6 +530,7 @@ impl Node {
         self.timers.set(Timer::Round, self.first_round + interval * next);
         self.stats.rounds += 1;
         self.who_is_left = WHO_IS_PER_ROUND;
+        self.doubts.on_round();
         if self.link.is_spent() {
             self.link.renew(&mut *self.crypto);
             self.renew_record();

@@ -5,8 +5,10 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
-use spinglass_core::crypto::{Epoch, Salt};
-use spinglass_core::link::{Boot, BootName, Header, HeaderBoot};
+use spinglass_core::crypto::{Crypto as _, Domain, Epoch, Salt};
+use spinglass_core::frame;
+use spinglass_core::link::{Boot, BootName, Header, HeaderBoot, Link};
+use spinglass_core::members::MemberRecord;
 use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Driver, Event, Host, Identity, Incarnation, Instant, MemberId, Node, Now,
@@ -108,7 +110,50 @@ fn give(victim: &mut Driver, mut next: impl FnMut(u32, &mut [u8]) -> usize) -> u
     most
 }
 
-#[test]
+/// A datagram that the link key seals, with a record whose signature is wrong: each in the name of
+/// another member.
+fn sealed_forgery(number: u32, crypto: &mut RealCrypto) -> Vec<u8> {
+    let mut public_key = crypto.public_key();
+    public_key.0.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, more)| *byte ^= more);
+    let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
+    let boot = Boot { sender, salt: Salt([3; 16]), generation: 0 };
+    let mut link = Link::new(Epoch(0), boot, crypto).expect("the group's key is there");
+    let (mut bytes, mut record) = (Vec::new(), Vec::new());
+    let said = (ZonePath::root(), None);
+    let signed = MemberRecord::sign(&boot, Incarnation(1), address(8), said, crypto);
+    signed.encode(&mut record);
+    // Its own name, and somebody else's signature.
+    record.splice(..32, public_key.0);
+    let begun = link.begin(true, &mut bytes);
+    frame::put_record(|buffer| buffer.extend_from_slice(&record), &mut bytes);
+    link.seal(&begun, &mut bytes, crypto);
+    bytes
+}
+
+fn whoever_sends_what_does_not_verify_is_checked_less_and_others_are_not() {
+    let (mut victim, genuine) = victim();
+    victim.handle_timeout(now(3000));
+    let before = victim.node().stats();
+    let mut crypto = RealCrypto::new(SigningKey::from_seed([9; 32]), GroupKeys::development());
+    for number in 1..=DATAGRAMS {
+        let mut bytes = sealed_forgery(number, &mut crypto);
+        let from = address(9);
+        victim.handle_datagrams(now(3000), &mut [Datagram { from, bytes: &mut bytes }]);
+    }
+    let after = victim.node().stats();
+    let (checked, refused) = (
+        after.signatures_checked - before.signatures_checked,
+        after.rejected(Reject::Forged) - before.rejected(Reject::Forged),
+    );
+    assert_eq!(refused, u64::from(DATAGRAMS), "none of them counts");
+    assert!(checked <= u64::from(DATAGRAMS / 20), "{checked} signatures checked");
+    assert!(checked >= 4, "the first ones are");
+    let mut bytes = genuine;
+    victim.handle_datagrams(now(3000), &mut [Datagram { from: address(2), bytes: &mut bytes }]);
+    let last = victim.node().stats();
+    assert_eq!(last.rejected, after.rejected, "another's datagram counts");
+}
+
 fn a_fabricated_datagram_takes_no_memory_and_no_signature_check_and_has_no_answer() {
     let (mut victim, genuine) = victim();
     let mut quiet = Outside::default();
@@ -130,8 +175,8 @@ fn a_fabricated_datagram_takes_no_memory_and_no_signature_check_and_has_no_answe
         headed(Header { epoch: Epoch(0), boot, counter }, buffer)
     });
     let full = give(&mut victim, |number, buffer| {
-        let (sender, salt) =
-            (MemberId(number.to_le_bytes().repeat(4).try_into().unwrap()), Salt([7; 16]));
+        let sender = MemberId(u128::from(number).to_le_bytes());
+        let salt = Salt([7; 16]);
         let boot = HeaderBoot::Long(Boot { sender, salt, generation: 0 });
         headed(Header { epoch: Epoch(0), boot, counter: number.into() }, buffer)
     });
@@ -157,4 +202,11 @@ fn a_fabricated_datagram_takes_no_memory_and_no_signature_check_and_has_no_answe
     victim.handle_datagrams(now(3000), &mut [Datagram { from: address(2), bytes: &mut bytes }]);
     let last = victim.node().stats();
     assert_eq!(last.rejected.iter().sum::<u64>(), after.rejected.iter().sum::<u64>());
+}
+
+/// One after the other: the memory of one would be counted as the other's.
+#[test]
+fn refusing_costs_little() {
+    a_fabricated_datagram_takes_no_memory_and_no_signature_check_and_has_no_answer();
+    whoever_sends_what_does_not_verify_is_checked_less_and_others_are_not();
 }

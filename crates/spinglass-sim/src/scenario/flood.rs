@@ -110,7 +110,7 @@ pub struct Report {
     /// Rounds until 99 % of the members had delivered a message: the mean over the messages, of
     /// which one that never got so far counts with [`ROUNDS_MAX`].
     pub rounds: f64,
-    /// The same, if a round that has begun counts as a whole one, as where all rounds begin at once.
+    /// The same, if a round that has begun counts as a whole one, as where all begin at once.
     pub rounds_begun: f64,
     /// The rounds of the slowest message but a hundredth.
     pub rounds_p99: f64,
