@@ -310,8 +310,8 @@ impl Builder {
 
     /// When this member wants what it asks for at ports of their own, drawn by the system and
     /// changed every few seconds. Default: while somebody floods it. They must be reachable from
-    /// wherever members are, as its own port is; where a firewall drops what comes there, the member
-    /// notices and does without every other time. Behind an address that is translated
+    /// wherever members are, as its own port is; where a firewall drops what comes there, the
+    /// member notices and does without every other time. Behind an address that is translated
     /// ([`advertise`](Self::advertise)) there are none.
     pub const fn reply_ports(mut self, reply_ports: ReplyPorts) -> Self {
         self.reply_ports = reply_ports;

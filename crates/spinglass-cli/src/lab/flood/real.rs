@@ -159,7 +159,7 @@ fn text(report: &Report) -> String {
     let Report { flood_per_second, removed, processor_seconds, .. } = report;
     table(&header, &rows)
         + &format!(
-            "{flood_per_second:.0} fabricated datagrams/s went to each flooded member; {removed} taken \
-             for dead; {processor_seconds:.1} s of processor time\n"
+            "{flood_per_second:.0} fabricated datagrams/s went to each flooded member; {removed} \
+             taken for dead; {processor_seconds:.1} s of processor time\n"
         )
 }
