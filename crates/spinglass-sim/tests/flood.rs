@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use spinglass_core::{Config, Prng, Start};
+use spinglass_sim::papers::Papers;
 use spinglass_sim::scenario::flood::{Parameters, ROUNDS_MAX, Report, Variant, run};
 use spinglass_sim::world::Intake;
 use spinglass_sim::{Checker, Network, Setup, World};
@@ -54,15 +55,20 @@ fn whoever_goes_without_one_of_the_three_measures_fails() {
 fn nothing_that_must_hold_breaks_where_answers_go_elsewhere() {
     for seed in SEEDS {
         let mut setup = Setup::new(24, Config::lan(), seed);
-        // They join through the first one, which is flooded.
+        // Every second time they are certified.
+        setup.papers = (seed % 2 == 0).then(Papers::default);
+        // They join through the first one.
         setup.acquainted = false;
         let network = Network { loss_ppm: 50_000, ..Network::default() };
         let mut world = World::new(setup, network);
         let mut intake = Intake::new(64, Duration::from_millis(100), seed);
-        (intake.fabricated, intake.attacked) = (2000, (0..3).collect());
+        // Two that are both flooded can't show each other certificates, so one must be reached.
+        let first = usize::from(seed % 2 == 0);
+        (intake.fabricated, intake.attacked) = (2000, (first..3).collect());
         world.limit_intake(intake);
         let (mut draw, mut checker) = (Prng::new(seed), Checker::new(true));
         let topic = world.topic("flood");
+        (0..24).for_each(|member| drop(world.tell_topic(member, "flood")));
         (0..24).for_each(|member| world.subscribe(member, topic, Start::Live));
         for second in 0..60 {
             if second % 5 == 0 {
