@@ -68,7 +68,9 @@ fn nothing_that_must_hold_breaks_where_answers_go_elsewhere() {
         world.limit_intake(intake);
         let (mut draw, mut checker) = (Prng::new(seed), Checker::new(true));
         let topic = world.topic("flood");
-        (0..24).for_each(|member| drop(world.tell_topic(member, "flood")));
+        for member in 0..24 {
+            world.tell_topic(member, "flood");
+        }
         (0..24).for_each(|member| world.subscribe(member, topic, Start::Live));
         for second in 0..60 {
             if second % 5 == 0 {
