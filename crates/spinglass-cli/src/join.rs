@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use spinglass::{Builder, MULTICAST_GROUP, Node, PORT, PathChoice, RelayUrl, Seed, StartError};
+use spinglass::{
+    Builder, MULTICAST_GROUP, Node, PORT, PathChoice, RelayUrl, ReplyPorts, Seed, StartError,
+};
 
 /// How to take part in a group.
 #[derive(Debug, Args)]
@@ -93,6 +95,10 @@ pub(crate) struct Join {
     /// The probability that a member misses a message is 10 to the minus this
     #[arg(long, value_name = "NINES", value_parser = clap::value_parser!(u8).range(1..=15))]
     nines: Option<u8>,
+    /// When what this member asks for comes to ports of its own that change every few seconds: a
+    /// firewall must let UDP through to any port of it then
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Flooded)]
+    reply_ports: When,
     /// Record everything this member does, messages in the clear, for `spinglass replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -105,6 +111,27 @@ enum Way {
     Auto,
     Direct,
     Relay,
+}
+
+/// When answers come to ports of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    /// Never
+    Never,
+    /// While the member is flooded with what no member sent
+    Flooded,
+    /// Always
+    Always,
+}
+
+impl From<When> for ReplyPorts {
+    fn from(when: When) -> Self {
+        match when {
+            When::Never => Self::Never,
+            When::Flooded => Self::WhenFlooded,
+            When::Always => Self::Always,
+        }
+    }
 }
 
 /// A burst of this share of a second's bytes: at least the clock's tick, by much.
@@ -144,7 +171,8 @@ impl Join {
             .bind(bind)
             .seeds(seeds.iter().cloned())
             .region(self.region.as_str())
-            .name(self.name.as_str());
+            .name(self.name.as_str())
+            .reply_ports(self.reply_ports.into());
         if self.wan {
             builder = builder.wan();
         }

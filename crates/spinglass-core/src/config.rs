@@ -158,6 +158,9 @@ pub enum Dissemination {
     Multicast,
     /// Both: IP multicast, and trees for those whom it does not reach.
     Both,
+    /// Not at all: what gossip brings is all there is. For experiments.
+    #[doc(hidden)]
+    Gossip,
 }
 
 /// Where a new subscriber starts in a stream that has begun already.
@@ -213,6 +216,10 @@ pub struct MulticastConfig {
     pub solicit_on_arrival: bool,
     /// Whether old packets that a digest lacks are pushed to its sender. Default: yes.
     pub push_old: bool,
+    /// Whether what a digest offers is asked for. Default: yes. Off only in experiments that show
+    /// what that is good for.
+    #[doc(hidden)]
+    pub pull_offered: bool,
     /// How long a gap may be mere reordering before it is solicited, at first; it adapts.
     /// Default: 2 ms (LAN).
     pub gap_wait: Duration,
@@ -327,6 +334,7 @@ impl MulticastConfig {
             solicit_bytes_per_round: 256 << 10,
             solicit_on_arrival: true,
             push_old: true,
+            pull_offered: true,
             gap_wait: Duration::from_millis(2),
             solicit_retry: Duration::from_millis(10),
             tail_wait: Duration::from_millis(10),

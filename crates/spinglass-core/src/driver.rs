@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -234,6 +235,12 @@ impl Driver {
     pub fn ask_path(&mut self, now: Now, whom: SocketAddr, question: PathQuestion) {
         self.record(&Entry::AskPath { now, whom, question });
         self.node.ask_path(now, whom, question);
+    }
+
+    /// Has answers sent to another port: see [`Node::set_reply_port`].
+    pub fn set_reply_port(&mut self, now: Now, port: Option<NonZeroU16>) {
+        self.record(&Entry::SetReplyPort { now, port });
+        self.node.set_reply_port(now, port);
     }
 
     /// Asks something: see [`Node::ask`].

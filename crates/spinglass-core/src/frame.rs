@@ -5,6 +5,7 @@
 //! its datagram malformed.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
@@ -50,6 +51,7 @@ const KEY_ASK: u8 = 31;
 const KEY_GIVE: u8 = 32;
 const PATH_QUESTION: u8 = 38;
 const PATH_ANSWER: u8 = 39;
+const REPLY_PORT: u8 = 34;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -108,6 +110,8 @@ pub enum Frame<'a> {
     PathAnswer(PathAnswer),
     /// Something about a question.
     Query(Message),
+    /// Where the answers to what follows in the datagram are wanted.
+    ReplyPort(ReplyPort),
     /// A frame of a later version.
     Unknown,
 }
@@ -163,6 +167,7 @@ impl<'a> Frame<'a> {
             ANNOUNCE => return Err(Malformed),
             PATH_QUESTION => Self::PathQuestion(PathQuestion::parse(body)?),
             PATH_ANSWER => Self::PathAnswer(PathAnswer::parse(body)?),
+            REPLY_PORT => Self::ReplyPort(ReplyPort::parse(body)?),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
             _ => Self::Unknown,
         })
@@ -198,8 +203,33 @@ impl<'a> Frame<'a> {
             Self::PathQuestion(question) => put_path_question(question, buffer),
             Self::PathAnswer(answer) => put_path_answer(answer, buffer),
             Self::Query(message) => put_query(message, buffer),
+            Self::ReplyPort(port) => put_reply_port(*port, buffer),
             Self::Unknown => (),
         }
+    }
+}
+
+/// A member's request that the answers to what follows be sent to another port of its own host
+/// (Badishi, Keidar and Sasson, DSN 2004): one that whoever floods the port that all know can't
+/// flood, since it is told inside the seal and is soon another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyPort {
+    /// The port.
+    pub port: NonZeroU16,
+    /// Whether the member knows who it is writing to; if not, the answers must say so.
+    pub has_met: bool,
+}
+
+impl ReplyPort {
+    fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let port = NonZeroU16::new(reader.u16()?).ok_or(Malformed)?;
+        let has_met = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        if reader.is_empty() { Ok(Self { port, has_met }) } else { Err(Malformed) }
     }
 }
 
@@ -323,6 +353,14 @@ pub fn put_path_answer(answer: &PathAnswer, buffer: &mut Vec<u8>) {
 /// Appends something about a question.
 pub fn put_query(message: &Message, buffer: &mut Vec<u8>) {
     put_frame(message.kind(), buffer, |buffer| message.encode(buffer));
+}
+
+/// Appends where answers are wanted.
+pub fn put_reply_port(port: ReplyPort, buffer: &mut Vec<u8>) {
+    put_frame(REPLY_PORT, buffer, |buffer| {
+        buffer.put_u16(port.port.get());
+        buffer.put_u8(u8::from(port.has_met));
+    });
 }
 
 /// Appends the question whether one has an object.

@@ -74,7 +74,7 @@ pub use event::{
     Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
-pub use node::{Identity, NAME_BYTES_MAX, Node};
+pub use node::{Identity, NAME_BYTES_MAX, Node, REPLY_PORT_LIFE};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

@@ -67,10 +67,10 @@ pub struct Boot {
 impl Boot {
     /// Its short name.
     pub fn name(&self, crypto: &mut dyn Crypto) -> BootName {
-        let mut input = Vec::with_capacity(36);
-        input.put(&self.sender.0);
-        input.put(&self.salt.0);
-        input.put_u32(self.generation);
+        // On the stack: whoever floods a member has it do this for each datagram.
+        let (mut input, generation) = ([0; 36], self.generation.to_le_bytes());
+        let parts = [&self.sender.0[..], &self.salt.0, &generation];
+        input.iter_mut().zip(parts.into_iter().flatten()).for_each(|(to, from)| *to = *from);
         let [a, b, c, d, e, f, g, h, ..] = crypto.hash(Domain::Boot, &input).0;
         BootName([a, b, c, d, e, f, g, h])
     }

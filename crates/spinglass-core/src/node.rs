@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -59,6 +60,7 @@ macro_rules! cx {
 
 mod detector;
 mod discovery;
+mod doubts;
 mod getters;
 mod knock;
 mod object;
@@ -66,9 +68,12 @@ mod orders;
 mod path;
 mod query;
 mod records;
+mod reply;
 mod table;
 mod transmit;
 mod trust;
+
+pub use reply::REPLY_PORT_LIFE;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.
 const FEW: usize = 4;
@@ -131,6 +136,10 @@ pub struct Node {
     paths: Paths,
     /// Where the datagram that is being looked at came from.
     source: Option<SocketAddr>,
+    /// Where this member wants answers, if not where it receives everything else.
+    reply_port: Option<NonZeroU16>,
+    reply_ports: reply::ReplyPorts,
+    doubts: doubts::Doubts,
     has_left: bool,
 }
 
@@ -217,6 +226,9 @@ impl Node {
             who_is_left: WHO_IS_PER_ROUND,
             paths: Paths::new(rng.fork("paths")),
             source: None,
+            reply_port: None,
+            reply_ports: reply::ReplyPorts::default(),
+            doubts: doubts::Doubts::new(rng.fork("doubts")),
             has_left: false,
             config,
         })
@@ -263,15 +275,23 @@ impl Node {
         }
         let batch: &[Datagram<'_>] = batch;
         let mut candidates = SmallVec::new();
+        let mut sources = SmallVec::<[_; FEW]>::new();
         for (index, open) in opened {
-            let datagram = batch.get(index);
-            let bytes = datagram.and_then(|datagram| datagram.bytes.get(open.frames.clone()));
-            self.source = datagram.map(|datagram| datagram.from);
-            if let Err(reject) = self.on_frames(&open, bytes.unwrap_or(&[]), &mut candidates, now) {
+            let Some(Datagram { from, bytes }) = batch.get(index) else { continue };
+            if !self.doubts.admits(*from) {
+                self.stats.reject(Reject::Forged);
+                continue;
+            }
+            self.source = Some(*from);
+            let bytes = bytes.get(open.frames.clone()).unwrap_or(&[]);
+            if let Err(reject) = self.on_frames(&open, bytes, &mut candidates, now) {
+                self.doubts.note(*from, reject);
                 self.stats.reject(reject);
             }
+            sources.resize(candidates.len(), *from);
+            self.outbox.answer(None);
         }
-        self.on_packets(&candidates, now);
+        self.on_packets(&candidates, &sources, now);
         self.ask_for_certificates();
     }
 
@@ -441,7 +461,8 @@ impl Node {
                 self.on_digest((from, address), &digest, now.monotonic);
             }
             (Frame::Tail(digest), Some(address)) => {
-                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now.monotonic));
+                let cx = &mut cx!(self, now.monotonic);
+                self.multicast.on_digest((from, address), &digest, true, cx);
             }
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
@@ -452,6 +473,9 @@ impl Node {
                 return self.on_key_ask((from, address), &ask, now);
             }
             (Frame::KeyGive(give), Some(_)) => self.on_key_give(&give, now),
+            (Frame::ReplyPort(port), Some(address)) => {
+                self.on_reply_port(address, port, now.monotonic);
+            }
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -472,27 +496,31 @@ impl Node {
 
     /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
     /// proof, and at last what became deliverable.
-    fn on_packets(&mut self, candidates: &[Candidate<'_>], now: Now) {
+    fn on_packets(&mut self, candidates: &[Candidate<'_>], sources: &[SocketAddr], now: Now) {
         let mut wanted = SmallVec::<[_; FEW]>::new();
         let (at, now) = (now, now.monotonic);
-        for candidate in candidates {
+        for (candidate, source) in candidates.iter().zip(sources) {
             let checked = self.check_origin(&candidate.packet.header.stream, at);
             match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
-                Ok(true) => wanted.push(candidate),
+                Ok(true) => wanted.push((candidate, *source)),
                 Ok(false) => (),
                 Err(reject) => self.refuse_packet(candidate, reject),
             }
         }
         let leaves: SmallVec<[&[u8]; FEW]> =
-            wanted.iter().map(|candidate| candidate.packet.leaf).collect();
+            wanted.iter().map(|(candidate, _)| candidate.packet.leaf).collect();
         let mut hashes = core::mem::take(&mut self.hashes);
         hashes.clear();
         self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
         // One allocation holds the batch's packets: they come and go together.
-        let total = wanted.iter().map(|candidate| candidate.packet.bytes.len()).sum();
+        let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
         let mut touched = SmallVec::<[StreamId; FEW]>::new();
-        for (candidate, leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
+        for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
+            if !self.doubts.admits(source) {
+                self.stats.reject(Reject::Forged);
+                continue;
+            }
             batch.extend_from_slice(candidate.packet.bytes);
             let bytes = batch.split().freeze();
             match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
@@ -502,7 +530,10 @@ impl Node {
                         touched.push(stream);
                     }
                 }
-                Err(reject) => self.refuse_packet(candidate, reject),
+                Err(reject) => {
+                    self.doubts.note(source, reject);
+                    self.refuse_packet(candidate, reject);
+                }
             }
         }
         self.hashes = hashes;
@@ -536,7 +567,9 @@ impl Node {
         if !unknown.is_empty() {
             self.ask_who_is(from.0, unknown);
         }
-        self.multicast.on_digest(from, digest, &mut cx!(self, now));
+        let pulls = self.config.get().multicast.pull_offered;
+        self.multicast.on_digest(from, digest, pulls, &mut cx!(self, now));
+        self.multicast.on_question(from.1, digest, &mut cx!(self, now));
     }
 
     fn on_round(&mut self, now: Instant) {
@@ -550,6 +583,7 @@ impl Node {
         self.stats.rounds += 1;
         self.who_is_left = WHO_IS_PER_ROUND;
         self.paths.on_round();
+        self.doubts.on_round();
         if self.link.is_spent() {
             self.link.renew(&mut *self.crypto);
             self.renew_record();

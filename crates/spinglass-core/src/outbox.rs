@@ -10,6 +10,8 @@ use core::net::SocketAddr;
 use crate::crypto::Epoch;
 use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
+use crate::event::Destinations;
+use crate::frame::ReplyPort;
 use crate::id::{MemberId, StreamId};
 use crate::knock::Strange;
 use crate::members::MemberRecord;
@@ -74,6 +76,28 @@ pub(crate) enum Control {
     Path { to: SocketAddr, intent: path::Intent },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
+    /// Tell where answers are wanted.
+    ReplyPort { to: SocketAddr },
+}
+
+impl Control {
+    /// Whether it may be answered, so that it is worth saying where to. What fills its datagram has
+    /// no room for that.
+    pub(crate) const fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Self::Digest { .. }
+                | Self::Tail { .. }
+                | Self::Solicit { .. }
+                | Self::WhoIs { .. }
+                | Self::Whose { .. }
+                | Self::TableDigest { .. }
+                | Self::TableInventories { .. }
+                | Self::TableWant { .. }
+                | Self::Probe { .. }
+                | Self::ReplyPort { .. }
+        )
+    }
 }
 
 impl Control {
@@ -102,6 +126,7 @@ impl Control {
             | Self::KeyGive { to, .. }
             | Self::Path { to, .. }
             | Self::Query { to, .. }
+            | Self::ReplyPort { to }
             | Self::Object { to, .. } => Some(*to),
         }
     }
@@ -129,27 +154,48 @@ pub(crate) struct Run {
     pub(crate) way: Way,
     pub(crate) from: u64,
     pub(crate) until: u64,
+    /// At which port its one destination wants it, if not at its own.
+    pub(crate) port: Option<ReplyPort>,
 }
 
-/// The intents that wait.
+/// A member whose question is being answered, and the port at which it wants the answers.
+type Asker = (SocketAddr, ReplyPort);
+
+/// The intents that wait, each with the port of its destination's at which it is wanted, if that is
+/// not its own.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    control: VecDeque<Control>,
+    control: VecDeque<(Control, Option<ReplyPort>)>,
     runs: VecDeque<Run>,
+    /// Whatever is meant for this member now goes to this port.
+    asker: Option<Asker>,
 }
 
 impl Outbox {
+    /// From now on, what is meant for the member at this address answers it, and goes to the port
+    /// that it named; with none, to where everybody else's goes.
+    pub(crate) const fn answer(&mut self, asker: Option<Asker>) {
+        self.asker = asker;
+    }
+
+    /// The port at which the one at this address wants the answers to what is being handled.
+    pub(crate) fn reply_port(&self, to: SocketAddr) -> Option<ReplyPort> {
+        self.asker.filter(|(asker, _)| *asker == to).map(|(_, port)| port)
+    }
+
     pub(crate) fn control(&mut self, control: Control) {
         if self.control.len() >= CONTROL_MAX {
             self.control.pop_front();
         }
-        self.control.push_back(control);
+        let port = control.to().and_then(|to| self.reply_port(to));
+        self.control.push_back((control, port));
     }
 
     /// Adds packets to send, joined to the last run if they continue it.
     pub(crate) fn packets(&mut self, stream: StreamId, way: Way, from: u64, until: u64) {
+        let port = if let Way::Repair(to) = way { self.reply_port(to) } else { None };
         if let Some(last) = self.runs.back_mut()
-            && (last.stream, last.way) == (stream, way)
+            && (last.stream, last.way, last.port) == (stream, way, port)
         {
             if last.until == from {
                 last.until = until;
@@ -164,7 +210,7 @@ impl Outbox {
         if self.runs.len() >= PACKETS_MAX {
             self.drop_one();
         }
-        self.runs.push_back(Run { stream, way, from, until });
+        self.runs.push_back(Run { stream, way, from, until, port });
     }
 
     fn drop_one(&mut self) {
@@ -173,8 +219,12 @@ impl Outbox {
         self.runs.remove(oldest);
     }
 
+    /// What is to be sent next; until the next call, whatever is meant for the same member goes to
+    /// the same port.
     pub(crate) fn pop_control(&mut self) -> Option<Control> {
-        self.control.pop_front()
+        let (control, port) = self.control.pop_front()?;
+        self.asker = control.to().zip(port);
+        Some(control)
     }
 
     /// Gives back the memory of what has left: an agent sends for a moment, and then waits.
@@ -189,15 +239,27 @@ impl Outbox {
 
     /// Puts back what is left of an intent.
     pub(crate) fn unpop_control(&mut self, control: Control) {
-        self.control.push_front(control);
+        let port = control.to().and_then(|to| self.reply_port(to));
+        self.control.push_front((control, port));
     }
 
+    /// The packets to send next; as [`pop_control`](Self::pop_control).
     pub(crate) fn pop_run(&mut self) -> Option<Run> {
-        self.runs.pop_front()
+        let run = self.runs.pop_front()?;
+        self.asker = if let Way::Repair(to) = run.way { Some(to).zip(run.port) } else { None };
+        Some(run)
     }
 
     /// Puts back what is left of a run.
     pub(crate) fn unpop_run(&mut self, run: Run) {
         self.runs.push_front(run);
+    }
+
+    /// Has a transmit go to the port at which its destination wants it.
+    pub(crate) fn aim(&self, to: &mut Destinations) {
+        if let (Some((asker, port)), Destinations::Members(members)) = (self.asker, to) {
+            let meant = members.iter_mut().filter(|member| **member == asker);
+            meant.for_each(|member| member.set_port(port.port.get()));
+        }
     }
 }

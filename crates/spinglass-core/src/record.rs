@@ -19,6 +19,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -138,6 +139,13 @@ pub enum Entry<'a> {
         whom: SocketAddr,
         /// What.
         question: PathQuestion,
+    },
+    /// Answers were wanted at another port from now on.
+    SetReplyPort {
+        /// When.
+        now: Now,
+        /// Which; none: where everything else is.
+        port: Option<NonZeroU16>,
     },
     /// A question was asked.
     Ask {

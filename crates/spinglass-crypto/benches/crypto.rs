@@ -3,6 +3,7 @@
 use divan::Bencher;
 use spinglass_core::MemberId;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Salt};
+use spinglass_core::link::{Boot, BootName, Header, HeaderBoot, Link};
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 fn main() {
@@ -65,4 +66,26 @@ fn seal(bencher: Bencher<'_, '_>, bytes: usize) {
     let key = key.expect("epoch 0 has a key");
     let mut frames = vec![9; bytes];
     bencher.bench_local(|| crypto.seal(key, 1, &[0; 16], &mut frames));
+}
+
+/// A datagram of 400 bytes that nobody sealed, and the link that refuses it.
+fn refuse(bencher: Bencher<'_, '_>, boot: HeaderBoot) {
+    let mut crypto = crypto();
+    let own = Boot { sender: MemberId([1; 16]), salt: Salt([2; 16]), generation: 0 };
+    let mut link = Link::new(Epoch(0), own, &mut crypto).expect("there is a key");
+    let mut datagram = Vec::new();
+    Header { epoch: Epoch(0), boot, counter: 1 }.encode(&mut datagram);
+    datagram.resize(400, 9);
+    bencher.bench_local(|| link.open(&mut datagram, |_| None, &mut crypto).is_err());
+}
+
+#[divan::bench]
+fn refuse_a_boot_that_nobody_has(bencher: Bencher<'_, '_>) {
+    refuse(bencher, HeaderBoot::Short(BootName([9; 8])));
+}
+
+#[divan::bench]
+fn refuse_a_boot_that_is_told_in_full(bencher: Bencher<'_, '_>) {
+    let boot = Boot { sender: MemberId([3; 16]), salt: Salt([4; 16]), generation: 5 };
+    refuse(bencher, HeaderBoot::Long(boot));
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, Offer, PublicKey, Salt};
 use spinglass_core::detector::{Verdict, accuse, is_genuine};
 use spinglass_core::epochs::KeyAsk;
-use spinglass_core::frame::{self, Frame};
+use spinglass_core::frame::{self, Frame, ReplyPort};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
 use spinglass_core::members::{MemberRecord, UnverifiedRecord};
 use spinglass_core::multicast::{
@@ -40,6 +41,7 @@ const LINE_DIGITS: usize = 96;
 /// Content bytes of the vectors' packets.
 const ROOM: usize = 4;
 const INCARNATION: Incarnation = Incarnation(3);
+const PORT: ReplyPort = ReplyPort { port: NonZeroU16::new(40_123).unwrap(), has_met: true };
 /// A probe's number.
 const NUMBER: u64 = 0x0807_0605_0403_0201;
 
@@ -253,6 +255,7 @@ fn made() -> Vectors {
         ("boot", name.0.to_vec()),
         ("datagram-long", long),
         ("datagram-short", short),
+        ("frame-reply-port", bytes(|buffer| frame::put_reply_port(PORT, buffer))),
         ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
         ("frame-key-ask", bytes(|buffer| frame::put_key_ask(&key_ask(), buffer))),
         ("record-certified", bytes(|buffer| certified_record().encode(buffer))),

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 use spinglass_core::query::{Answer, QuestionId};
 use spinglass_core::{Event, Host, Stats, Transmit};
 
-/// The port of everybody who is behind nothing.
-pub(crate) const PORT: u16 = 7710;
 /// Datagrams that a member may send in one offloaded call.
 const SEGMENTS_MAX: usize = 64;
+
+/// The port at which all members receive, but for what is behind a door.
+pub(crate) const PORT: u16 = 7710;
 
 /// What one member's outputs meet, and buffers to use again.
 #[derive(Debug, Default)]

@@ -353,6 +353,7 @@ impl Replay {
             | Entry::Heed { .. }
             | Entry::SetAddress { .. }
             | Entry::AskPath { .. }
+            | Entry::SetReplyPort { .. }
             | Entry::Topic(_)) => {
                 time = self.verb(verb, last);
                 None
@@ -419,6 +420,10 @@ impl Replay {
             }
             Entry::SetAddress { now, address } => {
                 self.node.set_address(now, address);
+                now
+            }
+            Entry::SetReplyPort { now, port } => {
+                self.node.set_reply_port(now, port);
                 now
             }
             Entry::PutObject { now, name, bytes } => {

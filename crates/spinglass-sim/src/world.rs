@@ -29,8 +29,12 @@ use crate::setup::Setup;
 
 mod doors;
 mod faults;
+mod intake;
 mod papers;
 mod table;
+
+pub use intake::Intake;
+use intake::Ports;
 
 /// The length of the slots that members sleep in [seed paper, section 2].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
@@ -95,7 +99,7 @@ struct Member {
 
 #[derive(Debug)]
 enum Entry {
-    Arrives { to: u32, from: Source, held: bool, bytes: Arc<[u8]> },
+    Arrives { to: u32, from: Source, port: u16, held: bool, bytes: Arc<[u8]> },
     Timer { member: u32 },
 }
 
@@ -127,6 +131,10 @@ pub struct World {
     scratch: Vec<u8>,
     /// Answers that nobody has taken yet, by member and question.
     answers: BTreeMap<(usize, QuestionId), Answer>,
+    /// What members' hosts read of what arrives; none: everything.
+    intake: Option<Box<Intake>>,
+    /// Where members want answers, if anywhere else than where all else goes.
+    ports: Ports,
 }
 
 impl World {
@@ -168,6 +176,8 @@ impl World {
             outside: Outside::default(),
             scratch: Vec::new(),
             answers: BTreeMap::new(),
+            intake: None,
+            ports: Ports::default(),
             setup,
         };
         for index in 0..world.setup.members {
@@ -364,8 +374,10 @@ impl World {
             self.now = at;
             match entry {
                 Entry::Timer { member } => self.on_timer(member as usize, observer),
-                Entry::Arrives { to, from, held, bytes } => {
-                    self.on_arrival((to, from), held, bytes, observer);
+                Entry::Arrives { to, from, port, held, bytes } => {
+                    if held || self.is_read(to as usize, port) {
+                        self.on_arrival((to, from, port), held, bytes, observer);
+                    }
                 }
             }
         }
@@ -443,7 +455,7 @@ impl World {
 
     fn on_arrival(
         &mut self,
-        (to, from): (u32, Source),
+        (to, from, port): (u32, Source, u16),
         held: bool,
         bytes: Arc<[u8]>,
         observer: &mut impl Observer,
@@ -462,7 +474,7 @@ impl World {
                 }
                 member.backlog_bytes += bytes.len();
             }
-            self.queue.push(wakes, Entry::Arrives { to, from, held: true, bytes });
+            self.queue.push(wakes, Entry::Arrives { to, from, port, held: true, bytes });
             return;
         }
         if held {
@@ -532,40 +544,40 @@ impl World {
             Destinations::Fresh(to) => self.carry_from_fresh(from, *to, &bytes),
             Destinations::Multicast => {
                 for member in 0..self.members.len() {
-                    self.carry((from, PORT), member, &bytes);
+                    self.carry((from, PORT), (member, PORT), &bytes);
                 }
             }
         }
     }
 
-    fn carry(&mut self, (from, port): (usize, u16), to: usize, bytes: &Arc<[u8]>) {
+    fn carry(&mut self, from: (usize, u16), (to, port): (usize, u16), bytes: &Arc<[u8]>) {
         // Nothing but ourselves knows our name: a member never hears its own multicast.
-        if to == from || !self.network.carries(from, to, self.now, &mut self.rng) {
+        if to == from.0 || !self.network.carries(from.0, to, self.now, &mut self.rng) {
             return;
         }
-        self.arrive((from, port), to, Arc::clone(bytes));
+        self.arrive(from, (to, port), Arc::clone(bytes));
         let Network { duplicate_ppm, corrupt_ppm, replay_ppm, .. } = self.network;
         if duplicate_ppm > 0 && self.rng.chance_ppm(duplicate_ppm) {
-            self.arrive((from, port), to, Arc::clone(bytes));
+            self.arrive(from, (to, port), Arc::clone(bytes));
         }
         if corrupt_ppm > 0 && self.rng.chance_ppm(corrupt_ppm) {
             let other = self.captured.draw(&mut self.rng);
             let damaged = damage(bytes, other.as_deref(), &mut self.rng);
-            self.arrive((from, port), to, damaged.into());
+            self.arrive(from, (to, port), damaged.into());
         }
         if replay_ppm > 0
             && self.rng.chance_ppm(replay_ppm)
             && let Some(old) = self.captured.draw(&mut self.rng)
         {
             let anybody = self.rng.index(self.members.len());
-            self.arrive((from, port), anybody, old);
+            self.arrive(from, (anybody, PORT), old);
         }
     }
 
-    fn arrive(&mut self, (from, port): (usize, u16), to: usize, bytes: Arc<[u8]>) {
+    fn arrive(&mut self, from: (usize, u16), (to, port): (usize, u16), bytes: Arc<[u8]>) {
         let at = self.now + self.network.delay(&mut self.rng);
         let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
-        let (to, from) = (narrow(to), Source { member: narrow(from), port });
-        self.queue.push(at, Entry::Arrives { to, from, held: false, bytes });
+        let (to, from) = (narrow(to), Source { member: narrow(from.0), port: from.1 });
+        self.queue.push(at, Entry::Arrives { to, from, port, held: false, bytes });
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use spinglass::{Config, Event, NewFunction, Node, SigningKey, ZonePath};
+use spinglass::{Config, Event, NewFunction, Node, ReplyPorts, SigningKey, ZonePath};
 use spinglass_core::identity::{SpiffeId, TrustDomain};
 use spinglass_core::record::Entry;
 use spinglass_crypto::certificates::{Authority, Lifetime};
@@ -29,8 +29,10 @@ async fn use_table(recorded: &Node, other: &Node) -> Result<(), Box<dyn Error>> 
 async fn record(path: PathBuf) -> Result<(), Box<dyn Error>> {
     let mut config = Config::lan();
     config.table.round = Duration::from_millis(100);
-    let node =
-        |region| Node::builder().config(config.clone()).region(region).drop_probability(0.1, 7);
+    let node = |region| {
+        let builder = Node::builder().config(config.clone()).region(region);
+        builder.drop_probability(0.1, 7).reply_ports(ReplyPorts::Always)
+    };
     let other = node("/eu").start().await?;
     let seed = format!("localhost:{}", other.local_addr().port());
     let recorded = node("/usa").seed_names([seed.as_str()]).record(&path).start().await?;
@@ -75,18 +77,19 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
     let recording = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
 
-    let mut verbs = (0, 0, 0);
+    let mut verbs = (0, 0, 0, 0);
     let mut rest = recording.as_slice();
     while let Ok((entry, length)) = Entry::decode(rest) {
         match entry {
             Entry::AddSeeds { .. } => verbs.0 += 1,
             Entry::SetAttribute { .. } => verbs.1 += 1,
             Entry::SetSummary { .. } => verbs.2 += 1,
+            Entry::SetReplyPort { .. } => verbs.3 += 1,
             _ => (),
         }
         rest = &rest[length..];
     }
-    assert!(verbs.0 >= 1 && verbs.1 >= 1 && verbs.2 >= 1, "{verbs:?}");
+    assert!(verbs.0 >= 1 && verbs.1 >= 1 && verbs.2 >= 1 && verbs.3 >= 1, "{verbs:?}");
     let report = replay(&recording).unwrap();
     assert!(report.messages >= 300 && report.datagrams > 0, "{report:?}");
 

@@ -26,6 +26,7 @@ use crate::node::{Known, Node, Shared};
 use crate::paths;
 use crate::record::{Log, RecordingCrypto};
 use crate::relay::{Begun, RelayPlan};
+use crate::replies::{Replies, ReplyPorts};
 use crate::resolver;
 use crate::security::{self, Loaded, Papers, Rulebook, SecurityError};
 use crate::seed::{HostPort, Seed};
@@ -76,6 +77,7 @@ pub struct Builder {
     limits: Limits,
     record: Option<PathBuf>,
     drops: Option<(f64, u64)>,
+    reply_ports: ReplyPorts,
     papers: Papers,
     pub(crate) relay: RelayPlan,
 }
@@ -100,6 +102,7 @@ impl Default for Builder {
             limits,
             record: None,
             drops: None,
+            reply_ports: ReplyPorts::default(),
             papers: Papers::default(),
             relay: RelayPlan::default(),
         }
@@ -316,6 +319,16 @@ impl Builder {
         self
     }
 
+    /// When this member wants what it asks for at ports of their own, drawn by the system and
+    /// changed every few seconds. Default: while somebody floods it. They must be reachable from
+    /// wherever members are, as its own port is; where a firewall drops what comes there, the
+    /// member notices and does without every other time. Behind an address that is translated
+    /// ([`advertise`](Self::advertise)) there are none.
+    pub const fn reply_ports(mut self, reply_ports: ReplyPorts) -> Self {
+        self.reply_ports = reply_ports;
+        self
+    }
+
     /// Starts the member, on the tokio runtime that this is called in.
     ///
     /// # Errors
@@ -370,7 +383,7 @@ impl Builder {
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
         let shared = Arc::new(Shared { inbox, limits, last, rules });
-        let mut outside = Outside::new(own, multicast);
+        let mut outside = Outside::new(own, multicast, self.replies(address));
         let mut beside = JoinSet::new();
         outside.by_relay = relays.is_some();
         outside.tunnel = relay.map(|relay| relay.keep(&mut beside));
@@ -389,6 +402,14 @@ impl Builder {
     }
 
     // --- steps of a start
+
+    /// Where answers may come, for a member that is reached at `address`.
+    fn replies(&self, address: SocketAddr) -> Replies {
+        let bound = self.bind.ip();
+        let is_translated = !bound.is_unspecified() && bound != address.ip();
+        let mode = if is_translated { ReplyPorts::Never } else { self.reply_ports };
+        Replies::new(mode, bound)
+    }
 
     fn dropper(&self) -> Result<Option<Dropper>, StartError> {
         let Some((probability, seed)) = self.drops else { return Ok(None) };

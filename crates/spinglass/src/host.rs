@@ -11,6 +11,7 @@ use spinglass_core::{Destinations, Event, Host, Transmit};
 use spinglass_relay::Tunnel;
 
 use crate::hub::Hub;
+use crate::replies::Replies;
 use crate::socket::BatchedSocket;
 use crate::stats::{RuntimeStats, SocketError};
 
@@ -24,6 +25,7 @@ pub(crate) struct Outside {
     pub(crate) tunnel: Option<Tunnel>,
     /// Whether what goes to members goes through the relay.
     pub(crate) by_relay: bool,
+    pub(crate) replies: Replies,
     pub(crate) hub: Hub,
     /// Answers on their way to whoever asked.
     pub(crate) answers: Vec<(QuestionId, Answer)>,
@@ -33,11 +35,15 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    pub(crate) fn new(own: BatchedSocket, multicast: Option<(BatchedSocket, SocketAddr)>) -> Self {
+    pub(crate) fn new(
+        own: BatchedSocket,
+        multicast: Option<(BatchedSocket, SocketAddr)>,
+        replies: Replies,
+    ) -> Self {
         let (multicast, group) = multicast.unzip();
         let (hub, stats) = (Hub::default(), RuntimeStats::default());
         let (tunnel, by_relay, answers) = (None, false, Vec::new());
-        Self { own, multicast, group, tunnel, by_relay, hub, answers, stats, reached: 0 }
+        Self { own, multicast, group, tunnel, by_relay, replies, hub, answers, stats, reached: 0 }
     }
 
     /// Chooses the way: direct, by this address, or with none through the relay. Returns where the

@@ -29,6 +29,8 @@ pub struct RuntimeStats {
     pub receives: u64,
     /// Datagrams that came by this member's own sockets, and not through a relay.
     pub datagrams_direct: u64,
+    /// Datagrams that came to the ports where this member wants answers, if it has any.
+    pub reply_datagrams: u64,
     /// Datagrams dropped on purpose, as a test asked for.
     pub dropped_on_purpose: u64,
     /// Messages that slow subscribers missed.

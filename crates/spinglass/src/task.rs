@@ -1,8 +1,9 @@
 //! The event loop: one task per member, which owns the core and everything the core needs.
 //!
-//! A turn takes in whatever is there (datagrams of both sockets up to a bound, commands, messages
+//! A turn takes in whatever is there (datagrams of each socket up to a bound, commands, messages
 //! to publish), runs what is due, and drains the core once. So many messages cost one system call,
-//! one lock and one wake each way.
+//! one lock and one wake each way. The bound is each socket's own: however much comes to the port
+//! that all know, answers to what this member asked are read in the same turn, and first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -27,9 +28,10 @@ use crate::inbox::{Command, Room};
 use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
 use crate::relay;
+use crate::replies::Replies;
 use crate::security::Renewal;
 use crate::socket::BatchedSocket;
-use crate::stats::{SocketError, Stats};
+use crate::stats::{RuntimeStats, SocketError, Stats};
 use crate::table::Look;
 
 /// Rounds that a member which has published stays on when it is closed, so that it can repair what
@@ -83,6 +85,7 @@ struct Closing {
 /// What woke the task.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Ready {
+    replies: bool,
     own: bool,
     multicast: bool,
     relay: bool,
@@ -164,7 +167,10 @@ impl Task {
             // An error is found again, and counted, by whoever reads.
             socket.poll_readable(cx).is_ready()
         };
+        let replies = &self.outside.replies.sockets;
         let ready = Ready {
+            // Each is asked, since each must wake this task.
+            replies: replies.iter().flatten().fold(false, |any, it| readable(it, cx) | any),
             own: readable(&self.outside.own, cx),
             multicast: self.outside.multicast.as_ref().is_some_and(|socket| readable(socket, cx)),
             relay: self.outside.tunnel.as_ref().is_some_and(|it| it.poll_readable(cx).is_ready()),
@@ -230,6 +236,9 @@ impl Task {
         if self.due.is_some_and(|due| due <= now.monotonic) {
             self.driver.handle_timeout(now);
         }
+        if let Some(port) = self.outside.replies.on_turn(self.driver.node(), now.monotonic) {
+            self.driver.set_reply_port(now, port);
+        }
         self.drain(now);
         if let Some(memory) = &mut self.memory {
             memory.on_turn(self.driver.node(), now.monotonic);
@@ -239,33 +248,26 @@ impl Task {
 
     fn receive(&mut self, ready: Ready, now: Now) {
         let Self { driver, outside, dropper, .. } = self;
-        if !ready.own && !ready.multicast && !ready.relay {
+        if !ready.replies && !ready.own && !ready.multicast && !ready.relay {
             return;
         }
-        let Outside { own, multicast, tunnel, by_relay, stats, .. } = outside;
+        let Outside { own, multicast, tunnel, by_relay, stats, replies, .. } = outside;
         let tunnel = tunnel.as_ref().filter(|_| ready.relay);
         let mut relayed = relay::receive(tunnel);
         if let (Some(address), true) = (tunnel.and_then(relay::new_address), *by_relay) {
             driver.set_address(now, address);
         }
+        let Replies { sockets, heard, .. } = replies;
+        let mut datagrams = Vec::with_capacity(DATAGRAMS_PER_TURN);
+        for socket in sockets.iter_mut().flatten().filter(|_| ready.replies) {
+            read(socket, dropper.as_mut(), stats, &mut datagrams);
+        }
+        *heard += datagrams.len() as u64;
+        stats.reply_datagrams += datagrams.len() as u64;
         let own = Some(own).filter(|_| ready.own);
         let multicast = multicast.as_mut().filter(|_| ready.multicast);
-        let mut datagrams = Vec::with_capacity(DATAGRAMS_PER_TURN);
         for socket in own.into_iter().chain(multicast) {
-            stats.receives += 1;
-            if let Err(error) = socket.receive() {
-                stats.count(SocketError::classify(&error), &error);
-            }
-            for run in socket.runs() {
-                for bytes in run.bytes.chunks_mut(run.segment_bytes) {
-                    if dropper.as_mut().is_some_and(Dropper::drops) {
-                        stats.dropped_on_purpose += 1;
-                    } else {
-                        stats.datagrams_direct += 1;
-                        datagrams.push(Datagram { from: run.from, bytes });
-                    }
-                }
-            }
+            read(socket, dropper.as_mut(), stats, &mut datagrams);
         }
         for Incoming { from, segment_bytes, bytes } in &mut relayed {
             for bytes in bytes.chunks_mut(*segment_bytes) {
@@ -439,6 +441,28 @@ impl Task {
     fn stats(&self) -> Stats {
         let relay = self.outside.tunnel.as_ref().map(Tunnel::stats).unwrap_or_default();
         Stats { protocol: self.driver.node().stats(), runtime: self.outside.stats, relay }
+    }
+}
+
+/// Takes in what has come to a socket, up to a bound.
+fn read<'a>(
+    socket: &'a mut BatchedSocket,
+    mut dropper: Option<&mut Dropper>,
+    stats: &mut RuntimeStats,
+    datagrams: &mut Vec<Datagram<'a>>,
+) {
+    stats.receives += 1;
+    if let Err(error) = socket.receive() {
+        stats.count(SocketError::classify(&error), &error);
+    }
+    for run in socket.runs() {
+        for bytes in run.bytes.chunks_mut(run.segment_bytes) {
+            if dropper.as_mut().is_some_and(|dropper| dropper.drops()) {
+                stats.dropped_on_purpose += 1;
+            } else {
+                datagrams.push(Datagram { from: run.from, bytes });
+            }
+        }
     }
 }
 

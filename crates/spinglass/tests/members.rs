@@ -3,10 +3,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use spinglass::{Builder, Config, Event, GroupKeys, Node, SigningKey, StartError, Subscription};
+use spinglass::{
+    Builder, Config, Event, GroupKeys, Node, ReplyPorts, SigningKey, StartError, Subscription,
+};
+use spinglass_core::Reject;
 use spinglass_core::record::Entry;
 
 /// A test that takes longer has failed.
@@ -77,6 +82,73 @@ async fn members_hear_one_another_by_trees() {
     everybody_hears_everybody(&nodes).await;
     assert_eq!(nodes[0].members().await.len(), 3);
     assert!(nodes[0].stats().await.protocol.messages_delivered >= 200);
+}
+
+/// Floods members with what no member sent, until it is dropped or has sent so many datagrams.
+struct Flood(Arc<AtomicBool>);
+
+impl Flood {
+    fn of(members: &[Node]) -> Self {
+        let ceases = Arc::new(AtomicBool::new(false));
+        let flood = Self(Arc::clone(&ceases));
+        let to: Vec<SocketAddr> = members.iter().map(Node::local_addr).collect();
+        std::thread::spawn(move || {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("there is a port");
+            // A short header of a boot that nobody has, and nothing behind it that opens.
+            let mut datagram = [0x5a; 200];
+            datagram[..2].copy_from_slice(&[1, 0]);
+            for number in 0..2_000_000_u32 {
+                datagram[10..14].copy_from_slice(&number.to_le_bytes());
+                if ceases.load(Ordering::Relaxed) {
+                    break;
+                }
+                for to in &to {
+                    // A full buffer is what a flood is for.
+                    let _ = socket.send_to(&datagram, to);
+                }
+            }
+        });
+        flood
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn members_hear_one_another_while_they_are_flooded() {
+    let nodes = members(3, |_, builder| builder).await;
+    let flood = Flood::of(&nodes);
+    // Each notices by itself, and has answers come elsewhere.
+    for node in &nodes {
+        patiently(async {
+            while node.stats().await.runtime.reply_datagrams == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    everybody_hears_everybody(&nodes).await;
+    drop(flood);
+    let refused = nodes[0].stats().await.protocol.rejected(Reject::UnknownBoot);
+    assert!(refused > 1000, "{refused} datagrams of a flood were refused");
+}
+
+#[tokio::test]
+async fn answers_come_to_ports_of_their_own_if_that_is_asked_for() {
+    let ports = |index| if index == 0 { ReplyPorts::Always } else { ReplyPorts::Never };
+    let nodes = members(3, |index, builder| builder.reply_ports(ports(index))).await;
+    everybody_hears_everybody(&nodes).await;
+    patiently(async {
+        while nodes[0].stats().await.runtime.reply_datagrams == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert_eq!(nodes[1].stats().await.runtime.reply_datagrams, 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
 
 mod fleet;
+mod flood;
 mod hostile;
 mod loss;
 mod partition;
@@ -56,6 +57,8 @@ pub(crate) enum Lab {
     Sim(simulated::Sim),
     /// Every fault at once for the table, a run per seed, every table compared with the truth
     TableSim(table_sim::TableSim),
+    /// What does it cost a group that some of its members are flooded?
+    Flood(flood::Flood),
     /// Is any damaged datagram accepted, or answered?
     Hostile(hostile::Hostile),
 }
@@ -161,6 +164,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),
         Lab::TableSim(options) => table_sim::table_sim(options, format),
+        Lab::Flood(options) => flood::flood(options, format).await,
         Lab::Hostile(options) => hostile::run(options, format),
     }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use spinglass::{Config, Event, Group, GroupKeys, Node, Table, Value, ZonePath};
+use spinglass::{Config, Event, Group, GroupKeys, Node, ReplyPorts, Table, Value, ZonePath};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::emit;
@@ -135,6 +135,9 @@ async fn start(setup: &Setup) -> Result<Node> {
     if let Some(path) = &setup.record {
         builder = builder.record(path);
     }
+    if setup.fixed_port {
+        builder = builder.reply_ports(ReplyPorts::Never);
+    }
     let node = builder.start().await?;
     let largest = spinglass::DATAGRAM_BYTES_LOOPBACK;
     let datagram_bytes = setup.datagram_bytes.unwrap_or(largest);
@@ -218,7 +221,7 @@ fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {
 }
 
 async fn counters(node: &Node) -> Counters {
-    let stats = node.stats().await.protocol;
+    let spinglass::Stats { protocol: stats, runtime, .. } = node.stats().await;
     Counters {
         bytes_sent: stats.bytes_sent,
         datagrams_sent: stats.datagrams_sent,
@@ -226,6 +229,9 @@ async fn counters(node: &Node) -> Counters {
         repairs_received: stats.repairs_received,
         surplus: stats.repairs_surplus + stats.spread_surplus,
         signatures_checked: stats.signatures_checked,
+        refused: stats.rejected.iter().sum(),
+        reply_datagrams: runtime.reply_datagrams,
+        removed: stats.agents_removed,
         loss_ppm: stats.loss_ppm,
     }
 }

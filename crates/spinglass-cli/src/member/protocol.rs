@@ -56,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) bind: Option<SocketAddr>,
     /// The file that remembers the member's life, and whom it knew.
     pub(crate) state: Option<PathBuf>,
+    /// Have answers come where everything else does, also under a flood.
+    pub(crate) fixed_port: bool,
 }
 
 /// A run of messages that is counted by itself.
@@ -270,6 +272,12 @@ pub(crate) struct Counters {
     pub(crate) surplus: u64,
     /// Signatures checked.
     pub(crate) signatures_checked: u64,
+    /// Datagrams refused.
+    pub(crate) refused: u64,
+    /// Datagrams that came to the ports where the member wants answers.
+    pub(crate) reply_datagrams: u64,
+    /// Members that it has taken for dead.
+    pub(crate) removed: u64,
     /// The loss that the member measured, in parts per million.
     pub(crate) loss_ppm: u32,
 }

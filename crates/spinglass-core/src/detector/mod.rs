@@ -293,6 +293,14 @@ impl Detector {
 
     // --- what others say
 
+    /// Where those who observe this agent are reached.
+    pub(crate) fn own_observers(&self, table: &Table) -> Vec<SocketAddr> {
+        if self.config.probe_timeout.is_zero() {
+            return Vec::new();
+        }
+        self.other_observers(self.own, table)
+    }
+
     /// An answer to a probe.
     pub(crate) fn on_answer(&mut self, number: u64) {
         let found = self.probes.iter_mut().find(|probe| probe.number == number);

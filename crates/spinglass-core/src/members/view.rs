@@ -65,6 +65,8 @@ struct Tree {
     /// Depths of the tables in which this agent is the head of its child zone.
     headed: Vec<usize>,
     is_region_head: bool,
+    /// Those that hand packets to this agent.
+    parents: Vec<SocketAddr>,
     /// The region's head, and those to whom it hands packets.
     crown: Vec<SocketAddr>,
 }
@@ -129,6 +131,8 @@ impl View {
             };
             let Some(own) = table.own else { continue };
             let root = root.unwrap_or(own);
+            // Who holds the packets where this table's tree begins.
+            let handed = head.or_else(|| (depth == common).then_some(sender.address));
             if root != own || depth == common {
                 head = table.head(own, sender.id());
             }
@@ -138,12 +142,19 @@ impl View {
                 let children = heap_children(table.children.len(), root, own, arity);
                 let heads = children.filter_map(|child| table.head(child, sender.id()));
                 tree.heads.extend(heads.filter(|head| Some(*head) != self.address));
+                let parent = heap_parent(table.children.len(), root, own, arity);
+                tree.parents.extend(parent.and_then(|above| match above == root {
+                    true => handed.or_else(|| table.head(root, sender.id())),
+                    false => table.head(above, sender.id()),
+                }));
             }
         }
         let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
         let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
         tree.is_region_head = root == self.own;
         let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
+        let above = heap_parent(self.agents.len(), root, self.own, arity);
+        tree.parents.extend(above.and_then(address));
         let below = |place| heap_children(self.agents.len(), root, place, arity);
         tree.agents.extend(below(self.own).filter_map(address));
         let crown = core::iter::once(root).chain(below(root)).filter(|place| *place != self.own);
@@ -259,6 +270,12 @@ impl Members {
         tree.heads.iter().chain(agents).take(DESTINATIONS_MAX).copied().collect()
     }
 
+    /// The members that hand `sender`'s packets to this one: as a member of its region, and as the
+    /// head of zones.
+    pub(crate) fn parents(&mut self, sender: MemberId, arity: usize) -> Vec<SocketAddr> {
+        self.tree(sender, arity).map_or_else(Vec::new, |tree| tree.parents.clone())
+    }
+
     /// The region's head in `sender`'s tree and those to whom it hands packets: whoever gets a
     /// packet from afar that the head has missed begins the region's tree in its place.
     pub(crate) fn crown(&mut self, sender: MemberId, arity: usize) -> Vec<SocketAddr> {
@@ -322,6 +339,13 @@ fn heap_children(
         .map(move |child| (child + root) % length)
 }
 
+/// The place above `own` in that heap; the root has none.
+fn heap_parent(length: usize, root: usize, own: usize, arity: usize) -> Option<usize> {
+    let position = (own + length - root) % length.max(1);
+    let above = position.checked_sub(1)? / arity.max(1);
+    Some((above + root) % length)
+}
+
 /// A well-spread function of two numbers; not for secrets.
 fn mix(wide: u128, word: u64) -> u64 {
     let mut hash = word;
@@ -345,8 +369,10 @@ mod tests {
             for own in 0..length {
                 for child in heap_children(length, root, own, arity) {
                     parents[child] += 1;
+                    assert_eq!(heap_parent(length, root, child, arity), Some(own));
                 }
             }
+            assert_eq!(heap_parent(length, root, root, arity), None);
             assert_eq!(parents.remove(root), 0, "the root has no parent");
             assert!(parents.iter().all(|count| *count == 1));
         }

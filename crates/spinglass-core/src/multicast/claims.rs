@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use crate::frame::ReplyPort;
 use crate::id::StreamId;
 use crate::time::Instant;
 
@@ -45,8 +46,9 @@ struct Claim {
 /// Whom to ask.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Source {
-    /// Who made the claim and still has the packets: address, round, and when it was heard.
-    Holder(SocketAddr, u32, Instant),
+    /// Who made the claim and still has the packets: address, the port at which it wants to be
+    /// asked if it has said so, round, and when it was heard.
+    Holder(SocketAddr, Option<ReplyPort>, u32, Instant),
     /// Whoever keeps the newest packet for long: who made the claim has released it.
     Bufferer,
 }
@@ -129,7 +131,7 @@ mod tests {
         let (stream, wait) = (StreamId::default(), Duration::from_millis(60));
         let (mut claims, mut now) = (Claims::default(), Instant::START);
         for port in 1..=4 {
-            let source = Source::Holder(SocketAddr::from(([127, 0, 0, 1], port)), 1, now);
+            let source = Source::Holder(SocketAddr::from(([127, 0, 0, 1], port)), None, 1, now);
             claims.add(stream, 1, source, now, Duration::ZERO);
         }
         let mut asked = || {

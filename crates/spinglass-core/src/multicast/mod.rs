@@ -357,7 +357,7 @@ impl Multicast {
         }
         let (id, from) = (header.stream, header.sequence.0);
         match self.config.dissemination {
-            Dissemination::Multicast => (),
+            Dissemination::Multicast | Dissemination::Gossip => (),
             Dissemination::Trees => {
                 cx.outbox.packets(id, Way::Tree { zones_only: false }, from, from + 1);
             }
@@ -506,6 +506,14 @@ impl Multicast {
             self.buffered.bytes -= released.bytes;
         }
         let _ = stream;
+    }
+
+    /// The senders whose packets came last, the latest first.
+    pub(crate) fn senders_of_late(&self, most: usize) -> Vec<MemberId> {
+        let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
+        let mut streams: Vec<&Stream> = others.collect();
+        streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
+        streams.into_iter().take(most).map(|stream| stream.id.sender).collect()
     }
 
     /// Forgets a partner that is gone.

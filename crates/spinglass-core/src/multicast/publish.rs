@@ -72,6 +72,7 @@ impl Multicast {
         }
         while stream.pop_next().is_some() {}
         match self.config.dissemination {
+            Dissemination::Gossip => (),
             Dissemination::Multicast => cx.outbox.packets(id, Way::Multicast, start, until),
             Dissemination::Trees => {
                 cx.outbox.packets(id, Way::Tree { zones_only: false }, start, until);

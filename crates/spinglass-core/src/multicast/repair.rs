@@ -21,6 +21,8 @@ use crate::timer::Timer;
 const SOLICIT_PACKETS_MAX: usize = 32;
 /// Packets that one digest makes its receiver ask for, or push.
 const DIGEST_PACKETS_MAX: usize = 64;
+/// Entries of a digest that surely names all streams that its sender follows: many more fit one.
+const DIGEST_WHOLE: usize = 12;
 /// How often a stream's newest packet is announced once it has gone quiet.
 const TAILS_PER_PACKET: u8 = 4;
 /// A stream's holes looked at in one go, the newest first.
@@ -207,8 +209,9 @@ impl Multicast {
             return;
         };
         let bytes = held.packet.len();
-        let can_multicast =
-            self.config.dissemination != Dissemination::Trees && cx.members.is_near(to);
+        let has_multicast =
+            matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
+        let can_multicast = has_multicast && cx.members.is_near(to);
         match self.ledger.book(to, (id, sequence), bytes, reserve, can_multicast) {
             Verdict::Unicast => {
                 held.asked_round = round;
@@ -226,20 +229,48 @@ impl Multicast {
 
     // --- digests
 
-    /// Compares a digest with what is held: pulls what is young, pushes what is old.
+    /// Compares a digest with what is held: pulls what is young, if it `pulls`; pushes what is old.
     pub(crate) fn on_digest(
         &mut self,
         (from, address): (MemberId, SocketAddr),
         digest: &Digest,
+        pulls: bool,
         cx: &mut Cx<'_>,
     ) {
         cx.stats.digests_received += 1;
         self.peers.heard(from, address, digest.round, cx.now);
         for entry in &digest.entries {
-            self.pull(address, digest.round, entry, cx);
+            if pulls {
+                self.pull(address, digest.round, entry, cx);
+            }
             if self.config.push_old {
                 self.push((from, address), entry, cx);
             }
+        }
+    }
+
+    /// Tells the sender of a digest, if it has said where it wants answers, of streams that go on
+    /// beyond what it knows. What is old is pushed; of the rest it may not hear by itself, since
+    /// whoever names a port may be flooded where digests go.
+    pub(crate) fn on_question(&mut self, from: SocketAddr, digest: &Digest, cx: &mut Cx<'_>) {
+        if !self.config.push_old || cx.outbox.reply_port(from).is_none() {
+            return;
+        }
+        let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
+        let is_whole = digest.entries.len() < DIGEST_WHOLE;
+        let news = |stream: &Stream| {
+            let told = digest.entries.iter().find(|entry| entry.stream == stream.id);
+            let Some(high) = told.map_or_else(|| is_whole.then_some(0), |entry| Some(entry.high))
+            else {
+                return false;
+            };
+            let mut beyond = stream.held_falling(high..stream.high());
+            beyond.any(|(_, held)| round.saturating_sub(held.round) < idle)
+        };
+        let ids: Vec<StreamId> =
+            self.streams.values().filter(|stream| news(stream)).map(|stream| stream.id).collect();
+        for id in ids {
+            self.announce(from, id, cx);
         }
     }
 
@@ -264,7 +295,7 @@ impl Multicast {
             // Whoever came after a stream fell silent need not hear its end.
             let was_there = self.claims.contains(&id) || self.streams.contains_key(&id);
             let source = match holds {
-                true => Some(Source::Holder(from, round, cx.now)),
+                true => Some(Source::Holder(from, cx.outbox.reply_port(from), round, cx.now)),
                 false => was_there.then_some(Source::Bufferer),
             };
             if let Some(source) = source {
@@ -298,12 +329,14 @@ impl Multicast {
         let (asks, next) = self.claims.due(cx.now, (self.config.solicit_retry, life), known);
         for Ask { stream, high, source } in asks {
             match source {
-                Source::Holder(from, round, heard) => {
+                Source::Holder(from, port, round, heard) => {
                     let known = self.streams.get(&stream).map_or(0, Stream::high);
                     let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
                     let newest: Vec<u64> = (low..high).rev().collect();
                     let round = rounds_later(round, cx.now.since(heard), self.config.round);
+                    cx.outbox.answer(port.map(|port| (from, port)));
                     self.solicit(from, round, stream, &newest, cx);
+                    cx.outbox.answer(None);
                 }
                 // Each packet has keepers of its own; the newest proves that the others exist.
                 Source::Bufferer => self.solicit_bufferer(stream, high - 1, cx),
@@ -413,7 +446,7 @@ impl Multicast {
     pub(super) fn announce_to_children(&mut self, id: StreamId, cx: &mut Cx<'_>) {
         let arity = self.config.tree_arity.into();
         let zones_only = match self.config.dissemination {
-            Dissemination::Multicast => return,
+            Dissemination::Multicast | Dissemination::Gossip => return,
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };

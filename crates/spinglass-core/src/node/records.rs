@@ -86,7 +86,10 @@ impl Node {
         let record = self.members.shared(Arc::new(record));
         let name = record.boot().name(&mut *self.crypto);
         match self.members.on_record(&record, name) {
-            Learned::Newer => self.link.forget(id, &mut *self.crypto),
+            Learned::Newer => {
+                self.link.forget(id, &mut *self.crypto);
+                self.reply_ports.forget(record.address);
+            }
             Learned::New | Learned::Known => (),
             Learned::Stale if from == id => return Err(Reject::StaleIncarnation),
             Learned::Stale => return Ok(None),

@@ -1,5 +1,6 @@
 //! The one place where intents become datagrams: packed, sealed and counted at the last moment.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -48,7 +49,9 @@ impl Node {
                 self.outbox.rest();
                 return None;
             };
-            if let Some(transmit) = made {
+            if let Some(mut transmit) = made {
+                self.outbox.aim(&mut transmit.to);
+                self.outbox.answer(None);
                 self.count_sent(&transmit, buffer.len());
                 return Some(transmit);
             }
@@ -90,6 +93,7 @@ impl Node {
             Control::Object { intent, .. } if !self.objects.is_due(intent) => return None,
             control => control.to()?,
         };
+        self.aim_probe(&control, now);
         // Whoever is told something for the first time must learn from whom. A piece of an object
         // fills its datagram, and is sent to nobody but who has just introduced itself.
         let is_piece = matches!(control, Control::Object { intent: Intent::Piece { .. }, .. });
@@ -97,20 +101,25 @@ impl Node {
             if is_piece { Introduction::Needless } else { self.members.introduces_itself(to, now) };
         if introduction == Introduction::First && self.trust.is_some() {
             // The chain by which this member is believed goes first.
-            self.outbox.unpop_control(control);
+            let control = Box::new(control);
+            self.outbox.unpop_control(Control::Under { epoch, control });
             return self.write_chain(Some(to), self.own.id(), now, buffer);
         }
-        let long = introduction != Introduction::Needless;
+        // Whoever says that it knows nobody here may not have heard what was said before.
+        let is_stranger = self.outbox.reply_port(to).is_some_and(|port| !port.has_met) && !is_piece;
+        let long = introduction != Introduction::Needless || is_stranger;
         let begun = self.link.begin_under(epoch, long, buffer, &mut *self.crypto)?;
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
+        self.write_reply_port(&control, buffer);
         match control {
             Control::Announce
             | Control::Under { .. }
             | Control::Certificate { .. }
             | Control::Path { .. }
+            | Control::ReplyPort { .. }
             | Control::Strange { .. } => (),
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
@@ -219,14 +228,18 @@ impl Node {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
-        let (to, kind) = self.resolve(&run)?;
+        let (mut to, kind) = self.resolve(&run)?;
         let sender = run.stream.sender;
         let Introductions { untold, just_now } = self.members.introduces(&to, sender, now);
         if untold.as_ref().is_some_and(|untold| self.owe_certificates(untold, sender, now)) {
             self.outbox.unpop_run(run);
             return None;
         }
-        if untold.is_some() || just_now {
+        let mut is_stranger = run.port.is_some_and(|port| !port.has_met);
+        if matches!(run.way, Way::Tree { .. } | Way::Crown) {
+            is_stranger |= self.aim_packets(&mut to, now);
+        }
+        if untold.is_some() || just_now || is_stranger {
             let packet = self.multicast.packet(&run.stream, run.from).cloned();
             let room = self.config.get().link.datagram_bytes - OVERHEAD_BYTES - INTRODUCTION_BYTES;
             if let Some(packet) = packet.filter(|it| FRAME_HEADER_BYTES + it.len() <= room) {

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -202,6 +203,11 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 put_security(Some(security), buffer);
             }
+            Self::SetReplyPort { now, port } => {
+                buffer.put_u8(36);
+                put_now(*now, buffer);
+                buffer.put_u16(port.map_or(0, NonZeroU16::get));
+            }
             Self::Opened(None) => buffer.put_u8(13),
             Self::Opened(Some(frames)) => {
                 buffer.put_u8(14);
@@ -267,6 +273,7 @@ impl<'a> Entry<'a> {
             },
             29 => Self::Certified(certified(reader)?),
             30 => Self::Topic(text(reader)?),
+            36 => Self::SetReplyPort { now: now(reader)?, port: NonZeroU16::new(reader.u16()?) },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
             38 => Self::SetAddress { now: now(reader)?, address: reader.address()? },
             39 => Self::AskPath {

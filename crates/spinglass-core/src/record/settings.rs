@@ -10,7 +10,7 @@ use crate::crypto::Epoch;
 use crate::wire::Malformed;
 
 /// Settings in a configuration.
-pub(super) const NUMBERS: usize = 41;
+pub(super) const NUMBERS: usize = 42;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -21,6 +21,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
         Dissemination::Trees => 0,
         Dissemination::Multicast => 1,
         Dissemination::Both => 2,
+        Dissemination::Gossip => 3,
     };
     [
         link.datagram_bytes as u64,
@@ -64,6 +65,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
         objects.fetch_bytes_per_round as u64,
         objects.serve_bytes_per_round as u64,
         objects.store_bytes_max as u64,
+        multicast.pull_offered.into(),
     ]
 }
 
@@ -83,7 +85,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         keyless: yes(number()?)?,
     };
     let members = MembersConfig { records_max: as_(number()?)? };
-    let multicast = MulticastConfig {
+    let mut multicast = MulticastConfig {
         round: Duration::from_nanos(number()?),
         rounds_aligned: yes(number()?)?,
         digest_fanout: as_(number()?)?,
@@ -97,6 +99,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         solicit_bytes_per_round: as_(number()?)?,
         solicit_on_arrival: yes(number()?)?,
         push_old: yes(number()?)?,
+        pull_offered: true,
         gap_wait: Duration::from_nanos(number()?),
         solicit_retry: Duration::from_nanos(number()?),
         tail_wait: Duration::from_nanos(number()?),
@@ -104,6 +107,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
             0 => Dissemination::Trees,
             1 => Dissemination::Multicast,
             2 => Dissemination::Both,
+            3 => Dissemination::Gossip,
             _ => return Err(Malformed),
         },
         tree_arity: as_(number()?)?,
@@ -132,6 +136,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         serve_bytes_per_round: as_(number()?)?,
         store_bytes_max: as_(number()?)?,
     };
+    multicast.pull_offered = yes(number()?)?;
     Ok(Config { link, members, multicast, table, detector, discovery, objects, security: None })
 }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use spinglass_core::crypto::{
 };
 use spinglass_core::detector::{Accusation, Verdict};
 use spinglass_core::epochs::{KeyAsk, KeyGive};
-use spinglass_core::frame::{self, Frame, PacketKind};
+use spinglass_core::frame::{self, Frame, PacketKind, ReplyPort};
 use spinglass_core::identity::{Chain, Refusal};
 use spinglass_core::knock::{Nonce, Petition, Rank, Strange, Welcome};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
@@ -236,6 +237,8 @@ fn object_frames(buffer: &mut Vec<u8>) {
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
+        let port = NonZeroU16::new(40_123).expect("it is not zero");
+        frame::put_reply_port(ReplyPort { port, has_met: true }, buffer);
         for packet in burst() {
             frame::put_packet(PacketKind::Spread, &packet, buffer);
             frame::put_packet(PacketKind::Repair, &packet, buffer);
@@ -367,6 +370,8 @@ fn entries() -> Vec<Entry<'static>> {
             whom: address,
             question: PathQuestion { number: 7, task: Task::Look },
         },
+        Entry::SetReplyPort { now, port: NonZeroU16::new(40_123) },
+        Entry::SetReplyPort { now, port: None },
         Entry::Leave { now },
         Entry::Transmit {
             now,

@@ -51,7 +51,10 @@ impl World {
 
     fn carry_to(&mut self, source: (usize, u16), to: SocketAddr, fresh: bool, bytes: &Arc<[u8]>) {
         if self.network.opens(source.0, to, fresh) {
-            self.carry(source, member_at(to), bytes);
+            let member = member_at(to);
+            // Whatever its door's port is, the member itself receives where all do.
+            let port = if self.network.doors.contains_key(&member) { PORT } else { to.port() };
+            self.carry(source, (member, port), bytes);
         }
     }
 }
