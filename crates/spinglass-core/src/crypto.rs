@@ -58,6 +58,8 @@ pub enum Domain {
     Object,
     /// A member's own certificate, in DER.
     Certificate,
+    /// A packet's leaf hash, who tells of it, and its round (36 bytes): what a digest samples.
+    Sample,
 }
 
 /// Signatures, hashes and seals.

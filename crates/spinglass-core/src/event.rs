@@ -28,6 +28,32 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// A member has been proven to lie, and is heard no more: what it said is dropped, and what it
+    /// says refused. If it is this member itself, somebody else signs with its key, or its disk and
+    /// clock were set back at once: others refuse it, and it needs a new key.
+    Quarantined {
+        /// Who.
+        id: MemberId,
+        /// What of.
+        offence: Offence,
+    },
+    /// The row that speaks for a zone of this member's path says for some rounds what the zone's
+    /// rows, as they are held here, do not: its issuer is mistaken, or lies.
+    FalseSummary {
+        /// The zone, such as `/usa`.
+        zone: String,
+        /// Who issued its row.
+        issuer: MemberId,
+    },
+}
+
+/// What two things, signed by one member under one number, prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// Two packets of one stream and sequence.
+    TwoPackets,
+    /// Two rows of one life and counter.
+    TwoRows,
 }
 
 /// A delivered message.
@@ -145,11 +171,13 @@ pub enum Reject {
     Expired,
     /// Something that the rules deny to who did it.
     Denied,
+    /// Of a member that was proven to lie.
+    Quarantined,
 }
 
 impl Reject {
     /// How many kinds there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 18;
     /// Every kind, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Length,
@@ -169,6 +197,7 @@ impl Reject {
         Self::Misnamed,
         Self::Expired,
         Self::Denied,
+        Self::Quarantined,
     ];
 }
 
@@ -192,6 +221,7 @@ impl fmt::Display for Reject {
             Self::Misnamed => "misnamed",
             Self::Expired => "expired",
             Self::Denied => "denied",
+            Self::Quarantined => "quarantined",
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::identity::Chain;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
+use crate::quarantine::{Body, ExhibitRef, Proven};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
@@ -44,6 +45,8 @@ const PIECE: u8 = 27;
 const ANNOUNCE: u8 = 28;
 const CERTIFICATE: u8 = 29;
 const WHOSE: u8 = 30;
+const EXHIBIT: u8 = 36;
+const PROVEN: u8 = 37;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -94,6 +97,10 @@ pub enum Frame<'a> {
     Whose(Vec<MemberId>),
     /// Something about a question.
     Query(Message),
+    /// One of two things that prove a member a liar.
+    Exhibit(ExhibitRef<'a>),
+    /// Members that are proven liars, or are to be.
+    Proven(Proven),
     /// A frame of a later version.
     Unknown,
 }
@@ -146,6 +153,11 @@ impl<'a> Frame<'a> {
             ANNOUNCE if body.is_empty() => Self::Announce,
             ANNOUNCE => return Err(Malformed),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
+            EXHIBIT => Self::Exhibit(ExhibitRef::Packet(PacketRef::parse(body)?)),
+            PROVEN => match Body::parse(body)? {
+                Body::Exhibit(exhibit) => Self::Exhibit(exhibit),
+                Body::Proven(proven) => Self::Proven(proven),
+            },
             _ => Self::Unknown,
         })
     }
@@ -176,6 +188,13 @@ impl<'a> Frame<'a> {
             Self::Certificate(chain) => put_certificate(chain, buffer),
             Self::Whose(members) => put_whose(members, buffer),
             Self::Query(message) => put_query(message, buffer),
+            Self::Exhibit(exhibit @ ExhibitRef::Packet(_)) => {
+                put_exhibit(buffer, |buffer| exhibit.encode(buffer));
+            }
+            Self::Exhibit(exhibit @ ExhibitRef::Row(_)) => {
+                put_proven(buffer, |buffer| exhibit.encode(buffer));
+            }
+            Self::Proven(proven) => put_proven(buffer, |buffer| proven.encode(buffer)),
             Self::Unknown => (),
         }
     }
@@ -301,6 +320,16 @@ pub fn put_ask(ask: &Ask, buffer: &mut Vec<u8>) {
 /// Appends a piece of an object, which `body` writes.
 pub fn put_piece(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     put_frame(PIECE, buffer, body);
+}
+
+/// Appends a packet that is half of a proof, which `body` writes.
+pub fn put_exhibit(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(EXHIBIT, buffer, body);
+}
+
+/// Appends a row that is half of a proof, or names of members, which `body` writes.
+pub fn put_proven(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(PROVEN, buffer, body);
 }
 
 fn parse_members(body: &[u8]) -> Result<Vec<MemberId>, Malformed> {

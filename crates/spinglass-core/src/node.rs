@@ -28,6 +28,7 @@ use crate::members::{MemberRecord, Members};
 use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
 use crate::outbox::Outbox;
+use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
@@ -50,6 +51,7 @@ macro_rules! cx {
             timers: &mut $node.timers,
             events: &mut $node.events,
             stats: &mut $node.stats,
+            quarantine: &mut $node.quarantine,
         }
     }};
 }
@@ -58,6 +60,7 @@ mod detector;
 mod discovery;
 mod getters;
 mod object;
+mod quarantine;
 mod query;
 mod records;
 mod table;
@@ -109,6 +112,7 @@ pub struct Node {
     object_rng: Prng,
     /// In certified mode.
     trust: Option<Box<Trust>>,
+    quarantine: Quarantine,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -192,6 +196,7 @@ impl Node {
             objects,
             object_rng: rng.fork("objects"),
             trust: trust.map(Box::new),
+            quarantine: Quarantine::default(),
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -244,6 +249,7 @@ impl Node {
             }
         }
         self.on_packets(&candidates, now);
+        self.act_on_proofs(now);
         self.ask_for_certificates();
     }
 
@@ -392,6 +398,7 @@ impl Node {
                 self.on_record(record, from, now)?;
             }
             (Frame::Certificate(chain), _) => self.on_certificate(chain, now)?,
+            (Frame::Exhibit(exhibit), _) => return self.on_exhibit(&exhibit, from, now),
             (Frame::Unknown, _) => self.stats.frames_skipped += 1,
             (Frame::Row(row), _) => return self.on_table_row(row, from, now),
             (_, None) => return Err(Reject::UnknownSender),
@@ -406,6 +413,7 @@ impl Node {
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
             (Frame::Whose(members), Some(to)) => self.on_whose(to, &members),
+            (Frame::Proven(proven), Some(to)) => self.on_proven(to, &proven),
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -502,6 +510,8 @@ impl Node {
             self.renew_record();
         }
         self.trust.iter_mut().for_each(|trust| trust.on_round(round));
+        self.quarantine.on_round();
+        self.pass_proofs_on();
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }

@@ -11,6 +11,7 @@ use crate::id::{MemberId, StreamId};
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::object;
+use crate::quarantine::Exhibit;
 use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
@@ -57,8 +58,40 @@ pub(crate) enum Control {
     Certificate { to: Option<SocketAddr>, member: MemberId },
     /// Ask for members' certificates.
     Whose { to: SocketAddr, members: Vec<MemberId> },
+    /// Halves of proofs; `introduced`: whoever sends them has just said who it is.
+    Exhibits { to: SocketAddr, exhibits: Vec<Exhibit>, introduced: bool },
+    /// Ask for proofs.
+    Prove { to: SocketAddr, members: Vec<MemberId> },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
+}
+
+impl Control {
+    /// To whom it goes; none, if to nobody by address.
+    pub(crate) const fn to(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Announce => None,
+            Self::Certificate { to, .. } => *to,
+            Self::Digest { to }
+            | Self::Tail { to, .. }
+            | Self::Solicit { to, .. }
+            | Self::Records { to, .. }
+            | Self::WhoIs { to, .. }
+            | Self::TableDigest { to }
+            | Self::TableInventories { to, .. }
+            | Self::TableWant { to, .. }
+            | Self::TableRows { to, .. }
+            | Self::Probe { to, .. }
+            | Self::Answer { to, .. }
+            | Self::Doubt { to, .. }
+            | Self::Accusations { to, .. }
+            | Self::Whose { to, .. }
+            | Self::Exhibits { to, .. }
+            | Self::Prove { to, .. }
+            | Self::Query { to, .. }
+            | Self::Object { to, .. } => Some(*to),
+        }
+    }
 }
 
 /// Where a run of packets goes; resolved when it is sent.

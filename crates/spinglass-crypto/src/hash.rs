@@ -30,7 +30,7 @@ const ROOT: u8 = 8;
 const KEYED_HASH: u8 = 16;
 
 /// The keys of the domains.
-static KEYS: LazyLock<[[u8; 32]; 10]> = LazyLock::new(|| {
+static KEYS: LazyLock<[[u8; 32]; 11]> = LazyLock::new(|| {
     [
         "spinglass 2026-11 packet leaf",
         "spinglass 2026-11 burst node",
@@ -42,13 +42,14 @@ static KEYS: LazyLock<[[u8; 32]; 10]> = LazyLock::new(|| {
         "spinglass 2026-11 object piece",
         "spinglass 2026-11 object node",
         "spinglass 2026-11 certificate",
+        "spinglass 2026-11 packet sample",
     ]
     .map(|context| blake3::derive_key(context, &[]))
 });
 static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 fn key(domain: Domain) -> &'static [u8; 32] {
-    let [leaf, node, member, topic, boot, row, line, piece, object, certificate] = &*KEYS;
+    let [leaf, node, member, topic, boot, row, line, piece, object, certificate, sample] = &*KEYS;
     match domain {
         Domain::Leaf => leaf,
         Domain::Node => node,
@@ -60,6 +61,7 @@ fn key(domain: Domain) -> &'static [u8; 32] {
         Domain::Piece => piece,
         Domain::Object => object,
         Domain::Certificate => certificate,
+        Domain::Sample => sample,
     }
 }
 

@@ -19,6 +19,7 @@ use spinglass_core::{
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
+use crate::badboy::Badboy;
 use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, add, address, member_at};
 use crate::network::{Captured, Network, damage};
@@ -27,6 +28,7 @@ use crate::queue::Queue;
 use crate::setup::Setup;
 
 mod faults;
+mod insiders;
 mod papers;
 mod table;
 
@@ -118,6 +120,8 @@ pub struct World {
     scratch: Vec<u8>,
     /// Answers that nobody has taken yet, by member and question.
     answers: BTreeMap<(usize, QuestionId), Answer>,
+    /// Hosts of members that turned hostile.
+    badboys: BTreeMap<usize, Badboy>,
 }
 
 impl World {
@@ -159,6 +163,7 @@ impl World {
             outside: Outside::default(),
             scratch: Vec::new(),
             answers: BTreeMap::new(),
+            badboys: BTreeMap::new(),
             setup,
         };
         for index in 0..world.setup.members {
@@ -494,6 +499,7 @@ impl World {
         if let Some(due) = due {
             self.set_timer(index, due.as_nanos());
         }
+        self.turn_hostile(index, &mut outside.sent);
         for (transmit, bytes) in outside.sent.drain(..) {
             for segment in bytes.chunks(transmit.segment_bytes.max(1)) {
                 self.send(index, &transmit.to, segment.into());

@@ -73,7 +73,7 @@ pub use spinglass_core::table::{
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Reliability, Sequence, Start, StreamId, TopicId,
+    Member, MemberId, Message, NodeError, Offence, Reliability, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use stats::{RuntimeStats, Stats};

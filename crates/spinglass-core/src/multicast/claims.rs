@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::id::StreamId;
+use crate::id::{MemberId, StreamId};
 use crate::time::Instant;
 
 /// Claims followed at once. When full, all are forgotten: the next digests repeat them.
@@ -60,6 +60,11 @@ pub(super) struct Ask {
 }
 
 impl Claims {
+    /// Forgets what is said of a sender's streams.
+    pub(super) fn forget(&mut self, sender: MemberId) {
+        self.claims.retain(|stream, _| stream.sender != sender);
+    }
+
     /// Whether anybody claimed packets of this stream of late.
     pub(super) fn contains(&self, stream: &StreamId) -> bool {
         self.claims.contains_key(stream)

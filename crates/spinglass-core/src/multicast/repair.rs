@@ -11,6 +11,7 @@ use super::peers::{Verdict, rounds_later};
 use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
+use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
 use crate::outbox::{Control, Way};
@@ -235,6 +236,7 @@ impl Multicast {
     ) {
         cx.stats.digests_received += 1;
         self.peers.heard(from, address, digest.round, cx.now);
+        self.compare_samples((from, address), digest, cx);
         for entry in &digest.entries {
             self.pull(address, digest.round, entry, cx);
             if self.config.push_old {
@@ -246,7 +248,7 @@ impl Multicast {
     /// Asks the digest's sender for what it has and this member lacks, the newest first.
     fn pull(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
         let id = entry.stream;
-        if id.sender == self.own {
+        if id.sender == self.own || cx.quarantine.holds(id.sender) {
             return;
         }
         let key = cx.members.key_in_life(id.sender, id.incarnation);
@@ -331,7 +333,12 @@ impl Multicast {
     }
 
     /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first.
-    pub(crate) fn digest_entries(&self, only: Option<StreamId>, bytes_max: usize) -> Vec<Entry> {
+    pub(crate) fn digest_entries(
+        &self,
+        only: Option<StreamId>,
+        bytes_max: usize,
+        crypto: &mut dyn Crypto,
+    ) -> Vec<Entry> {
         let recent = self.round.saturating_sub(self.give_up_rounds);
         let mut active: Vec<&Stream> = match only {
             Some(id) => self.streams.get(&id).into_iter().collect(),
@@ -355,9 +362,10 @@ impl Multicast {
             // What is missing below the last range told is not told: it can't be offered either.
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
             let low = stream.low().max(told.map_or(0, |range| range.end));
+            let sample = self.sample(stream, crypto);
             let (stream, high) = (stream.id, stream.high());
             left = room.saturating_sub(missing.len() * 6);
-            entries.push(Entry { stream, high, low: low.min(high), missing });
+            entries.push(Entry { stream, high, low: low.min(high), missing, sample });
         }
         entries
     }

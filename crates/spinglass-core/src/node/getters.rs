@@ -110,6 +110,7 @@ impl Node {
         self.queries.check_invariants();
         self.objects.check_invariants();
         self.trust.iter().for_each(|trust| trust.check_invariants());
+        self.quarantine.check_invariants();
         self.members.check_invariants(&self.config.get().members);
     }
 }

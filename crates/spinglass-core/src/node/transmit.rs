@@ -14,6 +14,7 @@ use crate::members::{Introduction, Introductions, MemberRecord, RECORD_BYTES_MAX
 use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
+use crate::quarantine::{PROVEN_BYTES_MAX, Proven};
 use crate::table::TableRow;
 use crate::time::{Instant, Now};
 
@@ -78,27 +79,8 @@ impl Node {
             Control::Certificate { to, member } => {
                 return self.write_chain(*to, *member, now, buffer);
             }
-            Control::Digest { to }
-            | Control::Tail { to, .. }
-            | Control::Solicit { to, .. }
-            | Control::Records { to, .. }
-            | Control::WhoIs { to, .. }
-            | Control::TableDigest { to }
-            | Control::TableInventories { to, .. }
-            | Control::TableWant { to, .. }
-            | Control::TableRows { to, .. }
-            | Control::Probe { to, .. }
-            | Control::Answer { to, .. }
-            | Control::Doubt { to, .. }
-            | Control::Accusations { to, .. }
-            | Control::Whose { to, .. }
-            | Control::Query { to, .. } => *to,
-            Control::Object { to, intent } => {
-                if !self.objects.is_due(intent) {
-                    return None;
-                }
-                *to
-            }
+            Control::Object { intent, .. } if !self.objects.is_due(intent) => return None,
+            _ => control.to()?,
         };
         // Whoever is told something for the first time must learn from whom. A piece of an object
         // fills its datagram, and is sent to nobody but who has just introduced itself.
@@ -111,13 +93,20 @@ impl Node {
             return self.write_chain(Some(to), self.own.id(), now, buffer);
         }
         let long = introduction != Introduction::Needless;
+        if let Control::Exhibits { to, exhibits, introduced } = control {
+            return Some(self.write_exhibits(to, exhibits, long && !introduced, buffer));
+        }
         let begun = self.link.begin(long, buffer);
         if long {
             let own = Arc::clone(&self.own);
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         match control {
-            Control::Announce | Control::Certificate { .. } => (),
+            Control::Announce | Control::Certificate { .. } | Control::Exhibits { .. } => (),
+            Control::Prove { members, .. } => {
+                let proven = Proven { is_question: true, members };
+                frame::put_proven(buffer, |buffer| proven.encode(buffer));
+            }
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
@@ -178,13 +167,19 @@ impl Node {
     fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
         self.stats.digests_sent += 1;
         self.stats.tails_sent += u64::from(only.is_some());
-        let limit = self.control_bytes_max();
+        let tells = only.is_none() && !self.quarantine.is_empty();
+        let limit = self.control_bytes_max() - if tells { PROVEN_BYTES_MAX } else { 0 };
         let (round, multicast) = (self.multicast.round(), &self.multicast);
+        let crypto = &mut *self.crypto;
         frame::put_digest(only.is_some(), buffer, |buffer| {
             let room = limit.saturating_sub(buffer.len() + size_of_val(&round));
-            let entries = multicast.digest_entries(only, room);
+            let entries = multicast.digest_entries(only, room, crypto);
             Digest { round, entries }.encode(buffer);
         });
+        if tells {
+            let proven = self.quarantine.tell_some();
+            frame::put_proven(buffer, |buffer| proven.encode(buffer));
+        }
     }
 
     fn write_records(&self, records: &[Arc<MemberRecord>], buffer: &mut Vec<u8>) {
@@ -366,6 +361,6 @@ pub(super) fn control_datagram(config: &Config) -> usize {
     config.link.datagram_bytes.min(CONTROL_BYTES_MAX)
 }
 
-fn single(to: SocketAddr, bytes: usize) -> Transmit {
+pub(super) fn single(to: SocketAddr, bytes: usize) -> Transmit {
     Transmit { to: Destinations::Members(alloc::vec![to]), segment_bytes: bytes }
 }

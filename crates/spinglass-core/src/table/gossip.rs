@@ -7,6 +7,7 @@ use core::cmp::Reverse;
 use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
+use super::liars::counts_ahead;
 use super::messages::{
     Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, PARTS, TableDigest, Want, keys_of,
 };
@@ -391,7 +392,7 @@ impl Table {
         };
         let is_early = row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS)
             && !cfg!(spinglass_bug = "row_from_future");
-        if !has_place || is_early {
+        if !has_place || is_early || counts_ahead(&row) {
             return Err(Reject::Misplaced);
         }
         let key = row.key(cx.crypto);
@@ -405,6 +406,7 @@ impl Table {
             self.outlive(&row);
             return Ok(());
         }
+        self.note_twin(&row);
         match self.merge(&row) {
             Merged::Full => cx.stats.table_full += 1,
             Merged::Added | Merged::Replaced => cx.stats.rows_merged += 1,

@@ -27,6 +27,7 @@ mod discovery;
 mod functions;
 mod gossip;
 mod level;
+mod liars;
 mod messages;
 mod news;
 mod objects;
@@ -66,6 +67,7 @@ use crate::event::Event;
 use crate::id::Incarnation;
 use crate::object::{ObjectError, ObjectName};
 use crate::outbox::Outbox;
+use crate::quarantine::Proof;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::trust::Denied;
@@ -209,6 +211,8 @@ pub struct Table {
     /// What happened to agents of the region: at most one life's end and beginning per row taken
     /// in.
     events: Vec<Event>,
+    /// What proves an agent a liar, met since this was asked last.
+    proofs: Vec<Proof>,
     pool: Option<Box<dyn RowPool>>,
     rng: Prng,
 }
@@ -271,6 +275,7 @@ impl Table {
             revision: 0,
             peers_revision: 1,
             events: Vec::new(),
+            proofs: Vec::new(),
             pool: None,
             rng,
         }
