@@ -33,7 +33,7 @@ use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
-use crate::table::{Table, ZonePath};
+use crate::table::{RowKey, Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
 use crate::trust::{Denied, Trust};
@@ -406,7 +406,8 @@ impl Node {
                 self.on_digest((from, address), &digest, now.monotonic);
             }
             (Frame::Tail(digest), Some(address)) => {
-                self.multicast.on_digest((from, address), &digest, &mut cx!(self, now.monotonic));
+                let from = (from, address);
+                self.multicast.on_digest(from, &digest, false, &mut cx!(self, now.monotonic));
             }
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
@@ -492,7 +493,8 @@ impl Node {
         if !unknown.is_empty() {
             self.ask_who_is(from.0, unknown);
         }
-        self.multicast.on_digest(from, digest, &mut cx!(self, now));
+        let is_cut_off = self.detector.has_removed(RowKey::of_hash(Hash(from.0.0)), &self.table);
+        self.multicast.on_digest(from, digest, is_cut_off, &mut cx!(self, now));
     }
 
     fn on_round(&mut self, now: Instant) {

@@ -133,6 +133,8 @@ pub struct Stats {
     pub certificates_sent: u64,
     /// Members put in quarantine.
     pub quarantined: u64,
+    /// Rows of zones told of as false: they did not say what the zone's table says.
+    pub false_summaries: u64,
     /// Halves of proofs against members sent.
     pub exhibits_sent: u64,
     /// Halves of proofs received.

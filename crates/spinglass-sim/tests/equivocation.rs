@@ -16,10 +16,10 @@ use spinglass_sim::{Blind, Network, Observer, Setup, World};
 const LIAR: usize = 5;
 const ROUND: Duration = Duration::from_millis(100);
 
-/// What each member delivered, by stream and number, and what it was told of others.
+/// What each member delivered in each of its lives, by stream and number, and what it was told of others.
 #[derive(Default)]
 struct Heard {
-    payloads: BTreeMap<(usize, StreamId, u64), Bytes>,
+    payloads: BTreeMap<(usize, u64, StreamId, u64), Bytes>,
     twice: usize,
     told: Vec<(usize, MemberId, Offence)>,
     /// Messages of members that the receiver was told are liars.
@@ -27,10 +27,10 @@ struct Heard {
 }
 
 impl Observer for Heard {
-    fn event(&mut self, _: Instant, member: usize, _: u64, event: &Event) {
+    fn event(&mut self, _: Instant, member: usize, life: u64, event: &Event) {
         match event {
             Event::Message(message) => {
-                let key = (member, message.stream, message.first.0);
+                let key = (member, life, message.stream, message.first.0);
                 let before = self.payloads.insert(key, message.payload.clone());
                 self.twice += usize::from(before.is_some());
                 let is_its = |(to, liar, _): &&(usize, MemberId, Offence)| {
@@ -120,7 +120,7 @@ fn two_packets_of_one_number_put_their_sender_in_quarantine() {
         say(&mut world, 0, "honest", &mut heard);
         world.run(Duration::from_secs(5), &mut heard);
         // All but the liar, whom nobody passes anything on to, hear who is honest.
-        let hears = |(member, ..): &&(usize, StreamId, u64)| *member != LIAR;
+        let hears = |(member, ..): &&(usize, u64, StreamId, u64)| *member != LIAR;
         let after = heard.payloads.keys().filter(hears).count();
         assert_eq!((after - messages, heard.late), (all - 1, 0), "seed {seed}");
         let refused: u64 =

@@ -1,12 +1,13 @@
 //! `cargo xtask bars`: runs the real thing and holds its figures against their targets.
 //!
 //! Each bar runs `target/release/spinglass ... --json`, or a benchmark or test by cargo, and reads
-//! figures out of the report; which ones, and what they must reach, stands in [`table`] and
-//! [`astrolabe`]. Nothing here knows a protocol.
+//! figures out of the report; which ones, and what they must reach, stands in [`table`],
+//! [`astrolabe`] and [`security`]. Nothing here knows a protocol.
 
 mod astrolabe;
 mod bugs;
 mod figure;
+mod security;
 mod table;
 
 use std::fmt;
@@ -20,7 +21,7 @@ use figure::{Figure, Line};
 
 /// The bars that are runs of a program.
 fn all() -> impl Iterator<Item = &'static Bar> {
-    table::BARS.iter().chain(astrolabe::BARS)
+    table::BARS.iter().chain(astrolabe::BARS).chain(security::BARS)
 }
 
 /// A promise of the project, measured.

@@ -10,7 +10,7 @@ const fn figure(name: &'static str, at: &'static str, target: Target) -> Figure 
     Figure { name, at, target }
 }
 
-const fn at_least(name: &'static str, at: &'static str, least: f64) -> Figure {
+pub(super) const fn at_least(name: &'static str, at: &'static str, least: f64) -> Figure {
     figure(name, at, Target::AtLeast(least))
 }
 

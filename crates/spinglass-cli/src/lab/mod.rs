@@ -2,6 +2,7 @@
 
 mod fleet;
 mod hostile;
+mod insiders;
 mod loss;
 mod partition;
 mod perturb;
@@ -55,6 +56,8 @@ pub(crate) enum Lab {
     TableSim(table_sim::TableSim),
     /// Is any damaged datagram accepted, or answered?
     Hostile(hostile::Hostile),
+    /// Do all honest messages arrive while certified members are hostile?
+    Insiders(insiders::Insiders),
 }
 
 /// Options of `lab perturb`.
@@ -152,6 +155,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Rounds(options) => rounds::rounds(options, format),
         Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
+        Lab::Insiders(options) => insiders::insiders(options, format),
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),

@@ -232,7 +232,10 @@ impl Multicast {
             }
             match candidate.via {
                 Via::Spread => cx.stats.spread_surplus += 1,
-                Via::Repair => cx.stats.repairs_surplus += 1,
+                Via::Repair => {
+                    cx.stats.repairs_surplus += 1;
+                    self.note_answer(candidate.from, cx);
+                }
             }
             return Ok(false);
         }
@@ -277,6 +280,7 @@ impl Multicast {
         cx.stats.packets_received += 1;
         self.note_arrival(*via, accepted, cx);
         if *via == Via::Repair {
+            self.note_answer(candidate.from, cx);
             self.repaired(id, packet.header.sequence.0, candidate.from, cx);
         }
         self.forward(&packet.header, *via, cx);
@@ -411,6 +415,7 @@ impl Multicast {
         self.ledger
             .begin_round(self.config.repair_bytes_per_round, self.config.solicit_bytes_per_round);
         self.loss.end_round();
+        self.peers.on_round(round);
         cx.stats.loss_ppm = self.loss.ppm;
         // Patience that reordering has bought wears off.
         self.gap_wait = self.config.gap_wait.max(self.gap_wait * 31 / 32);

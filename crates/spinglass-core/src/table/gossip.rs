@@ -96,6 +96,7 @@ impl Table {
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
+            self.audit(cx);
         }
         self.pass_on(cx);
         for to in self.choose_partners() {
@@ -284,6 +285,12 @@ impl Table {
                 continue;
             }
             let own = level.digest();
+            if own == *theirs {
+                self.note_agreement(depth, to);
+                continue;
+            }
+            self.note_contradiction(depth, to);
+            let Some(level) = self.levels.get(depth) else { continue };
             let parts = own.iter().zip(theirs).enumerate();
             let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
             let mut differ: Vec<usize> = differ.collect();

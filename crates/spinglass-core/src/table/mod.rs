@@ -23,6 +23,7 @@
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row
 //! is dropped for silence by its holder's own count of rounds, never by comparing clocks.
 
+mod audit;
 mod discovery;
 mod functions;
 mod gossip;
@@ -71,6 +72,7 @@ use crate::quarantine::Proof;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::trust::Denied;
+use audit::Audit;
 use functions::{Summaries, name_id};
 use gossip::BytesLeft;
 use level::Level;
@@ -178,6 +180,8 @@ pub struct Table {
     /// What each zone of the path, root first, is waiting for before its row is issued.
     pending: Vec<Option<u32>>,
     summaries: Summaries,
+    /// Whether those who speak for the path's zones, root first, speak the truth.
+    audits: Vec<Audit>,
     /// Own rounds: those that an agent slept through make nobody look silent to it.
     round: u32,
     /// Whether the own row does not yet say what it should.
@@ -258,6 +262,7 @@ impl Table {
             version: Version { incarnation, counter: 0 },
             attributes: Row::empty(),
             pending: alloc::vec![None; levels.len()],
+            audits: levels.iter().map(|_| Audit::default()).collect(),
             levels,
             zone_keys,
             round: 0,

@@ -112,7 +112,8 @@ impl Badboy {
         else {
             return Vec::new();
         };
-        let version = Version { counter: victim.version().counter + 1, ..victim.version() };
+        let version =
+            Version { counter: victim.version().counter.saturating_add(1), ..victim.version() };
         let attributes = lying(victim.attributes());
         let (zone, issued) = (victim.zone().clone(), victim.issued_ms());
         let in_its_key =
@@ -159,6 +160,9 @@ impl Badboy {
 
     /// Rows of its own that are from the future, and versions as high as they go.
     fn far_rows(&mut self, node: &Node) -> Vec<Vec<u8>> {
+        if !self.far.is_empty() {
+            return self.far.clone();
+        }
         let Some(own) = node.table().own_row().cloned() else { return Vec::new() };
         let key = self.crypto.public_key();
         let (zone, issued) = (own.zone().clone(), own.issued_ms());
@@ -174,7 +178,8 @@ impl Badboy {
             rows.push(self.row(Kind::Zone, &parent, key, highest, issued, &attributes));
             rows.push(self.row(Kind::Zone, &parent, key, highest, issued + FAR_MS, &attributes));
         }
-        rows.iter().map(|row| row_frame(row)).collect()
+        self.far = rows.iter().map(|row| row_frame(row)).collect();
+        self.far.clone()
     }
 
     /// Its own row, once more: of the same version, and another.
@@ -192,7 +197,7 @@ impl Badboy {
         let region = node.table().region().clone();
         let parent = region.ancestor(region.depth().checked_sub(1)?);
         let held = node.table().row(&parent, region.last_name())?;
-        let counter = held.version().counter + 1;
+        let counter = held.version().counter.saturating_add(1);
         let version = Version { incarnation: Incarnation(0), counter };
         let attributes = lying(held.attributes());
         let (key, issued) = (self.crypto.public_key(), held.issued_ms());

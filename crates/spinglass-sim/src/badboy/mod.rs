@@ -44,6 +44,11 @@ pub enum Way {
     Abuse,
     /// Speaks falsely for its region (T-16).
     Mislead,
+    /// Holds each packet of others with a bit turned in its content, after it verified it. Not
+    /// hostile, but broken.
+    BrokenPackets,
+    /// The same of rows.
+    BrokenRows,
 }
 
 impl Way {
@@ -81,6 +86,8 @@ pub(crate) struct Badboy {
     /// Records of others.
     records: VecDeque<Vec<u8>>,
     delayed: VecDeque<(u64, Transmit, Vec<u8>)>,
+    /// Rows of the far future: made once, or they would prove two things under one number.
+    far: Vec<Vec<u8>>,
     next_attack: u64,
     turn: u64,
 }
@@ -115,6 +122,7 @@ impl Badboy {
             seen: VecDeque::new(),
             records: VecDeque::new(),
             delayed: VecDeque::new(),
+            far: Vec::new(),
             next_attack,
             turn: 0,
         }
@@ -161,7 +169,12 @@ impl Badboy {
                     if packet.header.stream.sender != self.boot.sender =>
                 {
                     self.remember(packet.bytes);
-                    if self.does(Way::Delay) {
+                    if self.does(Way::BrokenPackets) {
+                        let is_spread = matches!(frame, Frame::Spread(_));
+                        let kind = if is_spread { PacketKind::Spread } else { PacketKind::Repair };
+                        let broken = broken(packet.bytes, packet.content_end() - 1);
+                        frame::put_packet(kind, &broken, &mut kept);
+                    } else if self.does(Way::Delay) {
                         frame.encode(&mut late);
                     } else if !self.does(Way::Drop) {
                         frame.encode(&mut kept);
@@ -176,6 +189,11 @@ impl Badboy {
                     frame.encode(&mut kept);
                 }
                 Frame::Row(ref row) if self.does(Way::Drop) && !self.is_own(row.bytes()) => (),
+                Frame::Row(ref row) if self.does(Way::BrokenRows) && !self.is_own(row.bytes()) => {
+                    // Before the signature stand the attributes.
+                    let broken = broken(row.bytes(), row.bytes().len() - 65);
+                    frame::put_row(&broken, &mut kept);
+                }
                 Frame::Digest(digest) if self.does(Way::Boast) => {
                     let digest = self.boast(digest);
                     frame::put_digest(false, &mut kept, |buffer| digest.encode(buffer));
@@ -193,14 +211,7 @@ impl Badboy {
                     let id = record.clone().name(&mut self.crypto);
                     self.note_record(id, bytes);
                 }
-                Frame::Certificate(_) => {
-                    let before = kept.len();
-                    frame.encode(&mut kept);
-                    // Its own goes first wherever it is new.
-                    if self.introduction.is_empty() {
-                        self.introduction = kept.split_at(before).1.to_vec();
-                    }
-                }
+                Frame::Certificate(_) => self.note_certificate(&frame, &mut kept),
                 frame => frame.encode(&mut kept),
             }
         }
@@ -213,10 +224,22 @@ impl Badboy {
         if kept.is_empty() {
             return;
         }
-        let Some(twin) = twin else { return self.send(to.clone(), long, &kept, out) };
+        match twin {
+            None => self.send(to.clone(), long, &kept, out),
+            Some(twin) => self.send_halves(to, long, [&kept, &twin], out),
+        }
+    }
+
+    /// One half of the group hears this, the other that.
+    fn send_halves(
+        &mut self,
+        to: &Destinations,
+        long: bool,
+        halves: [&[u8]; 2],
+        out: &mut Vec<Sent>,
+    ) {
         let Destinations::Members(members) = to else { return };
-        // One half of the group hears this, the other that.
-        for (half, frames) in [(0, &kept), (1, &twin)] {
+        for (half, frames) in halves.into_iter().enumerate() {
             let of_half = |to: &&SocketAddr| member_at(**to) / 2 % 2 == half;
             let some: Vec<SocketAddr> = members.iter().filter(of_half).copied().collect();
             if !some.is_empty() {
@@ -235,6 +258,15 @@ impl Badboy {
             self.seen.pop_front();
         }
         self.seen.push_back(packet.to_vec());
+    }
+
+    /// Its own goes first wherever it is new.
+    fn note_certificate(&mut self, frame: &Frame<'_>, kept: &mut Vec<u8>) {
+        let before = kept.len();
+        frame.encode(kept);
+        if self.introduction.is_empty() {
+            self.introduction = kept.split_at(before).1.to_vec();
+        }
     }
 
     fn note_record(&mut self, id: MemberId, frame: Vec<u8>) {
@@ -287,4 +319,11 @@ impl Badboy {
         let sealed = self.seal(long, frames);
         out.push((Transmit { to, segment_bytes: sealed.len() }, sealed));
     }
+}
+
+/// The same bytes with a bit turned.
+fn broken(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 4);
+    bytes
 }
