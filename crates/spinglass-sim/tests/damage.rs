@@ -1,5 +1,6 @@
-//! Bits that turn inside a member, after it verified what they are of: nobody else takes the damaged
-//! thing for good, everybody gets the good one elsewhere, and traffic does not rise [RELIABILITY F05].
+//! Bits that turn inside a member, after it verified what they are of: nobody else takes the
+//! damaged thing for good, everybody gets the good one elsewhere, and traffic does not rise
+//! [RELIABILITY F05].
 
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ impl Observer for Heard {
     }
 }
 
-/// What one run did: what was heard, datagrams refused as forged, tables that are not as they should
+/// What one run did: what was heard, datagrams refused as forged, rows that are not as they should
 /// be, and bytes sent by the members that are whole.
 struct Run {
     heard: Heard,

@@ -16,7 +16,8 @@ use spinglass_sim::{Blind, Network, Observer, Setup, World};
 const LIAR: usize = 5;
 const ROUND: Duration = Duration::from_millis(100);
 
-/// What each member delivered in each of its lives, by stream and number, and what it was told of others.
+/// What each member delivered in each of its lives, by stream and number, and what it was told of
+/// others.
 #[derive(Default)]
 struct Heard {
     payloads: BTreeMap<(usize, u64, StreamId, u64), Bytes>,
