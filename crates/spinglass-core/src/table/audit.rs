@@ -17,9 +17,10 @@
 //! Not looked at: zones whose functions end by the clock, which differs from host to host, or whose
 //! text has not come.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use super::level::Level;
 use super::{Table, TableCx};
@@ -56,11 +57,19 @@ pub(super) struct Audit {
     moves: u32,
     moved: u32,
     /// Others whose table was the same when they were heard last, since the last of them.
-    agreed: Vec<SocketAddr>,
+    /// By a hash of their addresses: an agent has little memory.
+    agreed: Vec<u32>,
     /// Whether another was heard in this round whose table is not.
     is_contradicted: bool,
-    /// Issuers of rows that differed since then, and in how many rounds: all, and the last ones in
-    /// which nobody's table was another one.
+    /// Most agents never have any.
+    disputes: Option<Box<Disputes>>,
+}
+
+/// Who issued rows that are not what they should be.
+#[derive(Debug, Default)]
+struct Disputes {
+    /// Issuers of rows that differed since the last change, and in how many rounds: all, and the
+    /// last ones in which nobody's table was another one.
     differed: Vec<(MemberId, u32, u32)>,
     /// Who was told of, and in which round.
     told: Vec<(MemberId, u32)>,
@@ -85,7 +94,7 @@ impl Table {
             if audit.changes != changes {
                 (audit.changes, audit.since) = (changes, self.round);
                 audit.agreed.clear();
-                audit.differed.clear();
+                audit.disputes.iter_mut().for_each(|disputes| disputes.differed.clear());
                 continue;
             }
             let since = audit.since;
@@ -94,14 +103,15 @@ impl Table {
             }
             let Some(issuer) = self.differs(depth, since) else { continue };
             let Some(audit) = self.audits.get_mut(depth) else { continue };
-            let (rounds, undisputed) = audit.count(issuer, is_contradicted);
+            let disputes = audit.disputes.get_or_insert_default();
+            let (rounds, undisputed) = disputes.count(issuer, is_contradicted);
             let rows = self.levels.get(depth).map_or(0, |level| level.children().count());
             // Of a zone above the region all neighbours may have missed the same.
             let agreed =
                 depth == leaf && audit.agreed.len() >= (rows / 2 + 1).clamp(AGREED_MIN, AGREED_MAX);
             let alone = self.config.refresh_rounds.saturating_mul(ALONE_REFRESHES);
             let is_false = agreed && undisputed >= FALSE_ROUNDS || rounds >= alone;
-            if is_false && audit.tells(issuer, self.round) {
+            if is_false && disputes.tells(issuer, self.round) {
                 cx.stats.false_summaries += 1;
                 let zone = String::from(self.region.ancestor(depth).as_str());
                 self.events.push(Event::FalseSummary { zone, issuer });
@@ -109,20 +119,23 @@ impl Table {
         }
     }
 
-    /// Notes that another's table of a zone of the path is another one.
-    pub(super) fn note_contradiction(&mut self, depth: usize, other: SocketAddr) {
-        if let Some(audit) = self.audits.get_mut(depth) {
+    /// Notes whether another's table of a zone of the path is the same.
+    pub(super) fn note_comparison(&mut self, depth: usize, other: SocketAddr, is_same: bool) {
+        // Only of the region does it count.
+        let Some(audit) = self.audits.last_mut().filter(|_| depth + 1 == self.levels.len()) else {
+            return;
+        };
+        let other = match other.ip() {
+            IpAddr::V4(ip) => ip.to_bits().rotate_left(16) ^ u32::from(other.port()),
+            IpAddr::V6(ip) => {
+                let bits = ip.to_bits();
+                (bits ^ bits >> 32 ^ bits >> 64) as u32 ^ u32::from(other.port()).rotate_left(16)
+            }
+        };
+        if !is_same {
             audit.is_contradicted = true;
             audit.agreed.retain(|it| *it != other);
-        }
-    }
-
-    /// Notes that another's table of a zone of the path is the same.
-    pub(super) fn note_agreement(&mut self, depth: usize, other: SocketAddr) {
-        if let Some(audit) = self.audits.get_mut(depth)
-            && audit.agreed.len() < AGREED_MAX
-            && !audit.agreed.contains(&other)
-        {
+        } else if audit.agreed.len() < AGREED_MAX && !audit.agreed.contains(&other) {
             audit.agreed.push(other);
         }
     }
@@ -143,7 +156,7 @@ impl Table {
     }
 }
 
-impl Audit {
+impl Disputes {
     fn count(&mut self, issuer: MemberId, is_contradicted: bool) -> (u32, u32) {
         if is_contradicted {
             self.differed.iter_mut().for_each(|(_, _, undisputed)| *undisputed = 0);

@@ -285,11 +285,7 @@ impl Table {
                 continue;
             }
             let own = level.digest();
-            if own == *theirs {
-                self.note_agreement(depth, to);
-                continue;
-            }
-            self.note_contradiction(depth, to);
+            self.note_comparison(depth, to, own == *theirs);
             let Some(level) = self.levels.get(depth) else { continue };
             let parts = own.iter().zip(theirs).enumerate();
             let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
