@@ -16,6 +16,8 @@
 //!         Event::Lagged(lagged) => println!("too slow: {lagged:?}"),
 //!         Event::MemberUp(member) => println!("{} is here", member.id),
 //!         Event::MemberDown { id, .. } => println!("{id} is gone"),
+//!         Event::Quarantined { id, .. } => println!("{id} signed two things under one number"),
+//!         Event::FalseSummary { zone, issuer } => println!("{issuer} speaks falsely for {zone}"),
 //!     }
 //! }
 //! # Ok(())
