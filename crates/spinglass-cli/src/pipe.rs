@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, MESSAGE_BYTES_MAX, Start};
+use spinglass::{Event, MESSAGE_BYTES_MAX, Offence, Start};
 use tokio::sync::mpsc;
 
 use crate::join::{Join, meet};
@@ -146,6 +146,8 @@ enum Heard<'a> {
     Lagged { from: String, messages: u64 },
     MemberUp { id: String, address: String, region: &'a str },
     MemberDown { id: String, reason: String },
+    Quarantined { id: String, offence: &'a str },
+    FalseSummary { zone: &'a str, issuer: String },
 }
 
 /// Prints what the group hears.
@@ -214,9 +216,23 @@ fn as_json(event: &Event, out: &mut impl io::Write) -> io::Result<()> {
         Event::MemberDown { id, reason, .. } => {
             Heard::MemberDown { id: id.to_string(), reason: format!("{reason:?}").to_lowercase() }
         }
+        Event::Quarantined { id, offence } => {
+            Heard::Quarantined { id: id.to_string(), offence: said(*offence) }
+        }
+        Event::FalseSummary { zone, issuer } => {
+            Heard::FalseSummary { zone, issuer: issuer.to_string() }
+        }
     };
     serde_json::to_writer(&mut *out, &heard)?;
     out.write_all(b"\n")
+}
+
+/// What a member in quarantine signed.
+const fn said(offence: Offence) -> &'static str {
+    match offence {
+        Offence::TwoPackets => "two packets of one number",
+        Offence::TwoRows => "two rows of one version",
+    }
 }
 
 fn as_text(event: &Event, raw: bool, out: &mut impl io::Write) -> io::Result<()> {
@@ -236,6 +252,14 @@ fn as_text(event: &Event, raw: bool, out: &mut impl io::Write) -> io::Result<()>
             out.flush()?;
             let sender = lagged.stream.sender;
             eprintln!("gap: {} messages of {sender} were not read in time", lagged.messages);
+        }
+        Event::Quarantined { id, offence } => {
+            out.flush()?;
+            eprintln!("quarantined: {id} signed {}", said(*offence));
+        }
+        Event::FalseSummary { zone, issuer } => {
+            out.flush()?;
+            eprintln!("false summary: {issuer} speaks for {zone} and does not say what is there");
         }
         Event::MemberUp(_) | Event::MemberDown { .. } => (),
     }

@@ -76,6 +76,8 @@ pub enum Domain {
     EpochKey,
     /// What proves that somebody receives at the address that it sends from.
     Cookie,
+    /// A packet's leaf hash, who tells of it, and its round (36 bytes): what a digest samples.
+    Sample,
 }
 
 /// Signatures, hashes and seals.

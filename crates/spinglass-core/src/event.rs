@@ -28,6 +28,32 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// A member has been proven to lie, and is heard no more: what it said is dropped, and what it
+    /// says refused. If it is this member itself, somebody else signs with its key, or its disk and
+    /// clock were set back at once: others refuse it, and it needs a new key.
+    Quarantined {
+        /// Who.
+        id: MemberId,
+        /// What of.
+        offence: Offence,
+    },
+    /// The row that speaks for a zone of this member's path says for some rounds what the zone's
+    /// rows, as they are held here, do not: its issuer is mistaken, or lies.
+    FalseSummary {
+        /// The zone, such as `/usa`.
+        zone: String,
+        /// Who issued its row.
+        issuer: MemberId,
+    },
+}
+
+/// What two things, signed by one member under one number, prove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offence {
+    /// Two packets of one stream and sequence.
+    TwoPackets,
+    /// Two rows of one life and counter.
+    TwoRows,
 }
 
 /// A delivered message.
@@ -152,11 +178,13 @@ pub enum Reject {
     Denied,
     /// Of a member whose certificate was revoked, or that an order has everybody shun.
     Revoked,
+    /// Of a member that was proven to lie.
+    Quarantined,
 }
 
 impl Reject {
     /// How many kinds there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 19;
     /// Every kind, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Length,
@@ -177,6 +205,7 @@ impl Reject {
         Self::Expired,
         Self::Denied,
         Self::Revoked,
+        Self::Quarantined,
     ];
 }
 
@@ -201,6 +230,7 @@ impl fmt::Display for Reject {
             Self::Expired => "expired",
             Self::Denied => "denied",
             Self::Revoked => "revoked",
+            Self::Quarantined => "quarantined",
         })
     }
 }

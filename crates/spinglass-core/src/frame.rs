@@ -16,6 +16,7 @@ use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
 use crate::path::{PathAnswer, PathQuestion};
+use crate::quarantine::{Body, ExhibitRef, Proven};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
 use crate::wire::{Malformed, Put, Reader};
@@ -52,6 +53,8 @@ const KEY_GIVE: u8 = 32;
 const PATH_QUESTION: u8 = 38;
 const PATH_ANSWER: u8 = 39;
 const REPLY_PORT: u8 = 34;
+const EXHIBIT: u8 = 36;
+const PROVEN: u8 = 37;
 
 /// A frame.
 #[derive(Debug, Clone)]
@@ -112,6 +115,10 @@ pub enum Frame<'a> {
     Query(Message),
     /// Where the answers to what follows in the datagram are wanted.
     ReplyPort(ReplyPort),
+    /// One of two things that prove a member a liar.
+    Exhibit(ExhibitRef<'a>),
+    /// Members that are proven liars, or are to be.
+    Proven(Proven),
     /// A frame of a later version.
     Unknown,
 }
@@ -169,6 +176,11 @@ impl<'a> Frame<'a> {
             PATH_ANSWER => Self::PathAnswer(PathAnswer::parse(body)?),
             REPLY_PORT => Self::ReplyPort(ReplyPort::parse(body)?),
             query::ASK..=query::FETCH => Self::Query(Message::parse(kind, body)?),
+            EXHIBIT => Self::Exhibit(ExhibitRef::Packet(PacketRef::parse(body)?)),
+            PROVEN => match Body::parse(body)? {
+                Body::Exhibit(exhibit) => Self::Exhibit(exhibit),
+                Body::Proven(proven) => Self::Proven(proven),
+            },
             _ => Self::Unknown,
         })
     }
@@ -204,6 +216,13 @@ impl<'a> Frame<'a> {
             Self::PathAnswer(answer) => put_path_answer(answer, buffer),
             Self::Query(message) => put_query(message, buffer),
             Self::ReplyPort(port) => put_reply_port(*port, buffer),
+            Self::Exhibit(exhibit @ ExhibitRef::Packet(_)) => {
+                put_exhibit(buffer, |buffer| exhibit.encode(buffer));
+            }
+            Self::Exhibit(exhibit @ ExhibitRef::Row(_)) => {
+                put_proven(buffer, |buffer| exhibit.encode(buffer));
+            }
+            Self::Proven(proven) => put_proven(buffer, |buffer| proven.encode(buffer)),
             Self::Unknown => (),
         }
     }
@@ -381,6 +400,16 @@ pub fn put_ask(ask: &Ask, buffer: &mut Vec<u8>) {
 /// Appends a piece of an object, which `body` writes.
 pub fn put_piece(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     put_frame(PIECE, buffer, body);
+}
+
+/// Appends a packet that is half of a proof, which `body` writes.
+pub fn put_exhibit(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(EXHIBIT, buffer, body);
+}
+
+/// Appends a row that is half of a proof, or names of members, which `body` writes.
+pub fn put_proven(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    put_frame(PROVEN, buffer, body);
 }
 
 fn parse_members(body: &[u8]) -> Result<Vec<MemberId>, Malformed> {

@@ -50,6 +50,7 @@ pub mod orders;
 mod outbox;
 pub mod path;
 pub mod plan;
+pub mod quarantine;
 pub mod query;
 pub mod record;
 mod rng;
@@ -70,8 +71,8 @@ pub use discovery::SEEDS_MAX;
 pub use driver::{Driver, Host};
 pub use error::{NodeError, PublishError};
 pub use event::{
-    DESTINATIONS_MAX, Datagram, Destinations, DownReason, Event, Gap, Member, Message, Reject,
-    Transmit,
+    DESTINATIONS_MAX, Datagram, Destinations, DownReason, Event, Gap, Member, Message, Offence,
+    Reject, Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 pub use node::{Identity, NAME_BYTES_MAX, Node, REPLY_PORT_LIFE};

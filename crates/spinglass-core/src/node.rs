@@ -31,11 +31,12 @@ use crate::multicast::{Candidate, Cx, Digest, Multicast, Via};
 use crate::object::Objects;
 use crate::outbox::Outbox;
 use crate::path::Paths;
+use crate::quarantine::Quarantine;
 use crate::query::Queries;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
-use crate::table::{Table, ZonePath};
+use crate::table::{RowKey, Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
 use crate::trust::{Denied, Trust};
@@ -54,6 +55,7 @@ macro_rules! cx {
             timers: &mut $node.timers,
             events: &mut $node.events,
             stats: &mut $node.stats,
+            quarantine: &mut $node.quarantine,
         }
     }};
 }
@@ -66,6 +68,7 @@ mod knock;
 mod object;
 mod orders;
 mod path;
+mod quarantine;
 mod query;
 mod records;
 mod reply;
@@ -122,6 +125,7 @@ pub struct Node {
     trust: Option<Box<Trust>>,
     /// In certified mode.
     orders: Option<Box<Orders>>,
+    quarantine: Quarantine,
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
@@ -216,6 +220,7 @@ impl Node {
             crypto,
             trust: trust.map(Box::new),
             orders,
+            quarantine: Quarantine::default(),
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
@@ -292,6 +297,7 @@ impl Node {
             self.outbox.answer(None);
         }
         self.on_packets(&candidates, &sources, now);
+        self.act_on_proofs(now);
         self.ask_for_certificates();
     }
 
@@ -452,6 +458,7 @@ impl Node {
                 self.on_record(record, from, now)?;
             }
             (Frame::Certificate(chain), _) => self.on_certificate(chain, now)?,
+            (Frame::Exhibit(exhibit), _) => return self.on_exhibit(&exhibit, from, now),
             (Frame::Unknown, _) => self.stats.frames_skipped += 1,
             (Frame::PathQuestion(it), _) => self.on_path_question(from, self.source, it),
             (Frame::PathAnswer(answer), _) => self.on_path_answer(from, answer),
@@ -461,8 +468,8 @@ impl Node {
                 self.on_digest((from, address), &digest, now.monotonic);
             }
             (Frame::Tail(digest), Some(address)) => {
-                let cx = &mut cx!(self, now.monotonic);
-                self.multicast.on_digest((from, address), &digest, true, cx);
+                let (from, cx) = ((from, address), &mut cx!(self, now.monotonic));
+                self.multicast.on_digest(from, &digest, true, false, cx);
             }
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
@@ -476,6 +483,7 @@ impl Node {
             (Frame::ReplyPort(port), Some(address)) => {
                 self.on_reply_port(address, port, now.monotonic);
             }
+            (Frame::Proven(proven), Some(to)) => self.on_proven(to, &proven),
             (Frame::Announce, Some(address)) => self.on_announcement(from, address),
             (
                 frame @ (Frame::Probe(_)
@@ -568,7 +576,8 @@ impl Node {
             self.ask_who_is(from.0, unknown);
         }
         let pulls = self.config.get().multicast.pull_offered;
-        self.multicast.on_digest(from, digest, pulls, &mut cx!(self, now));
+        let is_cut_off = self.detector.has_removed(RowKey::of_hash(Hash(from.0.0)), &self.table);
+        self.multicast.on_digest(from, digest, pulls, is_cut_off, &mut cx!(self, now));
         self.multicast.on_question(from.1, digest, &mut cx!(self, now));
     }
 
@@ -590,6 +599,8 @@ impl Node {
         }
         self.trust.iter_mut().for_each(|trust| trust.on_round(round));
         self.on_epoch_round(round, now);
+        self.quarantine.on_round();
+        self.pass_proofs_on();
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }

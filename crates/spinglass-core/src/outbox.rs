@@ -18,6 +18,7 @@ use crate::members::MemberRecord;
 use crate::multicast::Solicit;
 use crate::object;
 use crate::path;
+use crate::quarantine::Exhibit;
 use crate::query::Message;
 use crate::table::{Inventory, RowKey, TableRow, Want};
 
@@ -74,6 +75,10 @@ pub(crate) enum Control {
     KeyGive { to: SocketAddr, give: KeyGive },
     /// Something about the way to a member.
     Path { to: SocketAddr, intent: path::Intent },
+    /// Halves of proofs; `introduced`: whoever sends them has just said who it is.
+    Exhibits { to: SocketAddr, exhibits: Vec<Exhibit>, introduced: bool },
+    /// Ask for proofs.
+    Prove { to: SocketAddr, members: Vec<MemberId> },
     /// Something about an object.
     Object { to: SocketAddr, intent: object::Intent },
     /// Tell where answers are wanted.
@@ -127,6 +132,8 @@ impl Control {
             | Self::Path { to, .. }
             | Self::Query { to, .. }
             | Self::ReplyPort { to }
+            | Self::Exhibits { to, .. }
+            | Self::Prove { to, .. }
             | Self::Object { to, .. } => Some(*to),
         }
     }

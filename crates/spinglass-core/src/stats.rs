@@ -131,6 +131,16 @@ pub struct Stats {
     pub certificates_asked: u64,
     /// Chains of certificates sent.
     pub certificates_sent: u64,
+    /// Members put in quarantine.
+    pub quarantined: u64,
+    /// Rows of zones told of as false: they did not say what the zone's table says.
+    pub false_summaries: u64,
+    /// Halves of proofs against members sent.
+    pub exhibits_sent: u64,
+    /// Halves of proofs received.
+    pub exhibits_received: u64,
+    /// Halves of proofs not looked at, or not sent, because the round's budget was spent.
+    pub exhibits_over_budget: u64,
     /// Signatures made.
     pub signatures_made: u64,
     /// Signatures checked.

@@ -30,7 +30,7 @@ const ROOT: u8 = 8;
 const KEYED_HASH: u8 = 16;
 
 /// The keys of the domains.
-static KEYS: LazyLock<[[u8; 32]; 12]> = LazyLock::new(|| {
+static KEYS: LazyLock<[[u8; 32]; 13]> = LazyLock::new(|| {
     [
         "spinglass 2026-11 packet leaf",
         "spinglass 2026-11 burst node",
@@ -44,14 +44,15 @@ static KEYS: LazyLock<[[u8; 32]; 12]> = LazyLock::new(|| {
         "spinglass 2026-11 certificate",
         "spinglass 2026-11 epoch key",
         "spinglass 2026-11 cookie",
+        "spinglass 2026-11 packet sample",
     ]
     .map(|context| blake3::derive_key(context, &[]))
 });
 static PLATFORM: LazyLock<Platform> = LazyLock::new(Platform::detect);
 
 fn key(domain: Domain) -> &'static [u8; 32] {
-    let [leaf, node, member, topic, boot, row, line, piece, object, certificate, epoch, cookie] =
-        &*KEYS;
+    let [leaf, node, member, topic, boot, row, line, piece, object, rest @ ..] = &*KEYS;
+    let [certificate, epoch, cookie, sample] = rest;
     match domain {
         Domain::Leaf => leaf,
         Domain::Node => node,
@@ -65,6 +66,7 @@ fn key(domain: Domain) -> &'static [u8; 32] {
         Domain::Certificate => certificate,
         Domain::EpochKey => epoch,
         Domain::Cookie => cookie,
+        Domain::Sample => sample,
     }
 }
 

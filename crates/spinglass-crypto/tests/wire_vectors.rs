@@ -17,11 +17,12 @@ use spinglass_core::frame::{self, Frame, ReplyPort};
 use spinglass_core::link::{Boot, BootName, Link, Sealer};
 use spinglass_core::members::{MemberRecord, UnverifiedRecord};
 use spinglass_core::multicast::{
-    Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Solicit,
+    Assembler, Digest, Entry, Framer, LEAF_HEADER_BYTES, PacketHeader, PacketRef, Sample, Solicit,
     VerifiedBursts, sign_burst,
 };
 use spinglass_core::object::{self, ObjectName, PIECE_BYTES, PieceRef, Tree};
 use spinglass_core::path::{PathAnswer, PathQuestion, Task};
+use spinglass_core::quarantine::Proven;
 use spinglass_core::query::{Ask, Found, Message, Reach, Report};
 use spinglass_core::table::{
     CORE_SQL, Inventory, InventoryLine, Kind, Name, NewFunction, RowKey, TableDigest, TableRow,
@@ -74,8 +75,16 @@ fn certified_record() -> MemberRecord {
     MemberRecord::sign(&boot(), INCARNATION, record.address, said, &mut member(1))
 }
 
+fn proven() -> Proven {
+    Proven { is_question: true, members: vec![boot().sender] }
+}
+
 fn digest() -> Digest {
-    let entry = Entry { stream: stream(), high: 14, low: 0, missing: vec![12..13, 5..9] };
+    let packet = packets().remove(1);
+    let leaf = PacketRef::parse(&packet).unwrap().leaf;
+    let sample = Some(Sample::of(1, leaf, (boot().sender, 5), &mut member(1)));
+    let (high, low, missing) = (14, 0, vec![12..13, 5..9]);
+    let entry = Entry { stream: stream(), high, low, missing, sample };
     Digest { round: 5, entries: vec![entry] }
 }
 
@@ -256,6 +265,10 @@ fn made() -> Vectors {
         ("datagram-long", long),
         ("datagram-short", short),
         ("frame-reply-port", bytes(|buffer| frame::put_reply_port(PORT, buffer))),
+        (
+            "frame-proven",
+            bytes(|buffer| frame::put_proven(buffer, |buffer| proven().encode(buffer))),
+        ),
         ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
         ("frame-key-ask", bytes(|buffer| frame::put_key_ask(&key_ask(), buffer))),
         ("record-certified", bytes(|buffer| certified_record().encode(buffer))),

@@ -315,7 +315,7 @@ impl Observer for Checker {
         match event {
             Event::Message(message) => self.on_message(at, member, life, message),
             Event::Gap(gap) => self.on_gap(at, member, life, gap),
-            Event::MemberUp(_) | Event::MemberDown { .. } => (),
+            _ => (),
         }
     }
 

@@ -142,7 +142,7 @@ impl SimCrypto {
         Signature(signature)
     }
 
-    fn tag(key: LinkKey, counter: u64, header: &[u8], frames: &[u8]) -> [u8; TAG_BYTES] {
+    pub(crate) fn tag(key: LinkKey, counter: u64, header: &[u8], frames: &[u8]) -> [u8; TAG_BYTES] {
         let word = mix(mix(u64::from(key.0) << 32 ^ counter, header), frames);
         let mut tag = [0; TAG_BYTES];
         let (low, high) = tag.split_at_mut(8);

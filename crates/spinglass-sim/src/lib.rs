@@ -4,6 +4,7 @@
 //! gives them virtual time, a network that loses, delays, reorders, repeats, damages and replays,
 //! and hosts that sleep, crash and come back. One seed is one run.
 
+pub mod badboy;
 pub mod check;
 pub mod crypto;
 mod host;

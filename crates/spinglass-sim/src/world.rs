@@ -20,6 +20,7 @@ use spinglass_core::{
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
+use crate::badboy::Badboy;
 use crate::crypto::{Oracle, SimCrypto, mix};
 use crate::host::{Outside, PORT, add, address};
 use crate::network::{Captured, Network, damage};
@@ -29,6 +30,7 @@ use crate::setup::Setup;
 
 mod doors;
 mod faults;
+mod insiders;
 mod intake;
 mod papers;
 mod table;
@@ -135,6 +137,8 @@ pub struct World {
     intake: Option<Box<Intake>>,
     /// Where members want answers, if anywhere else than where all else goes.
     ports: Ports,
+    /// Hosts of members that turned hostile.
+    badboys: BTreeMap<usize, Badboy>,
 }
 
 impl World {
@@ -178,6 +182,7 @@ impl World {
             answers: BTreeMap::new(),
             intake: None,
             ports: Ports::default(),
+            badboys: BTreeMap::new(),
             setup,
         };
         for index in 0..world.setup.members {
@@ -516,6 +521,7 @@ impl World {
         if let Some(due) = due {
             self.set_timer(index, due.as_nanos());
         }
+        self.turn_hostile(index, &mut outside.sent);
         for (transmit, bytes) in outside.sent.drain(..) {
             for segment in bytes.chunks(transmit.segment_bytes.max(1)) {
                 self.send(index, &transmit.to, segment.into());

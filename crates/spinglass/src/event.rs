@@ -1,6 +1,6 @@
 //! What a subscriber hears.
 
-use spinglass_core::{DownReason, Gap, Incarnation, Member, MemberId, Message, StreamId};
+use spinglass_core::{DownReason, Gap, Incarnation, Member, MemberId, Message, Offence, StreamId};
 
 /// What a [`Subscription`](crate::Subscription) gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,21 @@ pub enum Event {
         incarnation: Incarnation,
         /// Why.
         reason: DownReason,
+    },
+    /// A member has been proven to lie, and is heard no more. If it is this node itself, somebody
+    /// else signs with its key, or its disk and clock were set back: it needs a new key.
+    Quarantined {
+        /// Who.
+        id: MemberId,
+        /// What of.
+        offence: Offence,
+    },
+    /// The row that speaks for a zone of this node's path says what the zone's rows do not.
+    FalseSummary {
+        /// The zone, such as `/usa`.
+        zone: String,
+        /// Who issued its row.
+        issuer: MemberId,
     },
 }
 
@@ -48,6 +63,10 @@ impl From<spinglass_core::Event> for Event {
             spinglass_core::Event::MemberUp(member) => Self::MemberUp(member),
             spinglass_core::Event::MemberDown { id, incarnation, reason } => {
                 Self::MemberDown { id, incarnation, reason }
+            }
+            spinglass_core::Event::Quarantined { id, offence } => Self::Quarantined { id, offence },
+            spinglass_core::Event::FalseSummary { zone, issuer } => {
+                Self::FalseSummary { zone, issuer }
             }
         }
     }

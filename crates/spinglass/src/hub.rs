@@ -37,7 +37,10 @@ impl Hub {
         let id = match &event {
             CoreEvent::Message(message) => message.stream.topic,
             CoreEvent::Gap(gap) => gap.stream.topic,
-            CoreEvent::MemberUp(_) | CoreEvent::MemberDown { .. } => {
+            CoreEvent::MemberUp(_)
+            | CoreEvent::MemberDown { .. }
+            | CoreEvent::Quarantined { .. }
+            | CoreEvent::FalseSummary { .. } => {
                 for topic in &mut self.topics {
                     topic.events.push(event.clone().into());
                 }

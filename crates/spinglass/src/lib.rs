@@ -16,6 +16,8 @@
 //!         Event::Lagged(lagged) => println!("too slow: {lagged:?}"),
 //!         Event::MemberUp(member) => println!("{} is here", member.id),
 //!         Event::MemberDown { id, .. } => println!("{id} is gone"),
+//!         Event::Quarantined { id, .. } => println!("{id} signed two things under one number"),
+//!         Event::FalseSummary { zone, issuer } => println!("{issuer} speaks falsely for {zone}"),
 //!     }
 //! }
 //! # Ok(())
@@ -84,7 +86,7 @@ pub use spinglass_core::table::{
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Reliability, Sequence, Start, StreamId, TopicId,
+    Member, MemberId, Message, NodeError, Offence, Reliability, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

@@ -108,7 +108,10 @@ impl State {
             Event::Message(message) => (Some(message.stream), message.payload.len()),
             Event::Gap(gap) => (Some(gap.stream), 0),
             Event::Lagged(lagged) => (Some(lagged.stream), 0),
-            Event::MemberUp(_) | Event::MemberDown { .. } => (None, 0),
+            Event::MemberUp(_)
+            | Event::MemberDown { .. }
+            | Event::Quarantined { .. }
+            | Event::FalseSummary { .. } => (None, 0),
         };
         let full = self.events.len() >= limits.events
             || !self.events.is_empty() && self.bytes + bytes > limits.bytes;
@@ -145,7 +148,9 @@ impl State {
             Event::MemberUp(ref member) => {
                 self.members.insert(member.id, event);
             }
-            Event::MemberDown { id, .. } => {
+            Event::MemberDown { id, .. }
+            | Event::Quarantined { id, .. }
+            | Event::FalseSummary { issuer: id, .. } => {
                 self.members.insert(id, event);
             }
         }

@@ -232,7 +232,7 @@ async fn a_slow_subscriber_hears_of_its_gap_and_others_hear_everything() {
             }
             Event::Lagged(lagged) => missed += lagged.messages,
             Event::MemberUp(_) | Event::MemberDown { .. } => (),
-            Event::Gap(gap) => panic!("{gap:?}"),
+            event => panic!("{event:?}"),
         }
     }
     assert!(missed > 0, "it was slow");

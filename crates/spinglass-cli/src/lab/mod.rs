@@ -3,6 +3,7 @@
 mod fleet;
 mod flood;
 mod hostile;
+mod insiders;
 mod loss;
 mod partition;
 mod perturb;
@@ -61,6 +62,8 @@ pub(crate) enum Lab {
     Flood(flood::Flood),
     /// Is any damaged datagram accepted, or answered?
     Hostile(hostile::Hostile),
+    /// Do all honest messages arrive while certified members are hostile?
+    Insiders(insiders::Insiders),
 }
 
 /// Options of `lab perturb`.
@@ -159,6 +162,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
         Lab::Rotation(options) => rotation::rotation(options, format),
+        Lab::Insiders(options) => insiders::insiders(options, format),
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),

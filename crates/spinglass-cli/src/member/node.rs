@@ -215,7 +215,10 @@ fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {
             Event::Gap(gap) => counting.on_gap(gap.packets),
             // Told, though the network is not to blame: it counts as a loss all the same.
             Event::Lagged(lagged) => counting.on_gap(lagged.messages),
-            Event::MemberUp(_) | Event::MemberDown { .. } => (),
+            Event::MemberUp(_)
+            | Event::MemberDown { .. }
+            | Event::Quarantined { .. }
+            | Event::FalseSummary { .. } => (),
         }
     }
 }

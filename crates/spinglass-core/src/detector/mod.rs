@@ -383,6 +383,11 @@ impl Detector {
         }
     }
 
+    /// Whether the region has removed an agent that is not back.
+    pub(crate) fn has_removed(&self, agent: RowKey, table: &Table) -> bool {
+        self.verdicts.contains_key(&agent) && table.agent(agent).is_none()
+    }
+
     /// Shows an agent that was removed why, when it speaks as if it were not.
     pub(crate) fn on_sign_of(&self, agent: RowKey, to: SocketAddr, cx: &mut DetectorCx<'_>) {
         if let Some((_, verdict)) = self.verdicts.get(&agent)

@@ -186,10 +186,16 @@ impl ZoneTable {
 
     /// Who is a child zone's head in a sender's tree.
     fn head(&self, child: usize, sender: MemberId) -> Option<SocketAddr> {
+        self.deputy(child, sender, 0)
+    }
+
+    /// The representative who is next in turn after the head, or (turn 0) the head.
+    fn deputy(&self, child: usize, sender: MemberId, turn: u64) -> Option<SocketAddr> {
         let row = self.children.get(child)?;
         let spread = mix(u128::from_le_bytes(sender.0), row.key().0);
         let contacts = row.contacts();
-        contacts.get((spread % contacts.len().max(1) as u64) as usize).copied()
+        let count = contacts.len().max(1) as u64;
+        contacts.get(((spread % count + turn % count) % count) as usize).copied()
     }
 }
 
@@ -223,8 +229,9 @@ impl Members {
     }
 
     /// The same among zones: whom a zone's head announces a packet to, one in another zone for each
-    /// table in which it is its zone's head. That is the other zone's head in every second turn: if
-    /// it has missed the packet, so have all behind it.
+    /// table in which it is its zone's head. That is the other zone's head at first: if it has
+    /// missed the packet, so have all behind it; then each other representative, since a head may
+    /// have gone, or be hostile.
     pub(crate) fn far_rotation(
         &mut self,
         stream: &StreamId,
@@ -240,11 +247,7 @@ impl Members {
             let others = (table.children.len() as u64).checked_sub(1).filter(|it| *it > 0)?;
             let distance = 1 + (spread % others) as usize;
             let child = (table.own? + distance) % table.children.len();
-            if turn.is_multiple_of(2) {
-                return table.head(child, stream.sender);
-            }
-            let contacts = table.children.get(child)?.contacts();
-            contacts.get((spread >> 32) as usize % contacts.len().max(1)).copied()
+            table.deputy(child, stream.sender, turn)
         });
         headed.collect()
     }

@@ -8,17 +8,19 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::frame::ReplyPort;
-use crate::id::StreamId;
+use crate::id::{MemberId, StreamId};
 use crate::time::Instant;
 
-/// Claims followed at once. When full, all are forgotten: the next digests repeat them.
+/// Claims followed at once. When full, one is forgotten of whoever made most: the next digests
+/// repeat what is true.
 const CLAIMS_MAX: usize = 256;
-/// Members remembered per claim. When full, further ones are not needed.
-const SOURCES_MAX: usize = 4;
+/// Members remembered per claim. When full, the one that spoke first is forgotten.
+const SOURCES_MAX: usize = 6;
 /// Members asked at once when the first one's answer has not come: whoever waits for a second
 /// answer is the last of many, and few wait for it.
 const ASKED_AGAIN: usize = 2;
@@ -31,16 +33,19 @@ pub(super) struct Claims {
 
 #[derive(Debug)]
 struct Claim {
-    /// Packets below this are said to exist.
-    high: u64,
     /// When to ask next.
     due: Instant,
     /// When it was last made.
     heard: Instant,
+    /// Who made it first.
+    opener: Option<SocketAddr>,
     /// Whether anybody was asked, and has not answered.
     was_asked: bool,
-    /// Whom, the ones that spoke last first.
-    sources: VecDeque<Source>,
+    /// How far the stream was known by then.
+    known: u64,
+    /// Whom, the ones that spoke last first, and below which number each says that packets exist.
+    /// One that claims more does not push others out: it may lie.
+    sources: VecDeque<(u64, Source)>,
 }
 
 /// Whom to ask.
@@ -53,6 +58,15 @@ pub(super) enum Source {
     Bufferer,
 }
 
+impl Source {
+    const fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Holder(address, ..) => Some(*address),
+            Self::Bufferer => None,
+        }
+    }
+}
+
 /// Ask this member for the stream's newest packets below `high`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask {
@@ -62,6 +76,11 @@ pub(super) struct Ask {
 }
 
 impl Claims {
+    /// Forgets what is said of a sender's streams.
+    pub(super) fn forget(&mut self, sender: MemberId) {
+        self.claims.retain(|stream, _| stream.sender != sender);
+    }
+
     /// Whether anybody claimed packets of this stream of late.
     pub(super) fn contains(&self, stream: &StreamId) -> bool {
         self.claims.contains_key(stream)
@@ -78,40 +97,64 @@ impl Claims {
         patience: Duration,
     ) -> Instant {
         if self.claims.len() >= CLAIMS_MAX && !self.claims.contains_key(&stream) {
-            self.claims.clear();
+            self.drop_one();
         }
-        let due = now + patience;
-        let fresh = || Claim { high, due, heard: now, was_asked: false, sources: VecDeque::new() };
+        let (due, opener) = (now + patience, source.address());
+        let fresh = || {
+            let sources = VecDeque::new();
+            Claim { due, heard: now, opener, was_asked: false, known: 0, sources }
+        };
         let claim = self.claims.entry(stream).or_insert_with(fresh);
         claim.heard = now;
-        if high > claim.high {
-            // Who knew of less can't help any more.
-            claim.sources.clear();
-            (claim.high, claim.due, claim.was_asked) = (high, due, false);
+        if claim.sources.is_empty() && !claim.was_asked {
+            claim.due = due;
         }
-        if high == claim.high && claim.sources.len() < SOURCES_MAX {
-            claim.sources.push_front(source);
-        }
+        // Each has one say.
+        claim.sources.retain(|(_, held)| held.address() != source.address());
+        claim.sources.push_front((high, source));
+        claim.sources.truncate(SOURCES_MAX);
         claim.due
     }
 
+    fn drop_one(&mut self) {
+        let mut opened = BTreeMap::new();
+        self.claims.values().for_each(|claim| *opened.entry(claim.opener).or_insert(0_u32) += 1);
+        let most = opened.into_iter().max_by_key(|(_, count)| *count).map(|(opener, _)| opener);
+        let of_most = self.claims.iter().find(|(_, claim)| Some(claim.opener) == most);
+        if let Some(stream) = of_most.map(|(stream, _)| *stream) {
+            self.claims.remove(&stream);
+        }
+    }
+
     /// Whom to ask now. `known` tells how far a stream is known by now; what it covers is
-    /// forgotten, and so is a claim that nobody has made for `life`. Returns when to look again,
-    /// too.
+    /// forgotten, and so is a claim that nobody has made for `life`. `silent` tells how often a
+    /// member was asked in vain: those go last. Returns when to look again, too.
     pub(super) fn due(
         &mut self,
         now: Instant,
         (retry, life): (Duration, Duration),
         known: impl Fn(&StreamId) -> u64,
+        silent: impl Fn(SocketAddr) -> u32,
     ) -> (Vec<Ask>, Option<Instant>) {
         let mut asks = Vec::new();
         self.claims.retain(|stream, claim| {
-            if known(stream) >= claim.high || now.since(claim.heard) >= life {
+            let known = known(stream);
+            if known > claim.known {
+                (claim.known, claim.was_asked) = (known, false);
+            }
+            claim.sources.retain(|(high, _)| *high > known);
+            let is_settled = claim.sources.is_empty() && !claim.was_asked;
+            if is_settled || now.since(claim.heard) >= life {
                 return false;
             }
             if claim.due <= now && !claim.sources.is_empty() {
                 let many = if claim.was_asked { ASKED_AGAIN } else { 1 }.min(claim.sources.len());
-                let ask = |source| Ask { stream: *stream, high: claim.high, source };
+                let ask = |(high, source)| Ask { stream: *stream, high, source };
+                // Who says most and is not known to be silent, first.
+                let order = |(high, source): &(u64, Source)| {
+                    (source.address().map_or(0, &silent), Reverse(*high))
+                };
+                claim.sources.make_contiguous().sort_by_key(order);
                 asks.extend(claim.sources.drain(..many).map(ask));
                 (claim.due, claim.was_asked) = (now + retry, true);
             }
@@ -135,7 +178,7 @@ mod tests {
             claims.add(stream, 1, source, now, Duration::ZERO);
         }
         let mut asked = || {
-            let (asks, _) = claims.due(now, (wait, wait * 10), |_| 0);
+            let (asks, _) = claims.due(now, (wait, wait * 10), |_| 0, |_| 0);
             now = now + wait;
             asks.len()
         };

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  digest   round u32 | entries…
-//!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges
+//!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges |
+//!           back varint | print 4, if back is not 0
 //!  solicit  round u32 | topic 8 | sender 16 | incarnation u64 | wanted ranges
 //!  ranges   count u8 | (skip varint, length - 1 varint)…      downwards from `high`, or from the
 //!                                                              number told first (a solicit)
@@ -10,18 +11,22 @@
 //!
 //! An entry says: I lack the missing ranges below `high`, and can send any other packet of the last
 //! `kept` ones. Ranges ("5-11 and 13") are what the paper describes; Ensemble's code told only
-//! prefixes [FACTS 2.1].
+//! prefixes [FACTS 2.1]. It also tells a print of one packet held, `back` below `high`: two members
+//! whose packets of one number differ notice it, though neither asks for what it has.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::crypto::{Crypto, Domain};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Ranges in one entry or solicitation at most; further ones wait for the next.
 pub const RANGES_MAX: usize = 64;
 /// Bytes of the longest entry without ranges.
-pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1;
+pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4;
+/// Packets below a stream's newest, one of which a digest tells a print of: a byte tells which.
+pub(super) const SAMPLED_PACKETS: u64 = 64;
 
 /// A gossip of what its sender holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +48,35 @@ pub struct Entry {
     pub low: u64,
     /// What it lacks below `high`, the highest first. May reach below `low`.
     pub missing: Vec<Range<u64>>,
+    /// One of the packets that it holds.
+    pub sample: Option<Sample>,
+}
+
+/// What a packet looks like to one member in one round: nobody can make two packets that look alike
+/// to all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// The packet's number, below the entry's `high`.
+    pub sequence: u64,
+    /// The front of a hash of the packet's leaf and of the digest's round and sender.
+    pub print: [u8; 4],
+}
+
+impl Sample {
+    /// That of a packet, of this leaf, in the digest of `sender` in `round`.
+    pub fn of(
+        sequence: u64,
+        leaf: &[u8],
+        (sender, round): (MemberId, u32),
+        crypto: &mut dyn Crypto,
+    ) -> Self {
+        let mut input = Vec::with_capacity(36);
+        input.put(&crypto.hash(Domain::Leaf, leaf).0);
+        input.put(&sender.0);
+        input.put_u32(round);
+        let [a, b, c, d, ..] = crypto.hash(Domain::Sample, &input).0;
+        Self { sequence, print: [a, b, c, d] }
+    }
 }
 
 /// A request for packets.
@@ -84,13 +118,20 @@ impl Entry {
         buffer.put_varint(self.high);
         buffer.put_varint(self.high - self.low);
         put_ranges(self.high, &self.missing, buffer);
+        buffer.put_varint(self.sample.map_or(0, |sample| self.high - sample.sequence));
+        self.sample.iter().for_each(|sample| buffer.put(&sample.print));
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let stream = stream(reader)?;
         let high = reader.varint()?;
         let low = high.checked_sub(reader.varint()?).ok_or(Malformed)?;
-        Ok(Self { stream, high, low, missing: ranges(high, reader)? })
+        let missing = ranges(high, reader)?;
+        let back = reader.varint()?;
+        let sequence = high.checked_sub(back).ok_or(Malformed)?;
+        let print = if back == 0 { None } else { Some(reader.array()?) };
+        let sample = print.map(|print| Sample { sequence, print });
+        Ok(Self { stream, high, low, missing, sample })
     }
 }
 
@@ -191,9 +232,12 @@ mod tests {
             kept in 0_u64..500,
         ) {
             let missing = ranges_of(missing.into_iter().rev());
-            let entry = Entry { stream: StreamId::default(), high: 500, low: 500 - kept, missing };
+            let (high, low, stream) = (500, 500 - kept, StreamId::default());
+            let sample = Some(Sample { sequence: kept, print: round.to_le_bytes() });
+            let bare = Entry { stream, high, low, missing, sample: None };
+            let entry = Entry { sample, ..bare.clone() };
             let wanted = entry.missing.clone();
-            let digest = Digest { round, entries: alloc::vec![entry.clone(), entry] };
+            let digest = Digest { round, entries: alloc::vec![bare, entry] };
             let mut bytes = Vec::new();
             digest.encode(&mut bytes);
             prop_assert_eq!(Digest::parse(&bytes), Ok(digest));

@@ -34,6 +34,7 @@ mod publish;
 mod repair;
 mod sender;
 mod stream;
+mod twins;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -41,7 +42,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-pub use digest::{Digest, Entry, RANGES_MAX, Solicit};
+pub use digest::{Digest, Entry, RANGES_MAX, Sample, Solicit};
 pub use framing::{Assembler, Framer, Oversized, Whole};
 pub use packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, PacketRef, VerifiedBursts,
@@ -53,6 +54,7 @@ use self::loss::LossMeter;
 use self::peers::{Ledger, Peers};
 use self::sender::{Pacer, RECENT_ROUNDS, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
+use self::twins::is_twin;
 use crate::config::{Dissemination, MulticastConfig, Start};
 use crate::crypto::{Crypto, Hash};
 use crate::event::{Event, Gap, Message, Reject};
@@ -60,6 +62,7 @@ use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
 use crate::plan;
+use crate::quarantine::{Proof, Quarantine};
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -84,6 +87,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) timers: &'a mut Timers,
     pub(crate) events: &'a mut VecDeque<Event>,
     pub(crate) stats: &'a mut Stats,
+    pub(crate) quarantine: &'a mut Quarantine,
 }
 
 /// How a packet came.
@@ -125,6 +129,8 @@ pub(crate) struct Multicast {
     /// Round trip of solicitations, smoothed, in nanoseconds.
     round_trip: u64,
     buffered: Released,
+    /// What proves a sender a liar, met since this was asked last.
+    proofs: Vec<Proof>,
     rng: Prng,
 }
 
@@ -174,6 +180,7 @@ impl Multicast {
             gap_wait: config.gap_wait,
             round_trip: 0,
             buffered: Released::default(),
+            proofs: Vec::new(),
             rng,
             configured: config.dissemination,
             config,
@@ -223,12 +230,15 @@ impl Multicast {
             return Err(Reject::Own);
         }
         if let Some(stream) = self.streams.get(&header.stream) {
-            if stream.wants(header.sequence.0) {
+            if stream.wants(header.sequence.0) || is_twin(stream, &candidate.packet) {
                 return Ok(true);
             }
             match candidate.via {
                 Via::Spread => cx.stats.spread_surplus += 1,
-                Via::Repair => cx.stats.repairs_surplus += 1,
+                Via::Repair => {
+                    cx.stats.repairs_surplus += 1;
+                    self.note_answer(candidate.from, cx);
+                }
             }
             return Ok(false);
         }
@@ -258,6 +268,9 @@ impl Multicast {
         if !self.bursts.verify(packet, leaf, &key, checks, cx.crypto) {
             return Err(Reject::Forged);
         }
+        if self.take_twin(packet, &bytes) {
+            return Ok(());
+        }
         let round = self.round;
         if !self.streams.contains_key(&id) {
             let stream = self.begin_stream(packet, cx);
@@ -270,6 +283,7 @@ impl Multicast {
         cx.stats.packets_received += 1;
         self.note_arrival(*via, accepted, cx);
         if *via == Via::Repair {
+            self.note_answer(candidate.from, cx);
             self.repaired(id, packet.header.sequence.0, candidate.from, cx);
         }
         self.forward(&packet.header, *via, cx);
@@ -414,6 +428,7 @@ impl Multicast {
         self.ledger
             .begin_round(self.config.repair_bytes_per_round, self.config.solicit_bytes_per_round);
         self.loss.end_round();
+        self.peers.on_round(round);
         cx.stats.loss_ppm = self.loss.ppm;
         // Patience that reordering has bought wears off.
         self.gap_wait = self.config.gap_wait.max(self.gap_wait * 31 / 32);

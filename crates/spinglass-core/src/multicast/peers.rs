@@ -18,10 +18,23 @@ const MULTICAST_REQUESTS: u32 = 3;
 /// by 1 % are then less than half a round apart.
 const CLOCK_LIFE_ROUNDS: u32 = 50;
 
+/// Requests in vain after which a partner is asked only if there is no other: some are under way at
+/// once, and some are lost.
+pub(super) const SILENT_AFTER: u32 = 3;
+/// Rounds after which a partner is forgiven one of them: it may have been slow, or cut off.
+const FORGIVE_ROUNDS: u32 = 50;
+/// Partners whose answers are counted. When full, those that owe least are forgotten.
+const OWING_MAX: usize = 256;
+/// Draws for a partner that answers.
+const DRAWS: usize = 4;
+
 /// Partners heard from of late.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
     recent: VecDeque<Peer>,
+    /// How often each was asked for packets since it last sent any: some only say that they have
+    /// them.
+    owing: BTreeMap<SocketAddr, u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +73,48 @@ impl Peers {
         let old = now - interval * CLOCK_LIFE_ROUNDS;
         let fresh = self.recent.iter().position(|peer| peer.heard >= old)?;
         let choices = self.recent.len() - fresh;
-        self.recent.get(fresh + rng.index(choices)).copied()
+        let mut drawn = self.recent.get(fresh + rng.index(choices))?;
+        for _ in 1..DRAWS {
+            if !self.is_silent(drawn.address) {
+                break;
+            }
+            drawn = self.recent.get(fresh + rng.index(choices))?;
+        }
+        Some(*drawn)
+    }
+
+    /// Notes that a partner was asked for packets.
+    pub(super) fn asked(&mut self, address: SocketAddr) {
+        if self.owing.len() >= OWING_MAX && !self.owing.contains_key(&address) {
+            let least = self.owing.values().min().copied().unwrap_or(0);
+            self.owing.retain(|_, owed| *owed > least);
+        }
+        let owed = self.owing.entry(address).or_default();
+        *owed = owed.saturating_add(1);
+    }
+
+    /// Notes that a partner has sent a packet that it was asked for, perhaps.
+    pub(super) fn answered(&mut self, address: SocketAddr) {
+        self.owing.remove(&address);
+    }
+
+    /// How often a partner was asked in vain.
+    pub(super) fn owes(&self, address: SocketAddr) -> u32 {
+        self.owing.get(&address).copied().unwrap_or(0)
+    }
+
+    /// Whether a partner has been asked so often in vain that others are asked first.
+    pub(super) fn is_silent(&self, address: SocketAddr) -> bool {
+        self.owes(address) >= SILENT_AFTER
+    }
+
+    pub(super) fn on_round(&mut self, round: u32) {
+        if round.is_multiple_of(FORGIVE_ROUNDS) {
+            self.owing.retain(|_, owed| {
+                *owed = (*owed - 1).min(2 * SILENT_AFTER);
+                *owed > 0
+            });
+        }
     }
 
     pub(super) fn find(&self, address: SocketAddr) -> Option<&Peer> {

@@ -7,10 +7,11 @@ use core::time::Duration;
 
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
-use super::peers::{Verdict, rounds_later};
+use super::peers::{SILENT_AFTER, Verdict, rounds_later};
 use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
+use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
 use crate::outbox::{Control, Way};
@@ -25,6 +26,8 @@ const DIGEST_PACKETS_MAX: usize = 64;
 const DIGEST_WHOLE: usize = 12;
 /// How often a stream's newest packet is announced once it has gone quiet.
 const TAILS_PER_PACKET: u8 = 4;
+/// Rounds after which a member that lacks a packet is told of it: by then it is no more on its way.
+const HINT_ROUNDS: u32 = 2;
 /// A stream's holes looked at in one go, the newest first.
 const HOLES_LOOKED_AT: usize = 4096;
 
@@ -142,9 +145,12 @@ impl Multicast {
         let count = self.config.long_term_bufferers;
         let (own, keepers) = (cx.members.own_address(), cx.members.bufferers(&id, sequence, count));
         let keepers: Vec<SocketAddr> = keepers.filter(|keeper| *keeper != own).collect();
-        let Some(address) = keepers.get(self.rng.index(keepers.len())).copied() else {
+        let Some(drawn) = keepers.get(self.rng.index(keepers.len())).copied() else {
             return self.solicit_anybody(id, &[sequence], cx);
         };
+        let others = || keepers.iter().find(|keeper| !self.peers.is_silent(**keeper));
+        let is_silent = self.peers.is_silent(drawn);
+        let address = if is_silent { others().copied().unwrap_or(drawn) } else { drawn };
         let clock = self.peers.find(address);
         let round = clock.map_or(0, |peer| peer.round_at(cx.now, self.config.round));
         self.solicit(address, round, id, &[sequence], cx);
@@ -163,8 +169,14 @@ impl Multicast {
             return;
         }
         cx.stats.solicits_sent += 1;
+        self.peers.asked(to);
         cx.stats.packets_solicited += falling.len() as u64;
         cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
+    }
+
+    /// Notes that a member has sent a packet that was, or is, missing.
+    pub(super) fn note_answer(&mut self, from: MemberId, cx: &Cx<'_>) {
+        cx.members.address_of(from).into_iter().for_each(|address| self.peers.answered(address));
     }
 
     // --- answering
@@ -230,15 +242,19 @@ impl Multicast {
     // --- digests
 
     /// Compares a digest with what is held: pulls what is young, if it `pulls`; pushes what is old.
+    ///
+    /// `is_cut_off`: the region holds its sender for dead, and nobody sends it anything unasked.
     pub(crate) fn on_digest(
         &mut self,
         (from, address): (MemberId, SocketAddr),
         digest: &Digest,
         pulls: bool,
+        is_cut_off: bool,
         cx: &mut Cx<'_>,
     ) {
         cx.stats.digests_received += 1;
         self.peers.heard(from, address, digest.round, cx.now);
+        self.compare_samples((from, address), digest, cx);
         for entry in &digest.entries {
             if pulls {
                 self.pull(address, digest.round, entry, cx);
@@ -246,6 +262,38 @@ impl Multicast {
             if self.config.push_old {
                 self.push((from, address), entry, cx);
             }
+        }
+        self.hint(address, digest, is_cut_off, cx);
+    }
+
+    /// Announces to the digest's sender what it should have had by now: those who were to hand it
+    /// on may be hostile, and so may be the next ones that it hears of it from.
+    fn hint(&mut self, to: SocketAddr, digest: &Digest, is_cut_off: bool, cx: &mut Cx<'_>) {
+        if self.config.tail_wait.is_zero() {
+            return;
+        }
+        let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
+        // What is older is pushed.
+        let is_due = |held: &super::stream::Held| {
+            (HINT_ROUNDS..idle).contains(&round.saturating_sub(held.round))
+        };
+        let lags = |entry: &&Entry| {
+            let Some(stream) = self.streams.get(&entry.stream) else { return false };
+            let beyond = core::iter::once(entry.high..stream.high());
+            let lacking = beyond.chain(entry.missing.iter().cloned());
+            let held = lacking.flat_map(|range| stream.held_falling(range));
+            held.take(DIGEST_PACKETS_MAX).any(|(_, held)| is_due(held))
+        };
+        let lagging = digest.entries.iter().filter(lags).map(|entry| entry.stream);
+        let mut streams: Vec<StreamId> = lagging.collect();
+        if is_cut_off {
+            let told = |id: &StreamId| digest.entries.iter().any(|entry| entry.stream == *id);
+            let recent = round.saturating_sub(self.give_up_rounds);
+            let active = self.streams.values().filter(|stream| stream.active_round >= recent);
+            streams.extend(active.map(|stream| stream.id).filter(|id| !told(id)));
+        }
+        for stream in streams {
+            self.announce(to, stream, cx);
         }
     }
 
@@ -277,7 +325,7 @@ impl Multicast {
     /// Asks the digest's sender for what it has and this member lacks, the newest first.
     fn pull(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
         let id = entry.stream;
-        if id.sender == self.own {
+        if id.sender == self.own || cx.quarantine.holds(id.sender) {
             return;
         }
         let key = cx.members.key_in_life(id.sender, id.incarnation);
@@ -303,6 +351,10 @@ impl Multicast {
                 cx.timers.set_earlier(Timer::Solicit, due);
             }
         }
+        // Others say what they have, too.
+        if self.peers.is_silent(from) {
+            return;
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.discover(entry.low, cx.now, self.round);
         let due = |hole: &super::stream::Hole| {
@@ -326,7 +378,9 @@ impl Multicast {
     fn solicit_claims(&mut self, cx: &mut Cx<'_>) -> Option<Instant> {
         let known = |id: &StreamId| self.streams.get(id).map_or(0, Stream::high);
         let life = self.config.round * self.give_up_rounds;
-        let (asks, next) = self.claims.due(cx.now, (self.config.solicit_retry, life), known);
+        let silent = |address| self.peers.owes(address) / SILENT_AFTER;
+        let (asks, next) =
+            self.claims.due(cx.now, (self.config.solicit_retry, life), known, silent);
         for Ask { stream, high, source } in asks {
             match source {
                 Source::Holder(from, port, round, heard) => {
@@ -364,7 +418,12 @@ impl Multicast {
     }
 
     /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first.
-    pub(crate) fn digest_entries(&self, only: Option<StreamId>, bytes_max: usize) -> Vec<Entry> {
+    pub(crate) fn digest_entries(
+        &self,
+        only: Option<StreamId>,
+        bytes_max: usize,
+        crypto: &mut dyn Crypto,
+    ) -> Vec<Entry> {
         let recent = self.round.saturating_sub(self.give_up_rounds);
         let mut active: Vec<&Stream> = match only {
             Some(id) => self.streams.get(&id).into_iter().collect(),
@@ -388,9 +447,10 @@ impl Multicast {
             // What is missing below the last range told is not told: it can't be offered either.
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
             let low = stream.low().max(told.map_or(0, |range| range.end));
+            let sample = self.sample(stream, crypto);
             let (stream, high) = (stream.id, stream.high());
             left = room.saturating_sub(missing.len() * 6);
-            entries.push(Entry { stream, high, low: low.min(high), missing });
+            entries.push(Entry { stream, high, low: low.min(high), missing, sample });
         }
         entries
     }

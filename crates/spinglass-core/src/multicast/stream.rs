@@ -84,6 +84,11 @@ impl Held {
         self.packet.slice(LEAF_HEADER_BYTES..usize::from(self.content_end))
     }
 
+    /// What of the packet its sender signed.
+    pub(super) fn leaf(&self) -> &[u8] {
+        self.packet.get(..usize::from(self.content_end)).unwrap_or(&self.packet)
+    }
+
     /// Where in the content the first message starts.
     pub(super) const fn first(&self) -> u16 {
         self.first
@@ -245,11 +250,19 @@ impl Stream {
         Accepted { filled, advance: (sequence + 1).saturating_sub(high) }
     }
 
-    /// Takes in a packet of one's own.
-    pub(super) fn accept_own(&mut self, sequence: u64, packet: Bytes, now: Instant, round: u32) {
+    /// Takes in a packet of one's own, which ends with so many bytes of proof.
+    pub(super) fn accept_own(
+        &mut self,
+        sequence: u64,
+        packet: Bytes,
+        proof_bytes: usize,
+        now: Instant,
+        round: u32,
+    ) {
         if sequence == self.high() {
             self.slots.push_back(Slot::Missing);
-            self.hold(sequence, packet, LEAF_HEADER_BYTES, 0, round);
+            let content_end = packet.len().saturating_sub(proof_bytes);
+            self.hold(sequence, packet, content_end, 0, round);
             (self.arrived, self.active_round, self.tails_told) = (now, round, 0);
         }
     }
@@ -418,6 +431,13 @@ impl Stream {
     /// Whether the window is full, so that the oldest has to go.
     pub(super) fn is_over_window(&self) -> bool {
         self.slots.len() > WINDOW_PACKETS
+    }
+
+    /// Everything that is held, or was dropped and is still on the node's account.
+    pub(super) fn all_held(&self) -> Released {
+        let mut all = self.dropped;
+        self.held_falling(0..u64::MAX).for_each(|(_, held)| all.add(held));
+        all
     }
 
     /// What this member lacks, the highest first.

@@ -133,6 +133,7 @@ impl Node {
         self.objects.check_invariants();
         self.trust.iter().for_each(|trust| trust.check_invariants());
         self.orders.iter().for_each(|orders| orders.epochs.check_invariants());
+        self.quarantine.check_invariants();
         self.members.check_invariants(&self.config.get().members);
     }
 }

@@ -153,7 +153,10 @@ impl Node {
             match &event {
                 Event::MemberDown { id, .. } => self.multicast.on_member_down(*id),
                 Event::MemberUp(member) => self.members.forget_told(member.address),
-                Event::Message(_) | Event::Gap(_) => (),
+                Event::Message(_)
+                | Event::Gap(_)
+                | Event::Quarantined { .. }
+                | Event::FalseSummary { .. } => (),
             }
             self.events.push_back(event);
         }

@@ -15,6 +15,7 @@ use crate::members::{Introduction, Introductions, MemberRecord, RECORD_BYTES_MAX
 use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
+use crate::quarantine::{PROVEN_BYTES_MAX, Proven};
 use crate::table::TableRow;
 use crate::time::{Instant, Now};
 
@@ -108,6 +109,9 @@ impl Node {
         // Whoever says that it knows nobody here may not have heard what was said before.
         let is_stranger = self.outbox.reply_port(to).is_some_and(|port| !port.has_met) && !is_piece;
         let long = introduction != Introduction::Needless || is_stranger;
+        if let Control::Exhibits { to, exhibits, introduced } = control {
+            return Some(self.write_exhibits(to, exhibits, long && !introduced, buffer));
+        }
         let begun = self.link.begin_under(epoch, long, buffer, &mut *self.crypto)?;
         if long {
             let own = Arc::clone(&self.own);
@@ -118,9 +122,14 @@ impl Node {
             Control::Announce
             | Control::Under { .. }
             | Control::Certificate { .. }
+            | Control::Exhibits { .. }
             | Control::Path { .. }
             | Control::ReplyPort { .. }
             | Control::Strange { .. } => (),
+            Control::Prove { members, .. } => {
+                let proven = Proven { is_question: true, members };
+                frame::put_proven(buffer, |buffer| proven.encode(buffer));
+            }
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
             Control::Digest { .. } => self.write_digest(None, buffer),
             Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
@@ -183,13 +192,19 @@ impl Node {
     fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
         self.stats.digests_sent += 1;
         self.stats.tails_sent += u64::from(only.is_some());
-        let limit = self.control_bytes_max();
+        let tells = only.is_none() && !self.quarantine.is_empty();
+        let limit = self.control_bytes_max() - if tells { PROVEN_BYTES_MAX } else { 0 };
         let (round, multicast) = (self.multicast.round(), &self.multicast);
+        let crypto = &mut *self.crypto;
         frame::put_digest(only.is_some(), buffer, |buffer| {
             let room = limit.saturating_sub(buffer.len() + size_of_val(&round));
-            let entries = multicast.digest_entries(only, room);
+            let entries = multicast.digest_entries(only, room, crypto);
             Digest { round, entries }.encode(buffer);
         });
+        if tells {
+            let proven = self.quarantine.tell_some();
+            frame::put_proven(buffer, |buffer| proven.encode(buffer));
+        }
     }
 
     fn write_records(&self, records: &[Arc<MemberRecord>], buffer: &mut Vec<u8>) {
@@ -372,6 +387,6 @@ pub(super) fn control_datagram(config: &Config) -> usize {
     config.link.datagram_bytes.min(CONTROL_BYTES_MAX)
 }
 
-fn single(to: SocketAddr, bytes: usize) -> Transmit {
+pub(super) fn single(to: SocketAddr, bytes: usize) -> Transmit {
     Transmit { to: Destinations::Members(alloc::vec![to]), segment_bytes: bytes }
 }

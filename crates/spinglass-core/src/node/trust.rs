@@ -21,6 +21,7 @@ use crate::trust::{Holder, Trust, chain_bytes_max};
 impl Node {
     /// Whether whoever sealed a datagram is certified at this moment.
     pub(super) fn check_sealer(&mut self, from: MemberId, now: Now) -> Result<(), Reject> {
+        self.check_quarantine(from)?;
         let Some(trust) = &mut self.trust else { return Ok(()) };
         let checked = trust.check(from, now.wall_s());
         if trust.is_wanting(&checked)
@@ -39,6 +40,7 @@ impl Node {
         from: MemberId,
         now: Now,
     ) -> Result<(), Reject> {
+        self.check_quarantine(record.id())?;
         let Some(trust) = &mut self.trust else { return Ok(()) };
         let checked = trust.check_record(record, now.wall_s());
         let is_missing = trust.is_wanting(&checked) || trust.is_behind(record);
@@ -57,6 +59,7 @@ impl Node {
         from: MemberId,
         now: Now,
     ) -> Result<(), Reject> {
+        self.check_quarantine_of(row.issuer())?;
         let Some(trust) = &mut self.trust else { return Ok(()) };
         if !self.table.region().is_within(row.zone()) {
             return Err(Reject::Misplaced);
@@ -75,6 +78,7 @@ impl Node {
     /// Whether whoever signed a packet is certified at this moment.
     pub(super) fn check_origin(&mut self, stream: &StreamId, now: Now) -> Result<(), Reject> {
         let sender = stream.sender;
+        self.check_quarantine(sender)?;
         let is_about_orders = Some(stream.topic) == self.orders_topic();
         match &mut self.trust {
             // A sender not met is asked for, as ever.

@@ -17,7 +17,7 @@ use super::{Beginnings, Entry};
 use crate::config::{Config, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Hash, PublicKey, Salt};
 use crate::event::{
-    DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Transmit,
+    DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Offence, Transmit,
 };
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::knock::clear_bytes;
@@ -516,6 +516,18 @@ fn put_event(event: &Event, buffer: &mut Vec<u8>) {
             buffer.put(&id.0);
             buffer.put_u64(incarnation.0);
         }
+        Event::Quarantined { id, offence } => {
+            buffer.put_u8(match offence {
+                Offence::TwoPackets => 6,
+                Offence::TwoRows => 7,
+            });
+            buffer.put(&id.0);
+        }
+        Event::FalseSummary { zone, issuer } => {
+            buffer.put_u8(8);
+            buffer.put(&issuer.0);
+            buffer.put_text(zone);
+        }
     }
 }
 
@@ -545,6 +557,14 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Malformed> {
                 _ => DownReason::Restarted,
             };
             Event::MemberDown { id, incarnation, reason }
+        }
+        6 | 7 => {
+            let offence = if kind == 6 { Offence::TwoPackets } else { Offence::TwoRows };
+            Event::Quarantined { id: MemberId(reader.array()?), offence }
+        }
+        8 => {
+            let issuer = MemberId(reader.array()?);
+            Event::FalseSummary { zone: String::from(reader.text(REGION_BYTES_MAX)?), issuer }
         }
         _ => return Err(Malformed),
     })

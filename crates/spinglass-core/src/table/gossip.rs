@@ -7,6 +7,7 @@ use core::cmp::Reverse;
 use core::net::SocketAddr;
 
 use super::level::{Level, Line, Merged};
+use super::liars::counts_ahead;
 use super::messages::{
     Inventory, InventoryLine, LINES_BYTES_MAX, LINES_MAX, PARTS, TableDigest, Want, keys_of,
 };
@@ -95,6 +96,7 @@ impl Table {
         self.issue_own(cx);
         if !self.has_left && !self.is_suspended {
             self.issue_zones(cx);
+            self.audit(cx);
         }
         self.pass_on(cx);
         for to in self.choose_partners() {
@@ -283,6 +285,8 @@ impl Table {
                 continue;
             }
             let own = level.digest();
+            self.note_comparison(depth, to, own == *theirs);
+            let Some(level) = self.levels.get(depth) else { continue };
             let parts = own.iter().zip(theirs).enumerate();
             let differ = parts.filter(|(_, (own, theirs))| own != theirs).map(|(part, _)| part);
             let mut differ: Vec<usize> = differ.collect();
@@ -392,7 +396,7 @@ impl Table {
         };
         let is_early = row.issued_ms() > cx.wall_ms.saturating_add(SKEW_MAX_MS)
             && !cfg!(spinglass_bug = "row_from_future");
-        if !has_place || is_early {
+        if !has_place || is_early || counts_ahead(&row) {
             return Err(Reject::Misplaced);
         }
         if row.is_order() && !self.has_room_for_order(row.name()) {
@@ -410,6 +414,7 @@ impl Table {
             self.outlive(&row);
             return Ok(());
         }
+        self.note_twin(&row);
         match self.merge(&row) {
             Merged::Full => cx.stats.table_full += 1,
             Merged::Added | Merged::Replaced => cx.stats.rows_merged += 1,

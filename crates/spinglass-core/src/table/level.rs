@@ -25,6 +25,11 @@ pub(crate) struct Level {
     gone: BTreeMap<RowKey, (Version, u32)>,
     /// Lines that say something new which was not passed on yet; in no order.
     news: Vec<RowKey>,
+    /// How often what its rows say has changed: agents' and zones', and functions'.
+    changes: u32,
+    function_changes: u32,
+    /// How often somebody came, went or began a new life.
+    moves: u32,
 }
 
 /// One line of a table. An agent has hundreds: the bulk of what it holds.
@@ -64,7 +69,33 @@ impl Level {
             digest: [0; PARTS],
             gone: BTreeMap::new(),
             news: Vec::new(),
+            changes: 0,
+            function_changes: 0,
+            moves: 0,
         }
+    }
+
+    /// Counts the changes of what agents' and zones' rows say.
+    pub(crate) const fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// Counts the changes of functions' rows.
+    pub(crate) const fn function_changes(&self) -> u32 {
+        self.function_changes
+    }
+
+    /// Counts those who came, went or began a new life.
+    pub(crate) const fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    fn note_change(&mut self, kind: Kind) {
+        let count = match kind {
+            Kind::Agent | Kind::Zone => &mut self.changes,
+            Kind::Function | Kind::Order => &mut self.function_changes,
+        };
+        *count = count.wrapping_add(1);
     }
 
     pub(crate) const fn zone(&self) -> &ZonePath {
@@ -135,7 +166,8 @@ impl Level {
             return Merged::Old;
         }
         let line = Line { row: Arc::clone(row), front: front(key), heard: round };
-        let (mut is_news, place) = (true, self.place(key));
+        let (mut is_news, mut is_same_life) = (true, false);
+        let place = self.place(key);
         let merged = match place {
             Ok(at) => {
                 let Some(held) = self.lines.get_mut(at) else { return Merged::Old };
@@ -143,6 +175,7 @@ impl Level {
                     return Merged::Old;
                 }
                 is_news = !held.row.says_same(row);
+                is_same_life = held.row.version().incarnation == row.version().incarnation;
                 let old = core::mem::replace(held, line).row;
                 subtract(&mut self.digest, &old);
                 Merged::Replaced
@@ -156,6 +189,10 @@ impl Level {
         };
         add(&mut self.digest, row);
         self.gone.remove(&key);
+        if is_news || row.kind() == Kind::Function {
+            self.note_change(row.kind());
+        }
+        self.moves = self.moves.wrapping_add(u32::from(!is_same_life || row.is_removed()));
         // What was added can't be among them already: whatever is removed is no news any more.
         if is_news && (merged == Merged::Added || !self.news.contains(&key)) {
             self.news.push(key);
@@ -174,6 +211,8 @@ impl Level {
         let line = self.lines.remove(self.place(key).ok()?);
         self.news.retain(|news| *news != key);
         subtract(&mut self.digest, &line.row);
+        self.note_change(line.row.kind());
+        self.moves = self.moves.wrapping_add(1);
         if self.gone.len() >= gone_max {
             // The one that would be forgotten first.
             let first = self.gone.iter().min_by_key(|(_, (_, forget))| *forget);
@@ -198,6 +237,8 @@ impl Level {
         for line in &theirs {
             self.news.retain(|news| *news != line.key());
             subtract(&mut self.digest, &line.row);
+            self.note_change(line.row.kind());
+            self.moves = self.moves.wrapping_add(1);
         }
         theirs
     }

@@ -23,10 +23,12 @@
 //! does not return in its old version; an agent holds no rows but those of zones on its path; a row
 //! is dropped for silence by its holder's own count of rounds, never by comparing clocks.
 
+mod audit;
 mod discovery;
 mod functions;
 mod gossip;
 mod level;
+mod liars;
 mod messages;
 mod news;
 mod objects;
@@ -68,9 +70,11 @@ use crate::event::Event;
 use crate::id::Incarnation;
 use crate::object::{ObjectError, ObjectName};
 use crate::outbox::Outbox;
+use crate::quarantine::Proof;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::trust::Denied;
+use audit::Audit;
 use functions::{Summaries, name_id};
 use gossip::BytesLeft;
 use level::Level;
@@ -184,6 +188,8 @@ pub struct Table {
     /// What each zone of the path, root first, is waiting for before its row is issued.
     pending: Vec<Option<u32>>,
     summaries: Summaries,
+    /// Whether those who speak for the path's zones, root first, speak the truth.
+    audits: Vec<Audit>,
     /// Own rounds: those that an agent slept through make nobody look silent to it.
     round: u32,
     /// Whether the own row does not yet say what it should.
@@ -219,6 +225,8 @@ pub struct Table {
     events: Vec<Event>,
     /// Orders taken in that nobody has heeded yet: at most one per row taken in.
     orders: Vec<Arc<TableRow>>,
+    /// What proves an agent a liar, met since this was asked last.
+    proofs: Vec<Proof>,
     pool: Option<Box<dyn RowPool>>,
     rng: Prng,
 }
@@ -264,6 +272,7 @@ impl Table {
             version: Version { incarnation, counter: 0 },
             attributes: Row::empty(),
             pending: alloc::vec![None; levels.len()],
+            audits: levels.iter().map(|_| Audit::default()).collect(),
             levels,
             zone_keys,
             round: 0,
@@ -282,6 +291,7 @@ impl Table {
             peers_revision: 1,
             events: Vec::new(),
             orders: Vec::new(),
+            proofs: Vec::new(),
             pool: None,
             rng,
         }

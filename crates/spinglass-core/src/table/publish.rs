@@ -47,7 +47,7 @@ impl Table {
             return;
         }
         self.own_changed = false;
-        self.version.counter += 1;
+        self.version.counter = self.version.counter.saturating_add(1);
         let draft = Draft {
             kind: Kind::Agent,
             zone: self.region.clone(),

@@ -18,11 +18,13 @@ use spinglass_core::knock::{Nonce, Petition, Rank, Strange, Welcome};
 use spinglass_core::link::{BootName, Header, HeaderBoot};
 use spinglass_core::members::MemberRecord;
 use spinglass_core::multicast::{
-    Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Solicit, sign_burst,
+    Digest, Entry as DigestEntry, Framer, LEAF_HEADER_BYTES, PacketHeader, Sample, Solicit,
+    sign_burst,
 };
 use spinglass_core::object::{Ask as AskPieces, ObjectName, PIECE_BYTES, Tree};
 use spinglass_core::orders::NewOrder;
 use spinglass_core::path::{PathAnswer, PathQuestion, Task};
+use spinglass_core::quarantine::Proven;
 use spinglass_core::query::{
     Ask, Fetch, Found, Message as About, Piece, Question, QuestionId, Reach, Report,
 };
@@ -34,7 +36,7 @@ use spinglass_core::table::{
 use spinglass_core::wire::Put;
 use spinglass_core::{
     Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Member, MemberId,
-    Message, Now, Sequence, Start, StreamId, TopicId, Transmit,
+    Message, Now, Offence, Sequence, Start, StreamId, TopicId, Transmit,
 };
 
 use spinglass_summary::{Name, RowBuilder, Time, Value};
@@ -79,8 +81,10 @@ fn burst() -> Vec<Vec<u8>> {
 
 fn a_digest() -> Digest {
     let missing = vec![8..9, 2..6];
-    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing };
-    Digest { round: 5, entries: vec![entry] }
+    let sample = Some(Sample { sequence: 9, print: [1, 2, 3, 4] });
+    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample };
+    let bare = DigestEntry { sample: None, ..entry.clone() };
+    Digest { round: 5, entries: vec![entry, bare] }
 }
 
 fn a_solicit() -> Solicit {
@@ -234,6 +238,21 @@ fn object_frames(buffer: &mut Vec<u8>) {
     frame::put_piece(buffer, |buffer| buffer.put(&a_piece()));
 }
 
+/// Halves of proofs, and who is proven.
+fn proof_frames(buffer: &mut Vec<u8>) {
+    for packet in burst() {
+        frame::put_exhibit(buffer, |buffer| buffer.put(&packet));
+    }
+    frame::put_proven(buffer, |buffer| {
+        buffer.put_u8(0);
+        buffer.put(&a_row(0, "/usa", 3));
+    });
+    for is_question in [false, true] {
+        let proven = Proven { is_question, members: vec![peer_boot().sender, MemberId([9; 16])] };
+        frame::put_proven(buffer, |buffer| proven.encode(buffer));
+    }
+}
+
 fn all_frames() -> Vec<u8> {
     bytes(|buffer| {
         frame::put_record(|buffer| peer_record().encode(buffer), buffer);
@@ -384,6 +403,9 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Event { event: Event::Gap(Gap { stream: stream(), from: Sequence(3), packets: 4 }) },
         Entry::Event { event: Event::MemberUp(member) },
         Entry::Event { event: Event::MemberDown { id, incarnation, reason: DownReason::Silent } },
+        Entry::Event { event: Event::Quarantined { id, offence: Offence::TwoPackets } },
+        Entry::Event { event: Event::Quarantined { id, offence: Offence::TwoRows } },
+        Entry::Event { event: Event::FalseSummary { zone: "/usa".into(), issuer: id } },
         Entry::Signed([3; 64]),
         Entry::Verified(true),
         Entry::Certified(Err(Refusal::Expired { not_after: 7 })),
@@ -475,6 +497,8 @@ pub(crate) fn seeds() -> Vec<Seed> {
         ("header", "short", bytes(|to| header(HeaderBoot::Short(BootName([9; 8]))).encode(to))),
         ("header", "long", bytes(|to| header(HeaderBoot::Long(peer_boot())).encode(to))),
         ("frames", "all", all_frames()),
+        // Not in a life, whose peer is to be heard.
+        ("frames", "proofs", bytes(proof_frames)),
         ("packet", "of-a-burst", packets.last().expect("as above").clone()),
         ("packet", "alone", single.remove(0)),
         ("digest", "ranges", bytes(|to| a_digest().encode(to))),

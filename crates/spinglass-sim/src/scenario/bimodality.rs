@@ -93,7 +93,7 @@ impl Observer for Watch {
                 self.gaps += 1;
                 self.gap.iter_mut().skip(member).take(1).for_each(|gap| *gap = true);
             }
-            Event::MemberUp(_) | Event::MemberDown { .. } => (),
+            _ => (),
         }
     }
 }

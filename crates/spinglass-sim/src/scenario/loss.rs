@@ -81,7 +81,7 @@ impl Observer for Watch {
                 *gap = true;
                 self.gaps += 1;
             }
-            Event::MemberUp(_) | Event::MemberDown { .. } => (),
+            _ => (),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod bimodality;
 pub mod flat;
 pub mod flood;
+pub mod insiders;
 pub mod loss;
 pub mod partition;
 pub mod perturb;
