@@ -13,17 +13,17 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::NonZeroU16;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
-use crate::crypto::{Crypto, Domain, Hash, Salt};
+use crate::crypto::{Crypto, Domain, Epoch, Hash, Salt};
 use crate::detector::Detector;
 use crate::discovery::Discovery;
 use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::Frame;
-use crate::id::{Incarnation, MemberId, StreamId, TopicId};
+use crate::id::{Incarnation, MemberId, TopicId};
 use crate::knock::Knocks;
 use crate::link::{Boot, Link, Opened, Sealer};
 use crate::members::{MemberRecord, Members};
@@ -67,6 +67,7 @@ mod getters;
 mod knock;
 mod object;
 mod orders;
+mod packets;
 mod path;
 mod quarantine;
 mod query;
@@ -163,13 +164,10 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let settings = config.get();
         check_name(&identity.name)?;
-        let public_key = crypto.public_key();
-        let sender = MemberId::from_hash(crypto.hash(Domain::Member, &public_key.0));
+        let sender = own_id(&mut *crypto);
         let boot = Boot { sender, salt: identity.salt, generation: 0 };
         let epoch = settings.link.epoch;
-        let no_key =
-            ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
-        let link = Link::new(epoch, boot, &mut *crypto).ok_or(no_key)?;
+        let link = new_link(epoch, boot, &mut *crypto)?;
         let trust = trust::new_trust(settings, &mut identity, sender, now, &mut *crypto)?;
         let (trust, certificate) = trust.unzip();
         let Identity { incarnation, address, ref region, .. } = identity;
@@ -190,15 +188,12 @@ impl Node {
         let first_round = first_round(settings, now.monotonic, &mut rng.fork("phase"));
         let first_table_round =
             table::first_round(settings, now.monotonic, &mut rng.fork("table phase"));
+        let discovery = Discovery::new(settings.discovery.clone(), rng.fork("discovery"));
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);
         timers.set(Timer::Table, table::first_look(now.monotonic, first_table_round));
-        let announcer = Discovery::new(settings.discovery.clone(), rng.fork("discovery"));
-        if let Some(turn) = announcer.turn() {
-            let mut rng = rng.fork("announcing phase");
-            timers.set(Timer::Announce, discovery::first_turn(turn, now.monotonic, &mut rng));
-        }
-        first_probe.into_iter().for_each(|first| timers.set(Timer::Probe, first));
+        timers.set_if(Timer::Probe, first_probe);
+        timers.set_if(Timer::Announce, discovery::first_turn(&discovery, now.monotonic, &rng));
         let objects = Objects::new(settings.objects.clone());
         let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
         let new_orders = || Orders::new((sender, epoch), &mut multicast, knocks, &mut *crypto);
@@ -213,7 +208,7 @@ impl Node {
             multicast,
             table,
             detector,
-            discovery: announcer,
+            discovery,
             queries,
             objects,
             object_rng: rng.fork("objects"),
@@ -502,70 +497,6 @@ impl Node {
         Ok(())
     }
 
-    /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
-    /// proof, and at last what became deliverable.
-    fn on_packets(&mut self, candidates: &[Candidate<'_>], sources: &[SocketAddr], now: Now) {
-        let mut wanted = SmallVec::<[_; FEW]>::new();
-        let (at, now) = (now, now.monotonic);
-        for (candidate, source) in candidates.iter().zip(sources) {
-            let checked = self.check_origin(&candidate.packet.header.stream, at);
-            match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
-                Ok(true) => wanted.push((candidate, *source)),
-                Ok(false) => (),
-                Err(reject) => self.refuse_packet(candidate, reject),
-            }
-        }
-        let leaves: SmallVec<[&[u8]; FEW]> =
-            wanted.iter().map(|(candidate, _)| candidate.packet.leaf).collect();
-        let mut hashes = core::mem::take(&mut self.hashes);
-        hashes.clear();
-        self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
-        // One allocation holds the batch's packets: they come and go together.
-        let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
-        let mut batch = BytesMut::with_capacity(total);
-        let mut touched = SmallVec::<[StreamId; FEW]>::new();
-        for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
-            if !self.doubts.admits(source) {
-                self.stats.reject(Reject::Forged);
-                continue;
-            }
-            batch.extend_from_slice(candidate.packet.bytes);
-            let bytes = batch.split().freeze();
-            match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
-                Ok(()) => {
-                    let stream = candidate.packet.header.stream;
-                    if touched.last() != Some(&stream) {
-                        touched.push(stream);
-                    }
-                }
-                Err(reject) => {
-                    self.doubts.note(source, reject);
-                    self.refuse_packet(candidate, reject);
-                }
-            }
-        }
-        self.hashes = hashes;
-        touched.sort_unstable();
-        touched.dedup();
-        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
-        for stream in touched {
-            self.multicast.deliver(stream, &mut cx!(self, now));
-        }
-        if brings_orders {
-            for (from, payload) in self.take_order_messages() {
-                self.on_order_message(&payload, from, at);
-            }
-        }
-    }
-
-    fn refuse_packet(&mut self, candidate: &Candidate<'_>, reject: Reject) {
-        self.stats.reject(reject);
-        if reject == Reject::UnknownSender {
-            let StreamId { sender, .. } = candidate.packet.header.stream;
-            self.ask_who_is(candidate.from, alloc::vec![sender]);
-        }
-    }
-
     // --- membership
 
     fn on_digest(&mut self, from: (MemberId, SocketAddr), digest: &Digest, now: Instant) {
@@ -604,6 +535,16 @@ impl Node {
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }
+}
+
+fn own_id(crypto: &mut dyn Crypto) -> MemberId {
+    let key = crypto.public_key();
+    MemberId::from_hash(crypto.hash(Domain::Member, &key.0))
+}
+
+fn new_link(epoch: Epoch, boot: Boot, crypto: &mut dyn Crypto) -> Result<Link, ConfigError> {
+    let no_key = ConfigError { setting: "link.epoch", value: epoch.0.into(), low: 0, high: 255 };
+    Link::new(epoch, boot, crypto).ok_or(no_key)
 }
 
 fn check_name(name: &str) -> Result<(), ConfigError> {

@@ -11,6 +11,7 @@
 //! it is parsed totally, as everything is, but it is not a way for strangers to reach a node.
 
 mod codec;
+mod late;
 mod papers;
 mod settings;
 

@@ -62,6 +62,11 @@ impl Timers {
         *self.slot(timer) = at;
     }
 
+    /// Sets a timer, if there is a time for it.
+    pub(crate) fn set_if(&mut self, timer: Timer, at: Option<Instant>) {
+        at.into_iter().for_each(|at| self.set(timer, at));
+    }
+
     /// Sets a timer unless it is due earlier already.
     pub(crate) fn set_earlier(&mut self, timer: Timer, at: Instant) {
         let slot = self.slot(timer);

@@ -119,6 +119,7 @@ impl Observer for Heard {
             }
             Event::Gap(gap) => panic!("{gap:?} at {member}"),
             Event::MemberUp(_) | Event::MemberDown { .. } => (),
+            lie => panic!("{lie:?} at {member}"),
         }
     }
 }

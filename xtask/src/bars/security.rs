@@ -1,4 +1,4 @@
-//! The bars of security: a group that is flooded, in which somebody is hostile, or whose key changes.
+//! The bars of security: a group that is flooded, or has hostile members, or whose key changes.
 
 use super::Program::Spinglass;
 use super::figure::{Figure, Target};
@@ -9,7 +9,7 @@ use super::{Bar, Run};
 pub(super) const BARS: &[Bar] = &[
     Bar {
         name: "security.rotation",
-        about: "a new link key every 10 s under loss: nothing is lost, and the evicted read nothing",
+        about: "a new link key every 10 s under loss: nothing lost, and the evicted read nothing",
         runs: &[Run {
             label: "",
             full: Spinglass("lab rotation"),
@@ -59,7 +59,7 @@ pub(super) const BARS: &[Bar] = &[
     },
     Bar {
         name: "security.insiders",
-        about: "10, 20, 30 % of certified members hostile: what arrives, how soon, and nothing forged",
+        about: "10, 20, 30 % of certified members hostile: what arrives, how soon, what is forged",
         runs: &[Run {
             label: "",
             full: Spinglass("lab insiders"),

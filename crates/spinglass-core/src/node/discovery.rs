@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::Node;
 use crate::crypto::Hash;
+use crate::discovery::Discovery;
 use crate::id::MemberId;
 use crate::outbox::Control;
 use crate::rng::Prng;
@@ -61,7 +62,12 @@ impl Node {
 
 /// When the first turn comes: at a random moment of the first one, so that agents which start
 /// together do not speak together.
-pub(super) fn first_turn(turn: Duration, now: Instant, rng: &mut Prng) -> Instant {
+fn first_of(turn: Duration, now: Instant, rng: &mut Prng) -> Instant {
     let nanos = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
     now + Duration::from_nanos(rng.below(nanos.max(1)))
+}
+
+/// When the first turn at announcing oneself is, if there are turns.
+pub(super) fn first_turn(discovery: &Discovery, now: Instant, rng: &Prng) -> Option<Instant> {
+    Some(first_of(discovery.turn()?, now, &mut rng.fork("announcing phase")))
 }

@@ -118,6 +118,13 @@ impl Node {
             frame::put_record(|buffer| own.encode(buffer), buffer);
         }
         self.write_reply_port(&control, buffer);
+        self.write_frames(control, buffer);
+        self.link.seal(&begun, buffer, &mut *self.crypto);
+        Some(single(to, buffer.len()))
+    }
+
+    /// Writes what an intent says.
+    fn write_frames(&mut self, control: Control, buffer: &mut Vec<u8>) {
         match control {
             Control::Announce
             | Control::Under { .. }
@@ -154,8 +161,6 @@ impl Node {
             Control::Query { message, .. } => frame::put_query(&message, buffer),
             Control::Object { intent, .. } => self.write_object(&intent, buffer),
         }
-        self.link.seal(&begun, buffer, &mut *self.crypto);
-        Some(single(to, buffer.len()))
     }
 
     /// Sends a member's chain; whoever is sent the own one thereby counts as told of this member.

@@ -5,13 +5,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::num::NonZeroU16;
 use core::time::Duration;
 
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use super::papers::{certified, order, put_certified, put_order, put_security, security};
+use super::papers::{put_security, security};
 use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
 use crate::config::{Config, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
@@ -22,8 +21,6 @@ use crate::event::{
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::knock::clear_bytes;
 use crate::node::{Identity, NAME_BYTES_MAX};
-use crate::object;
-use crate::path::PathQuestion;
 use crate::query::{Question, QuestionId, Reach};
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
@@ -161,62 +158,6 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Entries that came later: of objects, and of certificates.
-    fn encode_late(&self, buffer: &mut Vec<u8>) {
-        match self {
-            Self::PutObject { now, name, bytes } => {
-                buffer.put_u8(24);
-                put_now(*now, buffer);
-                buffer.put_text(name.as_str());
-                buffer.put(bytes);
-            }
-            Self::FetchObject { now, object } => {
-                buffer.put_u8(25);
-                put_now(*now, buffer);
-                object.encode(buffer);
-            }
-            Self::Certified(answer) => {
-                buffer.put_u8(29);
-                put_certified(answer, buffer);
-            }
-            Self::Topic(text) => {
-                buffer.put_u8(30);
-                buffer.put(text.as_bytes());
-            }
-            Self::Exchanged(answer) => {
-                buffer.put_u8(32);
-                buffer.put_u8(u8::from(answer.is_some()));
-                answer.iter().for_each(|answer| buffer.put(answer));
-            }
-            Self::Order { now, order } => {
-                buffer.put_u8(33);
-                put_now(*now, buffer);
-                put_order(order, buffer);
-            }
-            Self::Heed { now, list } => {
-                buffer.put_u8(35);
-                put_now(*now, buffer);
-                buffer.put(list);
-            }
-            Self::Renew { now, security } => {
-                buffer.put_u8(34);
-                put_now(*now, buffer);
-                put_security(Some(security), buffer);
-            }
-            Self::SetReplyPort { now, port } => {
-                buffer.put_u8(36);
-                put_now(*now, buffer);
-                buffer.put_u16(port.map_or(0, NonZeroU16::get));
-            }
-            Self::Opened(None) => buffer.put_u8(13),
-            Self::Opened(Some(frames)) => {
-                buffer.put_u8(14);
-                buffer.put(frames);
-            }
-            _ => (),
-        }
-    }
-
     /// Reads the entry at the front of `bytes`; also returns how many bytes it took.
     ///
     /// # Errors
@@ -271,54 +212,14 @@ impl<'a> Entry<'a> {
                 lasts: millis(reader)?,
                 sql: if flag(reader)? { Some(text(reader)?) } else { None },
             },
-            29 => Self::Certified(certified(reader)?),
-            30 => Self::Topic(text(reader)?),
-            36 => Self::SetReplyPort { now: now(reader)?, port: NonZeroU16::new(reader.u16()?) },
             28 => Self::AddSeeds { now: now(reader)?, seeds: addresses(reader)? },
-            38 => Self::SetAddress { now: now(reader)?, address: reader.address()? },
-            39 => Self::AskPath {
-                now: now(reader)?,
-                whom: reader.address()?,
-                question: PathQuestion::parse(reader.bytes(reader.rest().len())?)?,
-            },
             17 => Self::Ask { now: now(reader)?, question: question(reader)? },
             18 => Self::Answered {
                 question: QuestionId(reader.u64()?),
                 reach: reach(reader)?,
                 found: [reader.u64()?, reader.u64()?, reader.u64()?],
             },
-            24 => Self::PutObject { now: now(reader)?, name: name(reader)?, bytes: rest(reader)? },
-            25 => {
-                let now = now(reader)?;
-                let object = object::parse_name(reader.bytes(reader.rest().len())?)?;
-                Self::FetchObject { now, object }
-            }
             kind => Self::decode_late(kind, reader)?,
-        })
-    }
-
-    /// Reads one of the entries that came later.
-    fn decode_late(kind: u8, reader: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Ok(match kind {
-            32 => {
-                let is_some = flag(reader)?;
-                let rest = reader.bytes(reader.rest().len())?;
-                if !is_some && !rest.is_empty() {
-                    return Err(Malformed);
-                }
-                Self::Exchanged(is_some.then_some(Cow::Borrowed(rest)))
-            }
-            33 => Self::Order { now: now(reader)?, order: order(reader)? },
-            35 => {
-                let now = now(reader)?;
-                Self::Heed { now, list: Cow::Borrowed(reader.bytes(reader.rest().len())?) }
-            }
-            34 => {
-                let now = now(reader)?;
-                let security = security(reader)?.ok_or(Malformed)?;
-                Self::Renew { now, security: *security }
-            }
-            _ => return Err(Malformed),
         })
     }
 }
@@ -335,12 +236,12 @@ fn millis(reader: &mut Reader<'_>) -> Result<Option<Duration>, Malformed> {
     if flag(reader)? { Ok(Some(Duration::from_millis(reader.u64()?))) } else { Ok(None) }
 }
 
-fn put_now(now: Now, buffer: &mut Vec<u8>) {
+pub(super) fn put_now(now: Now, buffer: &mut Vec<u8>) {
     buffer.put_u64(now.monotonic.as_nanos());
     buffer.put_u64(now.wall_ms);
 }
 
-fn now(reader: &mut Reader<'_>) -> Result<Now, Malformed> {
+pub(super) fn now(reader: &mut Reader<'_>) -> Result<Now, Malformed> {
     let monotonic = Instant::from_nanos(reader.u64()?);
     Ok(Now { monotonic, wall_ms: reader.u64()? })
 }
@@ -349,7 +250,7 @@ fn size(reader: &mut Reader<'_>) -> Result<usize, Malformed> {
     usize::try_from(reader.varint()?).map_err(|_| Malformed)
 }
 
-fn flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
+pub(super) fn flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     match reader.u8()? {
         0 => Ok(false),
         1 => Ok(true),
@@ -357,7 +258,7 @@ fn flag(reader: &mut Reader<'_>) -> Result<bool, Malformed> {
     }
 }
 
-fn name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {
+pub(super) fn name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {
     let text = reader.text(NAME_BYTES_MAX)?;
     Name::new(text).filter(|name| name.as_str() == text).ok_or(Malformed)
 }
@@ -369,7 +270,7 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
 }
 
 /// The rest, as text.
-fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
+pub(super) fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     let bytes = reader.bytes(reader.rest().len())?;
     String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
 }
@@ -383,7 +284,7 @@ fn addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddr>, Malformed> {
     Ok(addresses)
 }
 
-fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
+pub(super) fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
     Ok(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?))
 }
 
@@ -609,7 +510,9 @@ mod tests {
     use super::*;
     use crate::identity::Refusal;
     use crate::link::HEADER_BYTES_MAX;
+    use crate::object;
     use crate::orders::NewOrder;
+    use crate::path::PathQuestion;
     use crate::path::Task;
     use crate::rules::NamePattern;
 

@@ -1,0 +1,84 @@
+//! A node's part in packets: those of a batch are looked at together.
+
+use core::net::SocketAddr;
+
+use bytes::BytesMut;
+use smallvec::SmallVec;
+
+use super::{FEW, Node};
+use crate::crypto::Domain;
+use crate::event::Reject;
+use crate::id::StreamId;
+use crate::multicast::{Candidate, Cx};
+use crate::time::Now;
+
+impl Node {
+    /// Packets of a batch: a cheap look, then all their leaves hashed side by side, then each its
+    /// proof, and at last what became deliverable.
+    pub(super) fn on_packets(
+        &mut self,
+        candidates: &[Candidate<'_>],
+        sources: &[SocketAddr],
+        now: Now,
+    ) {
+        let mut wanted = SmallVec::<[_; FEW]>::new();
+        let (at, now) = (now, now.monotonic);
+        for (candidate, source) in candidates.iter().zip(sources) {
+            let checked = self.check_origin(&candidate.packet.header.stream, at);
+            match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
+                Ok(true) => wanted.push((candidate, *source)),
+                Ok(false) => (),
+                Err(reject) => self.refuse_packet(candidate, reject),
+            }
+        }
+        let leaves: SmallVec<[&[u8]; FEW]> =
+            wanted.iter().map(|(candidate, _)| candidate.packet.leaf).collect();
+        let mut hashes = core::mem::take(&mut self.hashes);
+        hashes.clear();
+        self.crypto.hash_many(Domain::Leaf, &leaves, &mut hashes);
+        // One allocation holds the batch's packets: they come and go together.
+        let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
+        let mut batch = BytesMut::with_capacity(total);
+        let mut touched = SmallVec::<[StreamId; FEW]>::new();
+        for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
+            if !self.doubts.admits(source) {
+                self.stats.reject(Reject::Forged);
+                continue;
+            }
+            batch.extend_from_slice(candidate.packet.bytes);
+            let bytes = batch.split().freeze();
+            match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
+                Ok(()) => {
+                    let stream = candidate.packet.header.stream;
+                    if touched.last() != Some(&stream) {
+                        touched.push(stream);
+                    }
+                }
+                Err(reject) => {
+                    self.doubts.note(source, reject);
+                    self.refuse_packet(candidate, reject);
+                }
+            }
+        }
+        self.hashes = hashes;
+        touched.sort_unstable();
+        touched.dedup();
+        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
+        for stream in touched {
+            self.multicast.deliver(stream, &mut cx!(self, now));
+        }
+        if brings_orders {
+            for (from, payload) in self.take_order_messages() {
+                self.on_order_message(&payload, from, at);
+            }
+        }
+    }
+
+    fn refuse_packet(&mut self, candidate: &Candidate<'_>, reject: Reject) {
+        self.stats.reject(reject);
+        if reject == Reject::UnknownSender {
+            let StreamId { sender, .. } = candidate.packet.header.stream;
+            self.ask_who_is(candidate.from, alloc::vec![sender]);
+        }
+    }
+}
