@@ -24,7 +24,7 @@ fn world(seed: u64, loss_ppm: u32, odd: &[(usize, Odd)], policy: Option<Policy>)
         setup.config.multicast.dissemination = Dissemination::Multicast;
     }
     // Every third time no record has room beside a chain.
-    let certificate_bytes = if seed % 3 == 2 { 560 } else { 430 };
+    let certificate_bytes = if seed % 3 == 2 { 500 } else { 430 };
     let odd = odd.iter().copied().collect();
     setup.papers = Some(Papers { certificate_bytes, policy, odd, ..Papers::default() });
     World::new(setup, Network { loss_ppm, ..Network::default() })
