@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use spinglass_core::knock::Strange;
 use spinglass_core::link::{Header, OVERHEAD_BYTES};
 use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
@@ -184,10 +185,11 @@ fn gather(socket: &UdpSocket, buffer: &mut [u8], shared: &Shared) -> (Vec<Vec<u8
     (runs, total)
 }
 
-/// Whether something has the form of a sealed datagram. A relay is of no use for anything else, and
-/// brings its members nothing else.
+/// Whether something has the form of a sealed datagram, or of what strangers say before they have a
+/// key. A relay is of no use for anything else, and brings its members nothing else.
 fn is_sealed(datagram: &[u8]) -> bool {
-    datagram.len() >= OVERHEAD_BYTES && Header::parse(datagram).is_ok()
+    let has_header = datagram.len() >= OVERHEAD_BYTES && Header::parse(datagram).is_ok();
+    has_header || Strange::parse(datagram).is_ok()
 }
 
 /// Whether a relay sends to this address: one host's, on a network; its own machine's and its
