@@ -219,6 +219,10 @@ async fn certificates_alone_make_a_group_whose_key_rotates_and_keeps_out_whom_it
     }
     let mut heard = second.group("news").subscribe();
     let (mut shunned, news) = (third.group("news").subscribe(), first.group("news"));
+    for node in nodes {
+        // What was asked for before has then been done.
+        node.stats().await;
+    }
     let mut number = 0_u32;
     for epoch in 1..=2 {
         second.orders().give(NewOrder::Rotate).await.expect("everybody may");

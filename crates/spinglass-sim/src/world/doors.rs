@@ -9,7 +9,7 @@ use super::{Blind, World};
 use crate::host::{PORT, member_at};
 
 impl World {
-    /// Asks about the way to a member: see [`Node::ask_path`].
+    /// Asks about the way to a member: see the core's `Node::ask_path`.
     pub fn ask_path(&mut self, index: usize, whom: SocketAddr, question: PathQuestion) {
         let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
@@ -18,7 +18,7 @@ impl World {
         }
     }
 
-    /// Says that a member is reached elsewhere: see [`Node::set_address`].
+    /// Says that a member is reached elsewhere: see the core's `Node::set_address`.
     pub fn set_address(&mut self, index: usize, address: SocketAddr) {
         let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
