@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::crypto::Hash;
+use crate::crypto::{Crypto, Domain, Hash, PublicKey};
 
 /// A member's name: the hash of its public key, so that nobody can take another's.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,11 @@ impl MemberId {
     pub const fn from_hash(hash: Hash) -> Self {
         Self(hash.0)
     }
+
+    /// The name that belongs to a public key.
+    pub fn of_key(key: &PublicKey, crypto: &mut dyn Crypto) -> Self {
+        Self::from_hash(crypto.hash(Domain::Member, &key.0))
+    }
 }
 
 impl TopicId {
@@ -60,6 +65,11 @@ impl TopicId {
     pub fn from_hash(hash: Hash) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = hash.0;
         Self([a, b, c, d, e, f, g, h])
+    }
+
+    /// The name that belongs to a topic's text.
+    pub fn of_text(text: &str, crypto: &mut dyn Crypto) -> Self {
+        Self::from_hash(crypto.hash(Domain::Topic, text.as_bytes()))
     }
 }
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
-use crate::crypto::{Crypto, Domain, Epoch, Hash, Salt};
+use crate::crypto::{Crypto, Epoch, Hash, Salt};
 use crate::detector::Detector;
 use crate::discovery::Discovery;
 use crate::error::{NodeError, PublishError};
@@ -164,7 +164,7 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let settings = config.get();
         check_name(&identity.name)?;
-        let sender = own_id(&mut *crypto);
+        let sender = MemberId::of_key(&crypto.public_key(), &mut *crypto);
         let boot = Boot { sender, salt: identity.salt, generation: 0 };
         let epoch = settings.link.epoch;
         let link = new_link(epoch, boot, &mut *crypto)?;
@@ -535,11 +535,6 @@ impl Node {
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
     }
-}
-
-fn own_id(crypto: &mut dyn Crypto) -> MemberId {
-    let key = crypto.public_key();
-    MemberId::from_hash(crypto.hash(Domain::Member, &key.0))
 }
 
 fn new_link(epoch: Epoch, boot: Boot, crypto: &mut dyn Crypto) -> Result<Link, ConfigError> {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::config::REGION_BYTES_MAX;
-use crate::crypto::{Crypto, Domain, Hash, PublicKey, Salt, Signature};
+use crate::crypto::{Crypto, Hash, PublicKey, Salt, Signature};
 use crate::id::{Incarnation, MemberId};
 use crate::link::Boot;
 use crate::table::{RowKey, ZonePath};
@@ -152,7 +152,7 @@ impl UnverifiedRecord {
 
     /// The name that the record's key gives.
     pub fn name(&mut self, crypto: &mut dyn Crypto) -> MemberId {
-        self.0.id = MemberId::from_hash(crypto.hash(Domain::Member, &self.0.public_key.0));
+        self.0.id = MemberId::of_key(&self.0.public_key, crypto);
         self.0.id
     }
 

@@ -6,7 +6,6 @@ use core::net::SocketAddr;
 
 use super::Node;
 use crate::config::Config;
-use crate::crypto::Domain;
 use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
@@ -18,7 +17,7 @@ impl Node {
     /// The name on the wire of a topic's text. In certified mode the text is remembered: whoever
     /// publishes or subscribes must have said it, so that rules can be about it.
     pub fn topic(&mut self, text: &str) -> TopicId {
-        let topic = TopicId::from_hash(self.crypto.hash(Domain::Topic, text.as_bytes()));
+        let topic = TopicId::of_text(text, &mut *self.crypto);
         self.trust.iter_mut().for_each(|trust| trust.learn_topic(topic, text));
         topic
     }

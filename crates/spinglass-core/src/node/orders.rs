@@ -53,7 +53,7 @@ impl Orders {
         knocks: Knocks,
         crypto: &mut dyn Crypto,
     ) -> Self {
-        let topic = TopicId::from_hash(crypto.hash(Domain::Topic, TOPIC.as_bytes()));
+        let topic = TopicId::of_text(TOPIC, crypto);
         multicast.expect(topic);
         Self {
             epochs: Epochs::new(own, epoch),

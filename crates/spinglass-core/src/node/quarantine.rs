@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Node;
-use crate::crypto::{Domain, PublicKey};
+use crate::crypto::PublicKey;
 use crate::event::{Event, Offence, Reject, Transmit};
 use crate::frame;
 use crate::id::MemberId;
@@ -30,8 +30,8 @@ impl Node {
         if self.quarantine.is_empty() {
             return Ok(());
         }
-        let hash = self.crypto.hash(Domain::Member, &key.0);
-        self.check_quarantine(MemberId::from_hash(hash))
+        let member = MemberId::of_key(key, &mut *self.crypto);
+        self.check_quarantine(member)
     }
 
     /// Takes in half of a proof, whoever sent it.
@@ -44,9 +44,7 @@ impl Node {
         self.stats.exhibits_received += 1;
         let member = match exhibit {
             ExhibitRef::Packet(packet) => packet.header.stream.sender,
-            ExhibitRef::Row(row) => {
-                MemberId::from_hash(self.crypto.hash(Domain::Member, &row.issuer().0))
-            }
+            ExhibitRef::Row(row) => MemberId::of_key(row.issuer(), &mut *self.crypto),
         };
         if self.quarantine.holds(member) {
             return Ok(());

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use super::{Identity, Node};
 use crate::config::{Config, Security};
-use crate::crypto::{Crypto, Domain, Hash};
+use crate::crypto::{Crypto, Hash};
 use crate::error::NodeError;
 use crate::event::{Destinations, Reject};
 use crate::frame;
@@ -64,8 +64,7 @@ impl Node {
         if !self.table.region().is_within(row.zone()) {
             return Err(Reject::Misplaced);
         }
-        let hash = self.crypto.hash(Domain::Member, &row.issuer().0);
-        let issuer = MemberId::from_hash(hash);
+        let issuer = MemberId::of_key(row.issuer(), &mut *self.crypto);
         let checked = trust.check_row(row, issuer, now.wall_s());
         if trust.is_wanting(&checked)
             && let Some(address) = self.members.address_of(from)

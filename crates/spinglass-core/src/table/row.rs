@@ -162,7 +162,7 @@ impl TableRow {
             Kind::Agent | Kind::Zone => Terms::default(),
         };
         let contacts = contacts(&draft.attributes).collect();
-        let member = MemberId::from_hash(crypto.hash(Domain::Member, &issuer.0));
+        let member = MemberId::of_key(&issuer, crypto);
         Self { draft, issuer, key, member, hash, encoded: Arc::from(encoded), contacts, terms }
     }
 

@@ -187,7 +187,7 @@ impl Trust {
                 return Err(Reject::BadCertificate);
             }
         };
-        let id = MemberId::from_hash(crypto.hash(Domain::Member, &certified.public_key().0));
+        let id = MemberId::of_key(certified.public_key(), crypto);
         let lasts = |held: &Held| held.holder.certified.not_after();
         let is_older = self.held.get(&id).is_some_and(|held| lasts(held) > certified.not_after());
         if is_older || id == self.own {

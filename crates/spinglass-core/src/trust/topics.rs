@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::crypto::{Crypto, Domain};
+use crate::crypto::Crypto;
 use crate::id::{MemberId, TopicId};
 use crate::identity::SpiffeId;
 use crate::rules::{Action, ActionPattern, Effect, Policy, Rule};
@@ -47,9 +47,7 @@ impl Topics {
         let rules = policy.map_or(&[][..], Policy::rules);
         let mut exact = |rule: &Rule| -> Vec<TopicId> {
             let topics = patterns(rule).filter(|topic| !topic.contains('*'));
-            topics
-                .map(|text| TopicId::from_hash(crypto.hash(Domain::Topic, text.as_bytes())))
-                .collect()
+            topics.map(|text| TopicId::of_text(text, crypto)).collect()
         };
         self.exact = rules.iter().map(&mut exact).collect();
         self.forget_decisions();
