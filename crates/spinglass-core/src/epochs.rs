@@ -16,6 +16,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::budget::take_one;
 use crate::crypto::{Crypto, Epoch, Hash, Offer, PublicKey, SealedKey, Signature};
 use crate::id::MemberId;
 use crate::knock::Rank;
@@ -251,9 +252,7 @@ impl Epochs {
 
     /// Whether a further request may be looked at in this round.
     pub(crate) const fn may_give(&mut self) -> bool {
-        let may = self.given_left > 0;
-        self.given_left = self.given_left.saturating_sub(1);
-        may
+        take_one(&mut self.given_left)
     }
 
     /// Answers a genuine request, at once if this member has the key, else once it has.

@@ -27,6 +27,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::budget::take_one;
 use crate::crypto::{Crypto, Domain, Hash, Offer, SealedKey, Signature};
 use crate::identity::Chain;
 use crate::link::VERSION;
@@ -385,8 +386,8 @@ impl Knocks {
         nonce: Nonce,
         crypto: &mut dyn Crypto,
     ) -> Option<Strange> {
-        self.cookies_left = self.cookies_left.checked_sub(1)?;
-        Some(Strange::Cookie(nonce, self.cookie((from, nonce), 0, crypto)))
+        let may = take_one(&mut self.cookies_left);
+        may.then(|| Strange::Cookie(nonce, self.cookie((from, nonce), 0, crypto)))
     }
 
     /// Whether a petition comes from where it says, and there is time to look at it.
@@ -398,11 +399,7 @@ impl Knocks {
     ) -> bool {
         let who = (from, petition.nonce);
         let is_it = |age| self.cookie(who, age, crypto) == petition.cookie;
-        if ![0, 1].into_iter().any(is_it) || self.petitions_left == 0 {
-            return false;
-        }
-        self.petitions_left -= 1;
-        true
+        [0, 1].into_iter().any(is_it) && take_one(&mut self.petitions_left)
     }
 
     /// What was asked of somebody, if this is the answer.

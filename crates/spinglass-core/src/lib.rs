@@ -28,6 +28,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod budget;
 mod compact;
 mod config;
 pub mod crypto;

@@ -60,6 +60,18 @@ macro_rules! cx {
     }};
 }
 
+/// The bundle that the table works with, borrowed from a node field by field.
+macro_rules! table_cx {
+    ($node:ident, $wall_ms:expr) => {
+        TableCx {
+            wall_ms: $wall_ms,
+            crypto: &mut *$node.crypto,
+            outbox: &mut $node.outbox,
+            stats: &mut $node.stats,
+        }
+    };
+}
+
 mod detector;
 mod discovery;
 mod doubts;

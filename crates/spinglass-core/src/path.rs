@@ -17,6 +17,7 @@
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::budget::take_one;
 use crate::members::RECORD_BYTES_MAX;
 use crate::rng::Prng;
 use crate::wire::{Malformed, Put, Reader};
@@ -170,9 +171,7 @@ impl Paths {
 
     /// Whether another question may be answered in this round; it counts as one.
     pub(crate) const fn may_answer(&mut self) -> bool {
-        let may = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        may
+        take_one(&mut self.left)
     }
 
     /// One of these, if there is any.

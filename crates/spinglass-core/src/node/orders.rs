@@ -158,12 +158,7 @@ impl Node {
         attributes: Option<spinglass_summary::Row>,
         now: Now,
     ) -> Result<(), OrderError> {
-        let cx = &mut TableCx {
-            wall_ms: now.wall_ms,
-            crypto: &mut *self.crypto,
-            outbox: &mut self.outbox,
-            stats: &mut self.stats,
-        };
+        let cx = &mut table_cx!(self, now.wall_ms);
         let row = self.table.issue_order(id, attributes, cx).map_err(OrderError::Table)?;
         self.stats.orders_given += 1;
         let topic = self.orders.as_ref().map(|orders| orders.topic);

@@ -68,12 +68,7 @@ impl Node {
                 (half, self.multicast.exhibit(&packet.header.stream, sequence))
             }
             ExhibitRef::Row(row) => {
-                let cx = &mut TableCx {
-                    wall_ms: now.wall_ms,
-                    crypto: &mut *self.crypto,
-                    outbox: &mut self.outbox,
-                    stats: &mut self.stats,
-                };
+                let cx = &mut table_cx!(self, now.wall_ms);
                 let row = self.table.verify(row.clone(), cx)?;
                 let held = self.table.exhibit(row.key(), row.version());
                 (Exhibit::Row(row), held)

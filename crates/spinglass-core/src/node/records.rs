@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{Identity, Node};
+use crate::budget::take_one;
 use crate::crypto::Hash;
 use crate::event::Reject;
 use crate::frame::{Frame, WHO_IS_MAX};
@@ -99,8 +100,7 @@ impl Node {
 
     pub(super) fn ask_who_is(&mut self, whom: MemberId, members: Vec<MemberId>) {
         let Some(to) = self.members.address_of(whom) else { return };
-        if self.who_is_left > 0 {
-            self.who_is_left -= 1;
+        if take_one(&mut self.who_is_left) {
             self.outbox.control(Control::WhoIs { to, members });
         }
     }

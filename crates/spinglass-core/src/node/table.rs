@@ -32,18 +32,6 @@ const WATCHED_REFRESHES: u32 = 6;
 /// How many times faster than others a newcomer begins rounds, until it has found its region.
 const JOIN_HASTE: u32 = 10;
 
-/// The bundle that the table works with, borrowed from a node field by field.
-macro_rules! table_cx {
-    ($node:ident, $wall_ms:expr) => {
-        TableCx {
-            wall_ms: $wall_ms,
-            crypto: &mut *$node.crypto,
-            outbox: &mut $node.outbox,
-            stats: &mut $node.stats,
-        }
-    };
-}
-
 impl Node {
     /// Sets an attribute of the own row; null removes it. Everybody in the region sees it within a
     /// few rounds, everybody else what the summary functions make of it.

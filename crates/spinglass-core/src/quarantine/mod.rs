@@ -30,6 +30,7 @@ use alloc::vec::Vec;
 pub(crate) use exhibit::{Body, Exhibit, PROVEN_BYTES_MAX};
 pub use exhibit::{ExhibitRef, PROVEN_MAX, Proven};
 
+use crate::budget::take_one;
 use crate::event::Offence;
 use crate::id::MemberId;
 
@@ -208,10 +209,4 @@ impl Proof {
         let [half, _] = &self.halves;
         half.offence()
     }
-}
-
-const fn take_one(left: &mut u32) -> bool {
-    let may = *left > 0;
-    *left = left.saturating_sub(1);
-    may
 }

@@ -157,10 +157,7 @@ impl Table {
                 dropped.extend(level.remove(key, last, round.saturating_add(gone), GONE_MAX));
             }
         }
-        self.revision += dropped.len() as u64;
-        for Line { row, .. } in &dropped {
-            self.note_change(Some(row), None);
-        }
+        self.note_gone(&dropped);
         for Line { row, .. } in dropped {
             self.remember(&row);
         }

@@ -75,10 +75,7 @@ impl Table {
                 .map(|(key, last)| Level::remove(level, key, last, forget, GONE_MAX));
             dropped.extend(removed.flatten());
         }
-        self.revision += dropped.len() as u64;
-        for line in dropped {
-            self.note_change(Some(&line.row), None);
-        }
+        self.note_gone(&dropped);
     }
 }
 

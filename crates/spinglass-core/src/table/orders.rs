@@ -3,12 +3,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use spinglass_summary::{Row, RowBuilder, Value};
+use spinglass_summary::Row;
 
-use super::functions::name_id;
 use super::level::Level;
 use super::path::ZonePath;
-use super::row::{Kind, RowKey, TableRow};
+use super::row::{Kind, TableRow};
 use super::{SetError, Table, TableCx};
 use crate::id::MemberId;
 use crate::object::ObjectName;
@@ -49,31 +48,16 @@ impl Table {
         attributes: Option<Row>,
         cx: &mut TableCx<'_>,
     ) -> Result<Arc<TableRow>, SetError> {
-        let is_removed = attributes.is_none();
-        let attributes = attributes.unwrap_or_else(|| {
-            let mut builder = RowBuilder::default();
-            builder.set(name_id(), Value::text(name));
-            builder.build()
-        });
-        let (limit, got) = (super::ATTRIBUTE_BYTES_MAX, attributes.encoded_bytes());
-        if got > limit {
-            return Err(SetError::TooLarge { limit, got });
+        if !self.has_room_for_order(name) {
+            return Err(SetError::Closed);
         }
-        let root = ZonePath::root();
-        let issued = self.has_room_for_order(name)
-            && self.issue_shared(Kind::Order, &root, name, attributes, is_removed, cx);
-        let key = RowKey::of_name(Kind::Order, &root, name, cx.crypto);
-        let line = self.levels.first().and_then(|level| level.find(key)).filter(|_| issued);
-        line.map(|line| Arc::clone(&line.row)).ok_or(SetError::Closed)
+        self.issue_named(Kind::Order, &ZonePath::root(), name, attributes, cx)
     }
 
     /// Drops whatever these members issued.
     pub(crate) fn shun(&mut self, members: &[MemberId]) {
         let levels = self.levels.iter_mut();
         let dropped: Vec<_> = levels.flat_map(|level| level.take_issued_by(members)).collect();
-        self.revision += dropped.len() as u64;
-        for line in &dropped {
-            self.note_change(Some(&line.row), None);
-        }
+        self.note_gone(&dropped);
     }
 }

@@ -164,8 +164,20 @@ impl Table {
         if !fits || !name.bytes().all(legal) {
             return Err(SetError::BadName(name.into()));
         }
-        let is_removed = function.is_none();
-        let attributes = function.unwrap_or_else(|| {
+        self.issue_named(Kind::Function, zone, name, function, cx).map(|_| ())
+    }
+
+    /// Issues the row of a function or an order; with no attributes, its last one.
+    pub(super) fn issue_named(
+        &mut self,
+        kind: Kind,
+        zone: &ZonePath,
+        name: &str,
+        attributes: Option<Row>,
+        cx: &mut TableCx<'_>,
+    ) -> Result<Arc<TableRow>, SetError> {
+        let is_removed = attributes.is_none();
+        let attributes = attributes.unwrap_or_else(|| {
             let mut builder = RowBuilder::default();
             builder.set(name_id(), Value::text(name));
             builder.build()
@@ -174,12 +186,14 @@ impl Table {
         if got > limit {
             return Err(SetError::TooLarge { limit, got });
         }
-        let issued = self.issue_shared(Kind::Function, zone, name, attributes, is_removed, cx);
-        if issued { Ok(()) } else { Err(SetError::Closed) }
+        let issued = self.issue_shared(kind, zone, name, attributes, is_removed, cx);
+        let key = RowKey::of_name(kind, zone, name, cx.crypto);
+        let line = self.levels.get(zone.depth()).and_then(|level| level.find(key));
+        line.filter(|_| issued).map(|line| Arc::clone(&line.row)).ok_or(SetError::Closed)
     }
 
     /// Issues a row of a line that others issue too.
-    pub(super) fn issue_shared(
+    fn issue_shared(
         &mut self,
         kind: Kind,
         zone: &ZonePath,

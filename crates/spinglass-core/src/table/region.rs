@@ -10,7 +10,7 @@ use spinglass_summary::Value;
 
 use super::Table;
 use super::gossip::{GONE_MAX, REJOIN_ROUNDS};
-use super::level::Level;
+use super::level::{Level, Line};
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::event::{DownReason, Event, Member};
 use crate::id::Incarnation;
@@ -123,8 +123,7 @@ impl Table {
         let last = Version { incarnation, counter: 0 };
         let level = self.levels.last_mut();
         if let Some(line) = level.and_then(|level| level.remove(key, last, forget, GONE_MAX)) {
-            self.revision += 1;
-            self.note_change(Some(&line.row), None);
+            self.note_gone(core::slice::from_ref(&line));
             self.remember(&line.row);
         }
     }
@@ -139,6 +138,12 @@ impl Table {
         let incarnation = Incarnation(self.version.incarnation.0.saturating_add(1));
         self.version = Version { incarnation, counter: 0 };
         (self.is_suspended, self.own_changed) = (false, true);
+    }
+
+    /// Notes that these lines are there no more.
+    pub(super) fn note_gone(&mut self, dropped: &[Line]) {
+        self.revision += dropped.len() as u64;
+        dropped.iter().for_each(|line| self.note_change(Some(&line.row), None));
     }
 
     /// Remembers whom a row that was dropped tells of, unless it is its line's last: what was lost

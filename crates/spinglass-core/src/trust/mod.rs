@@ -21,6 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use crate::budget::take_one;
 use crate::crypto::{Crypto, Domain, Hash};
 use crate::error::NodeError;
 use crate::event::Reject;
@@ -166,10 +167,9 @@ impl Trust {
         let mut bytes = Vec::new();
         chain.encode(&mut bytes);
         let whole = crypto.hash(Domain::Certificate, &bytes);
-        if self.checks_left == 0 || self.refused.contains(&whole) {
+        if self.refused.contains(&whole) || !take_one(&mut self.checks_left) {
             return Err(Reject::BadCertificate);
         }
-        self.checks_left -= 1;
         let verified = match Certified::verify_by(crypto, &chain, wall_s) {
             // What its member did while it held still counts: see `check`.
             Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, &chain, not_after),
@@ -361,18 +361,14 @@ impl Trust {
 
     /// Whether a further chain may be sent in this round to somebody who asked.
     pub(crate) const fn may_answer(&mut self) -> bool {
-        let may = self.answers_left > 0;
-        self.answers_left = self.answers_left.saturating_sub(1);
-        may
+        take_one(&mut self.answers_left)
     }
 
     // --- what may be done
 
     /// Whether a further stranger may be talked to in this round.
     pub(crate) const fn may_face_stranger(&mut self) -> bool {
-        let may = self.strangers_left > 0;
-        self.strangers_left = self.strangers_left.saturating_sub(1);
-        may
+        take_one(&mut self.strangers_left)
     }
 
     /// What the rules say; without any, everything certified is allowed.
