@@ -197,9 +197,10 @@ impl Epochs {
         }
     }
 
-    /// Whether the group is on its way to a new key, for all that this member knows.
+    /// Whether this member is on its way to a key that it has. One that it waits for may never come,
+    /// if whoever drew it has gone; the next rotation overtakes it.
     pub(crate) const fn is_moving(&self) -> bool {
-        self.next.is_some()
+        matches!(self.next, Some((_, Next::Held { .. })))
     }
 
     /// Whether a key was ordered that this member has not got.

@@ -397,15 +397,13 @@ impl Node {
 
     /// What the application should hear next.
     pub fn poll_event(&mut self) -> Option<Event> {
-        loop {
-            let event = self.events.pop_front()?;
+        while let Some(event) = self.events.pop_front() {
             // What is missing of the orders' messages comes by the table.
-            let is_ours =
-                matches!(&event, Event::Gap(gap) if Some(gap.stream.topic) == self.orders_topic());
-            if !is_ours {
+            if !self.is_gap_in_orders(&event) {
                 return Some(event);
             }
         }
+        None
     }
 
     /// When the node next wants [`handle_timeout`](Self::handle_timeout).

@@ -32,9 +32,9 @@ pub const ORDERS_MAX: usize = 64;
 pub(crate) const LIST_BYTES_MAX: usize = 560;
 
 /// Name of the order that gives the group a new link key.
-const KEY: &str = "key";
+pub(crate) const KEY: &str = "key";
 /// Name of the order about how packets are spread.
-const PATH: &str = "path";
+pub(crate) const PATH: &str = "path";
 /// What names of orders with lists of revocations begin with.
 const REVOKED: &str = "revoked-";
 /// What names of orders about members begin with.
@@ -220,11 +220,6 @@ impl Order {
 /// What one must be allowed to do to give, replace or lift the order of this name.
 pub(crate) fn right(id: &str) -> Action<'static> {
     if id == KEY { Action::Rotate } else { Action::Respond }
-}
-
-/// The order to spread packets along trees, as its row is called.
-pub(crate) const fn path_name() -> &'static str {
-    PATH
 }
 
 #[cfg(test)]

@@ -29,6 +29,15 @@ fn world(seed: u64, loss_ppm: u32) -> World {
     World::new(setup(seed), Network { loss_ppm, ..Network::default() })
 }
 
+/// One in which everybody has met and subscribed.
+fn listening(seed: u64, loss_ppm: u32) -> (World, TopicId) {
+    let mut world = world(seed, loss_ppm);
+    let topic = world.topic("news");
+    (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
+    world.run(Duration::from_secs(20), &mut Blind);
+    (world, topic)
+}
+
 /// What came: messages by receiver and sender, and gaps by receiver.
 #[derive(Default)]
 struct Heard {
@@ -73,10 +82,7 @@ fn epochs(world: &World) -> Vec<u32> {
 #[test]
 fn the_key_rotates_while_traffic_flows() {
     for seed in 0..6 {
-        let mut world = world(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
-        let topic = world.topic("news");
-        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
-        world.run(Duration::from_secs(20), &mut Blind);
+        let (mut world, topic) = listening(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
         let mut heard = Heard::default();
         let senders = [0, 7, 13];
         talk(&mut world, topic, &senders, 3, &mut heard);
@@ -108,10 +114,7 @@ fn is_held(world: &World, agent: usize) -> bool {
 #[test]
 fn whoever_is_revoked_is_heard_no_longer_and_reads_nothing_after_the_next_rotation() {
     for seed in 0..6 {
-        let mut world = world(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
-        let topic = world.topic("news");
-        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
-        world.run(Duration::from_secs(20), &mut Blind);
+        let (mut world, topic) = listening(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
         let mut heard = Heard::default();
         talk(&mut world, topic, &[0, 4], 3, &mut heard);
         world.run(Duration::from_secs(3), &mut heard);
@@ -141,10 +144,7 @@ fn whoever_is_revoked_is_heard_no_longer_and_reads_nothing_after_the_next_rotati
 #[test]
 fn a_quarantine_holds_until_it_is_lifted_or_lapses() {
     for seed in 0..4 {
-        let mut world = world(seed, 50_000);
-        let topic = world.topic("news");
-        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
-        world.run(Duration::from_secs(20), &mut Blind);
+        let (mut world, topic) = listening(seed, 50_000);
         let who = || NamePattern::parse("spiffe://sim.example/*/*/n0000004").unwrap();
         let lasts = (seed % 2 == 1).then_some(Duration::from_secs(20));
         let order = NewOrder::Quarantine { who: who(), lasts };
@@ -210,10 +210,7 @@ fn orders_count_only_from_those_who_may_give_them() {
 #[test]
 fn whoever_was_away_over_rotations_comes_back_by_its_certificate_alone() {
     for seed in 0..6 {
-        let mut world = world(seed, 100_000);
-        let topic = world.topic("news");
-        (0..AGENTS).for_each(|agent| world.subscribe(agent, topic, Start::Live));
-        world.run(Duration::from_secs(20), &mut Blind);
+        let (mut world, topic) = listening(seed, 100_000);
         // One hears and says nothing for a while, another one forgets everything.
         world.block(4, Duration::from_secs(45));
         world.crash(11);
@@ -314,5 +311,23 @@ fn a_certificate_is_renewed_before_it_ends() {
             assert_eq!(heard.count(agent, 4), 1200, "seed {seed}: {agent}");
             assert_eq!(world.stats(agent).rejected(Reject::Expired), 0, "seed {seed}: {agent}");
         }
+    }
+}
+
+#[test]
+fn a_key_that_nobody_was_given_is_overtaken_by_the_next() {
+    for seed in 0..4 {
+        let mut world = world(seed, 50_000);
+        world.run(Duration::from_secs(20), &mut Blind);
+        world.give_order(0, NewOrder::Rotate, &mut Blind).unwrap();
+        let again = world.give_order(0, NewOrder::Rotate, &mut Blind);
+        assert_eq!(again, Err(OrderError::UnderWay), "seed {seed}");
+        // The order is on its way, and its key dies with whoever drew it.
+        world.crash(0);
+        world.run(Duration::from_secs(5), &mut Blind);
+        assert!(epochs(&world).iter().all(|epoch| *epoch == 0), "seed {seed}");
+        world.give_order(7, NewOrder::Rotate, &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        assert_eq!(epochs(&world), vec![2; AGENTS - 1], "seed {seed}");
     }
 }

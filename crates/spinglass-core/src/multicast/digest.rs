@@ -70,10 +70,10 @@ impl Sample {
         (sender, round): (MemberId, u32),
         crypto: &mut dyn Crypto,
     ) -> Self {
-        let mut input = Vec::with_capacity(36);
-        input.put(&crypto.hash(Domain::Leaf, leaf).0);
-        input.put(&sender.0);
-        input.put_u32(round);
+        let (leaf, round) = (crypto.hash(Domain::Leaf, leaf), round.to_le_bytes());
+        let mut input = [0; 36];
+        let parts = [&leaf.0[..], &sender.0, &round].into_iter().flatten();
+        input.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
         let [a, b, c, d, ..] = crypto.hash(Domain::Sample, &input).0;
         Self { sequence, print: [a, b, c, d] }
     }

@@ -2,24 +2,28 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
+use spinglass_summary::Row;
 
 use super::Node;
 use crate::crypto::{Crypto, Domain, Epoch, Hash};
 use crate::epochs::{Asker, Epochs, KeyAsk, KeyGive, byte};
 use crate::event::{Event, Reject};
 use crate::id::{MemberId, TopicId};
+use crate::identity::Refusal;
 use crate::knock::{Knocks, Rank};
 use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
 use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
 use crate::outbox::Control;
 use crate::rules::NamePattern;
-use crate::table::{TableCx, TableRow, UnverifiedRow};
+use crate::table::{TableCx, TableRow, UnverifiedRow, row_name};
 use crate::time::{Instant, Now};
 
 /// The topic by which orders go out as messages, beside the table. Only what such a message holds
@@ -65,9 +69,7 @@ impl Orders {
             next_rotation: None,
         }
     }
-}
 
-impl Orders {
     /// The newest key that this member has, as it stands among others.
     pub(super) fn rank(&self, crypto: &mut dyn Crypto) -> Rank {
         self.epochs.rank(self.knocks.is_shared(), crypto).unwrap_or_default()
@@ -77,6 +79,11 @@ impl Orders {
 impl Node {
     pub(super) fn orders_topic(&self) -> Option<TopicId> {
         self.orders.as_ref().map(|orders| orders.topic)
+    }
+
+    /// Whether an event tells of what is missing on the orders' topic: nobody else's affair.
+    pub(super) fn is_gap_in_orders(&self, event: &Event) -> bool {
+        matches!(event, Event::Gap(gap) if Some(gap.stream.topic) == self.orders_topic())
     }
 
     // --- giving
@@ -102,7 +109,7 @@ impl Node {
                 return self.lift(&id, now);
             }
             NewOrder::Trees(true) => (Order::Trees, Hash::default(), None),
-            NewOrder::Trees(false) => return self.lift(orders::path_name(), now),
+            NewOrder::Trees(false) => return self.lift(orders::PATH, now),
         };
         self.issue_order(&order, &tag, lasts, now)
     }
@@ -120,7 +127,7 @@ impl Node {
     }
 
     fn tag(&mut self, who: &NamePattern) -> Hash {
-        let who = alloc::format!("{who}");
+        let who = who.to_string();
         self.crypto.hash(Domain::Line, who.as_bytes())
     }
 
@@ -133,13 +140,12 @@ impl Node {
         &mut self,
         order: &Order,
         tag: &Hash,
-        lasts: Option<core::time::Duration>,
+        lasts: Option<Duration>,
         now: Now,
     ) -> Result<(), OrderError> {
         let attributes = order.attributes(tag, lasts);
-        let id = crate::table::row_name(&attributes);
-        self.check_right(id)?;
-        let id = alloc::string::String::from(id);
+        let id = String::from(row_name(&attributes));
+        self.check_right(&id)?;
         self.put_order(&id, Some(attributes), now)
     }
 
@@ -152,19 +158,13 @@ impl Node {
         self.put_order(id, None, now)
     }
 
-    fn put_order(
-        &mut self,
-        id: &str,
-        attributes: Option<spinglass_summary::Row>,
-        now: Now,
-    ) -> Result<(), OrderError> {
+    fn put_order(&mut self, id: &str, attributes: Option<Row>, now: Now) -> Result<(), OrderError> {
         let cx = &mut table_cx!(self, now.wall_ms);
         let row = self.table.issue_order(id, attributes, cx).map_err(OrderError::Table)?;
         self.stats.orders_given += 1;
-        let topic = self.orders.as_ref().map(|orders| orders.topic);
-        topic.into_iter().for_each(|topic| {
+        if let Some(topic) = self.orders_topic() {
             self.multicast.publish(topic, Bytes::copy_from_slice(row.encoded()));
-        });
+        }
         self.after_table(now.monotonic);
         self.heed_orders(None, now);
         Ok(())
@@ -175,8 +175,7 @@ impl Node {
         let orders = self.orders.as_ref().ok_or(OrderError::NotCertified)?;
         let (epoch, is_moving) =
             (orders.epochs.newest().saturating_add(1), orders.epochs.is_moving());
-        let order = Order::Rekey { epoch, hash: Hash::default() };
-        self.check_right(crate::table::row_name(&order.attributes(&Hash::default(), None)))?;
+        self.check_right(orders::KEY)?;
         if is_moving {
             return Err(OrderError::UnderWay);
         }
@@ -242,8 +241,15 @@ impl Node {
         }
     }
 
+    /// Lets orders lapse whose time is over.
+    pub(super) fn let_orders_lapse(&mut self, now: Now) {
+        if self.trust.is_some() && self.table.orders().any(|row| row.lapses_ms().is_some()) {
+            self.heed_standing(now);
+        }
+    }
+
     /// Heeds quarantines and the way that packets are to go, as the orders in force say.
-    pub(super) fn heed_standing(&mut self, now: Now) {
+    fn heed_standing(&mut self, now: Now) {
         let in_force = |row: &&Arc<TableRow>| !row.is_removed() && !row.has_lapsed(now.wall_ms);
         let orders = self.table.orders().filter(in_force);
         let orders: Vec<Order> = orders.filter_map(|row| Order::of(row.attributes())).collect();
@@ -260,7 +266,7 @@ impl Node {
     }
 
     /// Heeds a list of revocations; returns its issuer's tag.
-    fn heed_list(&mut self, list: &[u8], now: Now) -> Result<Hash, crate::identity::Refusal> {
+    fn heed_list(&mut self, list: &[u8], now: Now) -> Result<Hash, Refusal> {
         let Some(trust) = &mut self.trust else { return Ok(Hash::default()) };
         let (issuer, shunned) = trust.heed_list(list, now.wall_s(), &mut *self.crypto)?;
         self.shun(&shunned, now);
@@ -390,7 +396,7 @@ impl Node {
             return None;
         }
         let spread = self.object_rng.below(nanos / ROTATION_SPREAD + 1);
-        Some(now + every + core::time::Duration::from_nanos(spread))
+        Some(now + every + Duration::from_nanos(spread))
     }
 
     /// Rotates, if it is time to and nobody else has.

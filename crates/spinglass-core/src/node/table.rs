@@ -119,10 +119,7 @@ impl Node {
         self.timers.set(Timer::Table, if self.table.is_joining() { soon } else { next });
         self.after_table(now);
         self.look_after_objects(at);
-        if self.trust.is_some() {
-            // Quarantines lapse.
-            self.heed_standing(at);
-        }
+        self.let_orders_lapse(at);
     }
 
     pub(super) fn on_table_news(&mut self, now: Instant, wall_ms: u64) {
