@@ -197,8 +197,8 @@ impl Epochs {
         }
     }
 
-    /// Whether this member is on its way to a key that it has. One that it waits for may never come,
-    /// if whoever drew it has gone; the next rotation overtakes it.
+    /// Whether this member is on its way to a key that it has. One that it waits for may never
+    /// come, if whoever drew it has gone; the next rotation overtakes it.
     pub(crate) const fn is_moving(&self) -> bool {
         matches!(self.next, Some((_, Next::Held { .. })))
     }
