@@ -474,7 +474,7 @@ impl Node {
             }
             (Frame::Tail(digest), Some(address)) => {
                 let (from, cx) = ((from, address), &mut cx!(self, now.monotonic));
-                self.multicast.on_digest(from, &digest, true, false, cx);
+                self.multicast.on_tail(from, &digest, cx);
             }
             (Frame::Solicit(solicit), Some(address)) => {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
@@ -516,10 +516,8 @@ impl Node {
         if !unknown.is_empty() {
             self.ask_who_is(from.0, unknown);
         }
-        let pulls = self.config.get().multicast.pull_offered;
         let is_cut_off = self.detector.has_removed(RowKey::of_hash(Hash(from.0.0)), &self.table);
-        self.multicast.on_digest(from, digest, pulls, is_cut_off, &mut cx!(self, now));
-        self.multicast.on_question(from.1, digest, &mut cx!(self, now));
+        self.multicast.on_digest(from, digest, is_cut_off, &mut cx!(self, now));
     }
 
     fn on_round(&mut self, now: Instant) {

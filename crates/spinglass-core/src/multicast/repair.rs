@@ -31,6 +31,15 @@ const HINT_ROUNDS: u32 = 2;
 /// A stream's holes looked at in one go, the newest first.
 const HOLES_LOOKED_AT: usize = 4096;
 
+/// Why a digest's sender may lack more than others do.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lacking {
+    /// The region holds it for dead, and nobody sends it anything unasked.
+    is_cut_off: bool,
+    /// It may be flooded where digests go, and waits for answers at another port.
+    waits: bool,
+}
+
 impl Multicast {
     // --- asking
 
@@ -241,15 +250,39 @@ impl Multicast {
 
     // --- digests
 
-    /// Compares a digest with what is held: pulls what is young, if it `pulls`; pushes what is old.
+    /// Takes in a member's digest of a round.
     ///
     /// `is_cut_off`: the region holds its sender for dead, and nobody sends it anything unasked.
     pub(crate) fn on_digest(
         &mut self,
+        from: (MemberId, SocketAddr),
+        digest: &Digest,
+        is_cut_off: bool,
+        cx: &mut Cx<'_>,
+    ) {
+        self.compare(from, digest, self.config.pull_offered, cx);
+        // Whoever names a port for answers may be flooded where everything else goes.
+        let waits = self.config.push_old && cx.outbox.reply_port(from.1).is_some();
+        self.hint(from.1, digest, Lacking { is_cut_off, waits }, cx);
+    }
+
+    /// Takes in what a member says of one stream that went quiet.
+    pub(crate) fn on_tail(
+        &mut self,
+        from: (MemberId, SocketAddr),
+        digest: &Digest,
+        cx: &mut Cx<'_>,
+    ) {
+        self.compare(from, digest, true, cx);
+        self.hint(from.1, digest, Lacking::default(), cx);
+    }
+
+    /// Compares a digest with what is held: pulls what is young, if it `pulls`; pushes what is old.
+    fn compare(
+        &mut self,
         (from, address): (MemberId, SocketAddr),
         digest: &Digest,
         pulls: bool,
-        is_cut_off: bool,
         cx: &mut Cx<'_>,
     ) {
         cx.stats.digests_received += 1;
@@ -263,20 +296,20 @@ impl Multicast {
                 self.push((from, address), entry, cx);
             }
         }
-        self.hint(address, digest, is_cut_off, cx);
     }
 
     /// Announces to the digest's sender what it should have had by now: those who were to hand it
-    /// on may be hostile, and so may be the next ones that it hears of it from.
-    fn hint(&mut self, to: SocketAddr, digest: &Digest, is_cut_off: bool, cx: &mut Cx<'_>) {
-        if self.config.tail_wait.is_zero() {
+    /// on may be hostile, and so may be the next ones that it hears of it from. What is old is
+    /// pushed.
+    fn hint(&mut self, to: SocketAddr, digest: &Digest, lacking: Lacking, cx: &mut Cx<'_>) {
+        let Lacking { is_cut_off, waits } = lacking;
+        // Without tails nobody is told anything that it did not ask for.
+        if self.config.tail_wait.is_zero() && !waits {
             return;
         }
         let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
-        // What is older is pushed.
-        let is_due = |held: &super::stream::Held| {
-            (HINT_ROUNDS..idle).contains(&round.saturating_sub(held.round))
-        };
+        let ages = if waits { 0 } else { HINT_ROUNDS }..idle;
+        let is_due = |held: &super::stream::Held| ages.contains(&round.saturating_sub(held.round));
         let lags = |entry: &&Entry| {
             let Some(stream) = self.streams.get(&entry.stream) else { return false };
             let beyond = core::iter::once(entry.high..stream.high());
@@ -286,39 +319,21 @@ impl Multicast {
         };
         let lagging = digest.entries.iter().filter(lags).map(|entry| entry.stream);
         let mut streams: Vec<StreamId> = lagging.collect();
-        if is_cut_off {
-            let told = |id: &StreamId| digest.entries.iter().any(|entry| entry.stream == *id);
-            let recent = round.saturating_sub(self.give_up_rounds);
-            let active = self.streams.values().filter(|stream| stream.active_round >= recent);
-            streams.extend(active.map(|stream| stream.id).filter(|id| !told(id)));
+        // Of streams that a digest does not name one says nothing unless they are unknown to it.
+        let misses_all = waits && digest.entries.len() < DIGEST_WHOLE;
+        let recent = round.saturating_sub(self.give_up_rounds);
+        let is_told = |id| digest.entries.iter().any(|entry| entry.stream == id);
+        let is_news = |stream: &&Stream| {
+            let is_active = is_cut_off && stream.active_round >= recent;
+            let mut all = stream.held_falling(0..stream.high());
+            let is_young = misses_all && all.any(|(_, held)| is_due(held));
+            (is_active || is_young) && !is_told(stream.id)
+        };
+        if is_cut_off || misses_all {
+            streams.extend(self.streams.values().filter(is_news).map(|stream| stream.id));
         }
         for stream in streams {
             self.announce(to, stream, cx);
-        }
-    }
-
-    /// Tells the sender of a digest, if it has said where it wants answers, of streams that go on
-    /// beyond what it knows. What is old is pushed; of the rest it may not hear by itself, since
-    /// whoever names a port may be flooded where digests go.
-    pub(crate) fn on_question(&mut self, from: SocketAddr, digest: &Digest, cx: &mut Cx<'_>) {
-        if !self.config.push_old || cx.outbox.reply_port(from).is_none() {
-            return;
-        }
-        let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
-        let is_whole = digest.entries.len() < DIGEST_WHOLE;
-        let news = |stream: &Stream| {
-            let told = digest.entries.iter().find(|entry| entry.stream == stream.id);
-            let Some(high) = told.map_or_else(|| is_whole.then_some(0), |entry| Some(entry.high))
-            else {
-                return false;
-            };
-            let mut beyond = stream.held_falling(high..stream.high());
-            beyond.any(|(_, held)| round.saturating_sub(held.round) < idle)
-        };
-        let ids: Vec<StreamId> =
-            self.streams.values().filter(|stream| news(stream)).map(|stream| stream.id).collect();
-        for id in ids {
-            self.announce(from, id, cx);
         }
     }
 
