@@ -46,9 +46,7 @@ fn whoever_goes_without_one_of_the_three_measures_fails() {
             let [none, many] = [0, 512].map(|fabricated| flooded(variant, fabricated, seed).rounds);
             let seen = format!("{variant:?}, seed {seed}: {none} rounds, then {many}");
             assert!(none < f64::from(ROUNDS_MAX) / 4.0, "it works when nobody is flooded; {seen}");
-            // Whose digest lags is told so, also where nobody pulls: that alone takes its rounds.
-            let grows = many > 3.0 * none.max(1.0) || many > 8.0 * none;
-            assert!(grows, "and it must not under a flood; {seen}");
+            assert!(many > 3.0 * none.max(1.0), "and it must not under a flood; {seen}");
         }
     }
 }

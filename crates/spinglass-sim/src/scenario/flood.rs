@@ -48,7 +48,11 @@ impl Variant {
         match self {
             Self::Whole | Self::FixedPort => (),
             Self::Gossip => multicast.dissemination = Dissemination::Gossip,
-            Self::PushOnly => (multicast.push_old, multicast.solicit_on_arrival) = (false, false),
+            Self::PushOnly => {
+                (multicast.push_old, multicast.solicit_on_arrival) = (false, false);
+                // Whoever says what it lacks would be told of it.
+                multicast.tail_wait = Duration::ZERO;
+            }
             Self::PullOnly => {
                 multicast.dissemination = Dissemination::Gossip;
                 multicast.pull_offered = false;
