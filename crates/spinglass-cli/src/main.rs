@@ -17,6 +17,7 @@ mod measure;
 mod member;
 mod network;
 mod output;
+mod papers;
 mod pipe;
 mod plan;
 mod policy;

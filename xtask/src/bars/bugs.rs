@@ -48,7 +48,7 @@ pub(crate) fn run(bar: &str) -> Result<bool> {
 
 /// What finds the bug first.
 fn finder(wrappers: &Path, name: &str) -> Result<Option<&'static str>> {
-    let wrapper = wrapper(wrappers, name)?;
+    let wrapper = wrapper(wrappers, name, &format!("spinglass_bug=\"{name}\""))?;
     if !passes(&SEEDS, Some(&wrapper))? {
         return Ok(Some("seeds"));
     }
@@ -58,25 +58,26 @@ fn finder(wrappers: &Path, name: &str) -> Result<Option<&'static str>> {
 /// Whether tests pass. A bug that does not build is no catch.
 fn passes(tests: &[&str], wrapper: Option<&PathBuf>) -> Result<bool> {
     let build: Vec<&str> = tests.iter().copied().chain(["--quiet", "--no-run"]).collect();
-    let built = run_quietly(&mut with_bug(cargo(&build), wrapper))?;
+    let built = run_quietly(&mut switched(cargo(&build), wrapper))?;
     if !built.success {
         bail!("the tests do not build:\n{}", built.stderr.join("\n"));
     }
     let run: Vec<&str> = tests.iter().copied().chain(["--quiet"]).collect();
-    Ok(run_quietly(&mut with_bug(cargo(&run), wrapper))?.success)
+    Ok(run_quietly(&mut switched(cargo(&run), wrapper))?.success)
 }
 
-/// A compiler's wrapper that switches the bug on. Cargo applies it to the workspace's own crates
-/// alone, so the dependencies are built once; `RUSTFLAGS` would build them again for each bug.
-fn wrapper(folder: &Path, name: &str) -> Result<PathBuf> {
+/// A compiler's wrapper that switches `cfg` on. Cargo applies it to the workspace's own crates
+/// alone, so the dependencies are built once; `RUSTFLAGS` would build them again for each.
+pub(super) fn wrapper(folder: &Path, name: &str, cfg: &str) -> Result<PathBuf> {
     let path = folder.join(format!("rustc-{name}"));
-    let script = format!("#!/bin/sh\nexec \"$@\" --cfg 'spinglass_bug=\"{name}\"'\n");
+    let script = format!("#!/bin/sh\nexec \"$@\" --cfg '{cfg}'\n");
     fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(path)
 }
 
-fn with_bug(mut command: Command, wrapper: Option<&PathBuf>) -> Command {
+/// The same command by such a wrapper.
+pub(super) fn switched(mut command: Command, wrapper: Option<&PathBuf>) -> Command {
     if let Some(wrapper) = wrapper {
         command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
     }

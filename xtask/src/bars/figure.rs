@@ -61,6 +61,12 @@ impl Line {
         Self::missing(name, &format!("the report has nothing at {pointer}"))
     }
 
+    /// A figure that must reach `least`.
+    pub(crate) fn at_least(name: String, measured: f64, least: f64, context: String) -> Self {
+        let target = format!(">={least}");
+        Self { name, measured: shown(measured), target, passes: measured >= least, context }
+    }
+
     /// A figure that holds or does not.
     pub(crate) fn yes_or_no(name: String, measured: &str, target: &str, context: String) -> Self {
         let passes = measured == target;

@@ -6,6 +6,7 @@
 
 mod astrolabe;
 mod bugs;
+mod cost;
 mod figure;
 mod security;
 mod table;
@@ -126,9 +127,26 @@ impl Run {
     }
 }
 
-/// The bar that is no run with a report: it builds one binary per deliberate bug.
-const BUGS: &str = "core.bugs";
-const BUGS_ABOUT: &str = "each deliberate protocol bug is caught by the simulator's seeds";
+/// A bar that is no run with a report, since it needs builds of its own.
+struct Built {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&str) -> Result<bool>,
+}
+
+/// These bars; none of them is quick.
+const BUILT: [Built; 2] = [
+    Built {
+        name: "core.bugs",
+        about: "each deliberate protocol bug is caught by the simulator's seeds",
+        run: bugs::run,
+    },
+    Built {
+        name: "security.cost",
+        about: "throughput with certificates, rules and signatures, beside a build without any",
+        run: cost::run,
+    },
+];
 
 /// Runs the bars that the words name, or lists them. `Ok(false)` if any falls short.
 pub(crate) fn bars(words: &[&str]) -> Result<bool> {
@@ -157,8 +175,8 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
     for (bar, run, program) in runs {
         good &= perform(bar, run, program)?;
     }
-    if chosen(BUGS) && !quick {
-        good &= bugs::run(BUGS)?;
+    for bar in BUILT.iter().filter(|bar| chosen(bar.name) && !quick) {
+        good &= (bar.run)(bar.name)?;
     }
     Ok(good)
 }
@@ -168,7 +186,13 @@ fn list() {
         let quick = if bar.runs.iter().any(|run| run.quick.is_some()) { "quick" } else { "" };
         println!("{:<18} {quick:<6} {}", bar.name, bar.about);
     }
-    println!("{BUGS:<18} {:<6} {BUGS_ABOUT}", "");
+    for Built { name, about, .. } in &BUILT {
+        println!("{name:<18} {:<6} {about}", "");
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|bar| bar.name).chain(BUILT.iter().map(|bar| bar.name))
 }
 
 /// Whether `wish` is the name or the family (`core`) of the bar `name`.
@@ -177,7 +201,7 @@ fn is_named(name: &str, wish: &str) -> bool {
 }
 
 fn is_a_bar(wish: &str) -> bool {
-    all().any(|bar| is_named(bar.name, wish)) || is_named(BUGS, wish)
+    names().any(|name| is_named(name, wish))
 }
 
 fn build_release() -> Result<()> {
@@ -226,7 +250,7 @@ mod tests {
 
     #[test]
     fn bars_are_found_by_name_and_by_family() {
-        assert!(is_a_bar("core") && is_a_bar("core.perturb") && is_a_bar(BUGS));
+        assert!(is_a_bar("core") && is_a_bar("core.perturb") && is_a_bar("core.bugs"));
         assert!(!is_a_bar("core.per") && !is_a_bar("nothing"));
     }
 
@@ -246,7 +270,7 @@ mod tests {
     #[test]
     fn every_bar_is_explained() {
         let text = std::fs::read_to_string(root().join("docs/benchmarks.md")).unwrap();
-        for name in all().map(|bar| bar.name).chain([BUGS]) {
+        for name in names() {
             assert!(text.contains(&format!("`{name}`")), "docs/benchmarks.md lacks {name}");
         }
     }

@@ -24,6 +24,7 @@ pub(crate) enum Bench {
 Examples:
   spinglass bench multicast --members 32 --size 1024
   spinglass bench multicast --members 8,16,32,64 --size 100,1024,7168 --datagram 1200
+  spinglass bench multicast --members 32 --certified
   spinglass bench udp --members 32 --size 1024 --json
 
 Members are processes on loopback; the first one sends, everything signed and encrypted. The rate is
@@ -52,6 +53,9 @@ pub(crate) struct Options {
     /// Messages of the latency run, at 200 a second; 0 leaves it out
     #[arg(long, default_value_t = 2000)]
     latency_messages: u64,
+    /// Members have certificates and rules, and link keys by knocking, in place of a common key
+    #[arg(long)]
+    certified: bool,
     /// Only measure the latency
     #[arg(long)]
     latency_only: bool,

@@ -10,8 +10,10 @@ use super::{Datagram, Options};
 use crate::herd::Herd;
 use crate::measure::{self, Load, Measured};
 use crate::member::HEADER_BYTES;
+use crate::member::protocol::Setup;
 use crate::network::Spread;
 use crate::output::{Format, Verdict, table};
+use crate::papers::Papers;
 
 /// One row of the result.
 #[derive(Debug, Serialize)]
@@ -20,6 +22,7 @@ struct Row {
     size: usize,
     datagram_bytes: usize,
     mode: &'static str,
+    certified: bool,
     messages_per_second: f64,
     cpu_us_per_delivery: f64,
     wire_bytes_per_delivery: f64,
@@ -82,7 +85,10 @@ async fn measure_row(
     format: Format,
 ) -> Result<Row> {
     let size = size.max(HEADER_BYTES);
-    let mut herd = Herd::start(members, &spread.setup(datagram.0)).await?;
+    let papers = options.certified.then(|| Papers::issue(members)).transpose()?;
+    let folder = papers.as_ref().map(|papers| papers.folder().to_owned());
+    let setup = Setup { papers: folder, ..spread.setup(datagram.0) };
+    let mut herd = Herd::start(members, &setup).await?;
     let datagram_bytes = herd.datagram_bytes();
     let mut search = Search {
         herd: &mut herd,
@@ -112,6 +118,7 @@ async fn measure_row(
         size,
         datagram_bytes,
         mode: spread.name(),
+        certified: options.certified,
         messages_per_second: best.map_or(0.0, Measured::rate),
         cpu_us_per_delivery: best.map_or(0.0, Measured::processor_us_per_delivery),
         wire_bytes_per_delivery: best.map_or(0.0, Measured::wire_bytes_per_delivery),

@@ -12,6 +12,7 @@ use super::protocol::{Counters, Order, Report, Root, RootZone, Setup, Watch};
 use super::tally::Counting;
 use super::{Orders, tell};
 use crate::clock::monotonic_ns;
+use crate::papers;
 
 /// The topic of everything that is measured.
 const TOPIC: &str = "measured";
@@ -101,9 +102,12 @@ const CLOSE_TIME: Duration = Duration::from_millis(100);
 async fn start(setup: &Setup) -> Result<Node> {
     let mut builder = Node::builder()
         .seeds(setup.seeds.iter().copied())
-        .group_key(GroupKeys::from_key(setup.group_key))
         .subscription_limits(WAITING_EVENTS_MAX, WAITING_BYTES_MAX)
         .pace(PACE.0, PACE.1);
+    builder = match &setup.papers {
+        Some(folder) => papers::member(builder, folder, setup.index),
+        None => builder.group_key(GroupKeys::from_key(setup.group_key)),
+    };
     if setup.table_round_ms > 0 {
         let mut config = Config::lan();
         config.table.round = Duration::from_millis(setup.table_round_ms);

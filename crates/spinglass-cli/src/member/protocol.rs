@@ -58,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) state: Option<PathBuf>,
     /// Have answers come where everything else does, also under a flood.
     pub(crate) fixed_port: bool,
+    /// The folder with each member's certificate, by its turn: it needs no key of the group then.
+    pub(crate) papers: Option<PathBuf>,
 }
 
 /// A run of messages that is counted by itself.
