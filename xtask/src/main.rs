@@ -1,4 +1,5 @@
-//! The project's chores: `cargo xtask test`, `cargo xtask bars`, `cargo xtask tidy`.
+//! The project's chores: `cargo xtask test`, `cargo xtask bars`, `cargo xtask threats`,
+//! `cargo xtask tidy`.
 //!
 //! Uses none of the project's crates: bars are measured by running the release binary with
 //! `--json`, as a user would.
@@ -6,6 +7,9 @@
 mod bars;
 mod checks;
 mod shell;
+mod supply;
+mod switches;
+mod threats;
 mod tidy;
 
 use std::process::ExitCode;
@@ -16,7 +20,10 @@ usage: cargo xtask test              formatting, lints, documentation, every tes
        cargo xtask bars --list       the bars there are
        cargo xtask bars [--quick] [core | core.NAME ...]
                                      run bars, one line per figure:
-                                     BAR name measured target PASS|SHORT";
+                                     BAR name measured target PASS|SHORT
+       cargo xtask threats [--list] [T-01 ...]
+                                     for each attacker the test of the defence, with and
+                                     without it";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => checks::test(),
         ["tidy"] => checks::tidy_alone(),
+        ["threats", rest @ ..] => threats::threats(rest),
         ["bars", rest @ ..] => bars::bars(rest),
         _ => {
             eprintln!("{USAGE}");

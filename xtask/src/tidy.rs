@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::shell::{cargo, root};
+use crate::supply;
 
 /// A check's name and what it found wrong.
 pub(crate) type Checked = (&'static str, Vec<String>);
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Result<Vec<Checked>> {
         ("names say something", each(&files, empty_names)),
         ("the core knows no outside world", each(&files, core_is_pure)),
         ("every setting is explained", settings_in_operating()?),
+        ("dependencies are known", supply::faults()?),
     ])
 }
 

@@ -72,11 +72,20 @@ impl Herd {
     /// # Errors
     /// A member does not start, or they do not find each other in time.
     pub(crate) async fn start(count: usize, setup: &Setup) -> Result<Self> {
+        Self::start_with(count, 0, setup).await
+    }
+
+    /// The same, the last `hostile` of whom are to turn hostile.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn start_with(count: usize, hostile: usize, setup: &Setup) -> Result<Self> {
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let mut herd = Self::empty(reports);
         let mut setup = setup.clone();
         for index in 0..count {
             setup.index = index;
+            setup.hostile = index + hostile >= count;
             herd.spawn(index, &setup, sender.clone()).await?;
             setup.record = None;
             if index == 0 {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use spinglass::{Builder, SigningKey};
+use spinglass::{Builder, PolicyFile, SigningKey};
+use spinglass_core::Security;
 use spinglass_core::identity::{SpiffeId, TrustDomain};
-use spinglass_crypto::certificates::{Authority, Lifetime};
+use spinglass_crypto::certificates::{Authority, Lifetime, Verifier, chain_of, load_chain};
 
 /// The members' trust domain.
 const DOMAIN: &str = "herd.example";
@@ -83,6 +84,23 @@ pub(crate) fn member(builder: Builder, folder: &Path, index: usize) -> Builder {
         .certificate_file(certificate_path(folder, index))
         .trust_file(root_path(folder))
         .policy_file(policy_path(folder))
+}
+
+/// The same papers, for a member whose core is not the library's.
+pub(crate) fn security(folder: &Path, index: usize) -> Result<Security> {
+    let chain = load_chain(&certificate_path(folder, index))?;
+    let policy = PolicyFile::load(&policy_path(folder))?.policy().clone();
+    Ok(Security { chain: chain_of(&chain)?, policy: Some(policy) })
+}
+
+/// Its private key.
+pub(crate) fn signing_key(folder: &Path, index: usize) -> Result<SigningKey> {
+    Ok(SigningKey::load(&key_path(folder, index))?)
+}
+
+/// What verifies the others' certificates.
+pub(crate) fn verifier(folder: &Path) -> Result<Verifier> {
+    Ok(Verifier::new(TrustDomain::parse(DOMAIN)?, load_chain(&root_path(folder))?)?)
 }
 
 fn root_path(folder: &Path) -> PathBuf {

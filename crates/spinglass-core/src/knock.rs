@@ -386,7 +386,7 @@ impl Knocks {
         nonce: Nonce,
         crypto: &mut dyn Crypto,
     ) -> Option<Strange> {
-        let may = take_one(&mut self.cookies_left);
+        let may = take_one(&mut self.cookies_left) || cfg!(spinglass_bug = "cookies_unbounded");
         may.then(|| Strange::Cookie(nonce, self.cookie((from, nonce), 0, crypto)))
     }
 
@@ -399,7 +399,8 @@ impl Knocks {
     ) -> bool {
         let who = (from, petition.nonce);
         let is_it = |age| self.cookie(who, age, crypto) == petition.cookie;
-        [0, 1].into_iter().any(is_it) && take_one(&mut self.petitions_left)
+        let is_its = [0, 1].into_iter().any(is_it) || cfg!(spinglass_bug = "cookie_unchecked");
+        is_its && take_one(&mut self.petitions_left)
     }
 
     /// What was asked of somebody, if this is the answer.

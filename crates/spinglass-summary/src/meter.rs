@@ -41,7 +41,11 @@ impl Meter {
     pub(crate) fn step(&mut self, steps: usize) -> Result<(), EvalError> {
         let left = u32::try_from(steps).ok().and_then(|steps| self.steps.checked_sub(steps));
         self.steps = left.unwrap_or(0);
-        if left.is_some() { Ok(()) } else { Err(EvalError::Steps) }
+        if left.is_some() || cfg!(spinglass_bug = "steps_unbounded") {
+            Ok(())
+        } else {
+            Err(EvalError::Steps)
+        }
     }
 
     /// Takes memory, and the steps to fill it; an error leaves none.

@@ -21,6 +21,7 @@ const TAG: &str = "spinglass-state v1 incarnation=";
 /// The file can't be read, is not one of ours, or can't be written.
 pub(crate) fn next(state: Option<&Path>) -> io::Result<Incarnation> {
     let last = state.map(load).transpose()?.unwrap_or(0);
+    let last = if cfg!(spinglass_bug = "life_by_clock") { 0 } else { last };
     let next = last.max(clock::wall().as_secs()).saturating_add(1);
     if let Some(path) = state {
         store(path, next)?;

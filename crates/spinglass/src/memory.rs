@@ -129,7 +129,8 @@ fn damaged() -> io::Error {
 
 fn decode(text: &str) -> Option<Vec<SocketAddr>> {
     let (first, lines) = text.split_once('\n')?;
-    if first.strip_prefix(TAG)? != checksum(lines) {
+    let is_whole = first.strip_prefix(TAG)? == checksum(lines);
+    if !is_whole && !cfg!(spinglass_bug = "memory_unchecked") {
         return None;
     }
     let addresses: Result<Vec<SocketAddr>, _> = lines.lines().map(str::parse).collect();

@@ -6,14 +6,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::figure::Line;
 use crate::shell::{cargo, root, run_quietly};
+use crate::switches::{self, Switch};
+use crate::threats::THREATS;
 
 /// How the code names a bug.
 const SWITCH: &str = "spinglass_bug = \"";
@@ -28,15 +27,13 @@ const TESTS: [&str; 3] = ["test", "--package", "spinglass-core"];
 /// Builds and tries every bug.
 pub(crate) fn run(bar: &str) -> Result<bool> {
     let names = names()?;
-    let wrappers = root().join("target/bugs");
-    fs::create_dir_all(&wrappers)?;
     let clean = passes(&SEEDS, None)?;
     let mut good = clean && names.len() >= BUGS_MIN;
     let verdict = if clean { "passes" } else { "fails" };
     let context = format!("bugs={}", names.len());
     println!("{}", Line::yes_or_no(format!("{bar}.none"), verdict, "passes", context));
     for name in &names {
-        let finder = finder(&wrappers, name)?;
+        let finder = finder(name)?;
         let measured = if finder.is_some() { "caught" } else { "missed" };
         let context = format!("by={}", finder.unwrap_or("nothing"));
         let line = Line::yes_or_no(format!("{bar}.{name}"), measured, "caught", context);
@@ -46,42 +43,28 @@ pub(crate) fn run(bar: &str) -> Result<bool> {
     Ok(good)
 }
 
-/// What finds the bug first.
-fn finder(wrappers: &Path, name: &str) -> Result<Option<&'static str>> {
-    let wrapper = wrapper(wrappers, name, &format!("spinglass_bug=\"{name}\""))?;
-    if !passes(&SEEDS, Some(&wrapper))? {
+/// What finds the bug first: the test of the threat whose defence it is, else the seeds, else the
+/// core's tests.
+fn finder(name: &str) -> Result<Option<&'static str>> {
+    if let Some(threat) = THREATS.iter().find(|threat| threat.switch == name) {
+        return Ok(threat.is_caught()?.then_some(threat.id));
+    }
+    let switch = Switch::bug(name)?;
+    if !passes(&SEEDS, Some(&switch))? {
         return Ok(Some("seeds"));
     }
-    Ok((!passes(&TESTS, Some(&wrapper))?).then_some("tests"))
+    Ok((!passes(&TESTS, Some(&switch))?).then_some("tests"))
 }
 
 /// Whether tests pass. A bug that does not build is no catch.
-fn passes(tests: &[&str], wrapper: Option<&PathBuf>) -> Result<bool> {
+fn passes(tests: &[&str], switch: Option<&Switch>) -> Result<bool> {
     let build: Vec<&str> = tests.iter().copied().chain(["--quiet", "--no-run"]).collect();
-    let built = run_quietly(&mut switched(cargo(&build), wrapper))?;
+    let built = run_quietly(&mut switches::with(cargo(&build), switch))?;
     if !built.success {
         bail!("the tests do not build:\n{}", built.stderr.join("\n"));
     }
     let run: Vec<&str> = tests.iter().copied().chain(["--quiet"]).collect();
-    Ok(run_quietly(&mut switched(cargo(&run), wrapper))?.success)
-}
-
-/// A compiler's wrapper that switches `cfg` on. Cargo applies it to the workspace's own crates
-/// alone, so the dependencies are built once; `RUSTFLAGS` would build them again for each.
-pub(super) fn wrapper(folder: &Path, name: &str, cfg: &str) -> Result<PathBuf> {
-    let path = folder.join(format!("rustc-{name}"));
-    let script = format!("#!/bin/sh\nexec \"$@\" --cfg '{cfg}'\n");
-    fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-    Ok(path)
-}
-
-/// The same command by such a wrapper.
-pub(super) fn switched(mut command: Command, wrapper: Option<&PathBuf>) -> Command {
-    if let Some(wrapper) = wrapper {
-        command.env("RUSTC_WORKSPACE_WRAPPER", wrapper);
-    }
-    command
+    Ok(run_quietly(&mut switches::with(cargo(&run), switch))?.success)
 }
 
 /// Every bug that the sources name: the protocols' in the core, a forgetful host's in the

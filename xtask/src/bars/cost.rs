@@ -12,9 +12,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::bugs::{switched, wrapper};
 use super::figure::Line;
 use crate::shell::{cargo, root, run_quietly};
+use crate::switches::{self, Switch};
 
 /// The share of what a build without signatures does that must be left.
 const SHARE_MIN: f64 = 0.8;
@@ -60,11 +60,11 @@ pub(crate) fn run(bar: &str) -> Result<bool> {
 fn build() -> Result<(PathBuf, PathBuf)> {
     let folder = root().join("target/unsigned");
     fs::create_dir_all(&folder)?;
-    let wrapper = wrapper(&folder, "unsigned", "spinglass_unsigned")?;
+    let switch = Switch::of("unsigned", "spinglass_unsigned")?;
     let words = ["build", "--release", "--quiet", "--bin", "spinglass"];
     let built = root().join("target/release/spinglass");
     let unsigned = folder.join("spinglass");
-    build_with(&mut switched(cargo(&words), Some(&wrapper)))?;
+    build_with(&mut switches::with(cargo(&words), Some(&switch)))?;
     fs::copy(&built, &unsigned).context("cannot keep the build without signatures")?;
     build_with(&mut cargo(&words))?;
     let signed = folder.join("spinglass-signed");

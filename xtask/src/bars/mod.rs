@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::shell::{cargo, root, run_quietly, run_shown};
+use crate::threats::THREATS;
 use figure::{Figure, Line};
 
 /// The bars that are runs of a program.
@@ -135,11 +136,16 @@ struct Built {
 }
 
 /// These bars; none of them is quick.
-const BUILT: [Built; 2] = [
+const BUILT: [Built; 3] = [
     Built {
         name: "core.bugs",
         about: "each deliberate protocol bug is caught by the simulator's seeds",
         run: bugs::run,
+    },
+    Built {
+        name: "security.threats",
+        about: "each attacker of the threat model meets a defence whose test fails without it",
+        run: threats,
     },
     Built {
         name: "security.cost",
@@ -177,6 +183,18 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
     }
     for bar in BUILT.iter().filter(|bar| chosen(bar.name) && !quick) {
         good &= (bar.run)(bar.name)?;
+    }
+    Ok(good)
+}
+
+fn threats(bar: &str) -> Result<bool> {
+    let mut good = true;
+    for threat in &THREATS {
+        let outcome = threat.outcome()?.to_string();
+        let context = format!("switch={}", threat.switch);
+        let line = Line::yes_or_no(format!("{bar}.{}", threat.id), &outcome, "pass", context);
+        println!("{line}");
+        good &= line.passes;
     }
     Ok(good)
 }

@@ -60,26 +60,42 @@ pub(super) const BARS: &[Bar] = &[
     Bar {
         name: "security.insiders",
         about: "10, 20, 30 % of certified members hostile: what arrives, how soon, what is forged",
-        runs: &[Run {
-            label: "",
-            full: Spinglass("lab insiders"),
-            quick: Some(Spinglass("lab insiders --members 128 --messages 40")),
-            figures: &[
-                at_least("heard_at_10", "/runs/1/heard_percent", 100.0),
-                at_least("heard_at_20", "/runs/2/heard_percent", 100.0),
-                Figure {
-                    name: "p99_at_20",
-                    at: "/runs/2/p99_ms",
-                    target: Target::AtMostTimes(2.0, "/runs/0/p99_ms"),
-                },
-                at_most("forged", "/runs/*/forged", 0.0),
-                report("heard_at_30", "/runs/3/heard_percent"),
-                report("p99_at_30", "/runs/3/p99_ms"),
-                report("equivocators", "/runs/3/equivocators"),
-                report("equivocators_known", "/runs/3/equivocators_known"),
-            ],
-            context: &["/members", "/messages", "/seed"],
-        }],
+        runs: &[
+            Run {
+                label: "",
+                full: Spinglass("lab insiders"),
+                quick: Some(Spinglass("lab insiders --members 128 --messages 40")),
+                figures: &[
+                    at_least("heard_at_10", "/runs/1/heard_percent", 100.0),
+                    at_least("heard_at_20", "/runs/2/heard_percent", 100.0),
+                    Figure {
+                        name: "p99_at_20",
+                        at: "/runs/2/p99_ms",
+                        target: Target::AtMostTimes(2.0, "/runs/0/p99_ms"),
+                    },
+                    at_most("forged", "/runs/*/forged", 0.0),
+                    report("heard_at_30", "/runs/3/heard_percent"),
+                    report("p99_at_30", "/runs/3/p99_ms"),
+                    report("equivocators", "/runs/3/equivocators"),
+                    report("equivocators_known", "/runs/3/equivocators_known"),
+                ],
+                context: &["/members", "/messages", "/seed"],
+            },
+            Run {
+                label: "real32",
+                full: Spinglass("lab insiders --real"),
+                quick: Some(Spinglass("lab insiders --real --members 12 --badboys 2 --seconds 5")),
+                figures: &[
+                    at_least("heard", "/heard_percent", 100.0),
+                    at_most("forged", "/forged", 0.0),
+                    at_most("gaps", "/gaps", 0.0),
+                    report("p99_ms", "/p99_ms"),
+                    report("refused", "/refused"),
+                    report("removed", "/removed"),
+                ],
+                context: &["/members", "/badboys", "/rate", "/seconds"],
+            },
+        ],
     },
 ];
 

@@ -87,7 +87,7 @@ async fn measure_row(
     let size = size.max(HEADER_BYTES);
     let papers = options.certified.then(|| Papers::issue(members)).transpose()?;
     let folder = papers.as_ref().map(|papers| papers.folder().to_owned());
-    let setup = Setup { papers: folder, ..spread.setup(datagram.0) };
+    let setup = Setup { papers: folder, keyless: options.certified, ..spread.setup(datagram.0) };
     let mut herd = Herd::start(members, &setup).await?;
     let datagram_bytes = herd.datagram_bytes();
     let mut search = Search {

@@ -162,7 +162,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Fleet(options) => fleet::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
         Lab::Rotation(options) => rotation::rotation(options, format),
-        Lab::Insiders(options) => insiders::insiders(options, format),
+        Lab::Insiders(options) => insiders::insiders(options, format).await,
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),

@@ -3,6 +3,7 @@
 //! It takes orders as JSON lines on standard input, reports on standard output ([`protocol`]), and
 //! ends with its input.
 
+mod badboy;
 mod emit;
 mod node;
 mod payload;
@@ -45,6 +46,9 @@ async fn take_part() -> Result<()> {
     let setup: Setup = serde_json::from_str(&setup).context("the first line is no setup")?;
     if setup.raw {
         return raw::run(setup.multicast, &mut orders).await;
+    }
+    if setup.hostile {
+        return badboy::run(&setup, &mut orders).await;
     }
     node::run(&setup, &mut orders).await
 }

@@ -104,10 +104,12 @@ async fn start(setup: &Setup) -> Result<Node> {
         .seeds(setup.seeds.iter().copied())
         .subscription_limits(WAITING_EVENTS_MAX, WAITING_BYTES_MAX)
         .pace(PACE.0, PACE.1);
-    builder = match &setup.papers {
-        Some(folder) => papers::member(builder, folder, setup.index),
-        None => builder.group_key(GroupKeys::from_key(setup.group_key)),
-    };
+    if let Some(folder) = &setup.papers {
+        builder = papers::member(builder, folder, setup.index);
+    }
+    if !setup.keyless {
+        builder = builder.group_key(GroupKeys::from_key(setup.group_key));
+    }
     if setup.table_round_ms > 0 {
         let mut config = Config::lan();
         config.table.round = Duration::from_millis(setup.table_round_ms);

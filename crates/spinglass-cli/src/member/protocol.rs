@@ -58,8 +58,12 @@ pub(crate) struct Setup {
     pub(crate) state: Option<PathBuf>,
     /// Have answers come where everything else does, also under a flood.
     pub(crate) fixed_port: bool,
-    /// The folder with each member's certificate, by its turn: it needs no key of the group then.
+    /// The folder with each member's certificate, by its turn.
     pub(crate) papers: Option<PathBuf>,
+    /// No key of the group: whoever has a certificate is given one.
+    pub(crate) keyless: bool,
+    /// Turn hostile with the first step.
+    pub(crate) hostile: bool,
 }
 
 /// A run of messages that is counted by itself.

@@ -99,7 +99,8 @@ impl Node {
 
     /// Says where the answers to a question are wanted.
     pub(super) fn write_reply_port(&self, question: &Control, buffer: &mut Vec<u8>) {
-        let port = self.reply_port.filter(|_| question.is_question());
+        let is_asked = question.is_question() && !cfg!(spinglass_bug = "port_untold");
+        let port = self.reply_port.filter(|_| is_asked);
         if let (Some(port), Some(to)) = (port, question.to()) {
             frame::put_reply_port(ReplyPort { port, has_met: self.members.has_met(to) }, buffer);
         }

@@ -29,6 +29,9 @@ impl Node {
         {
             trust.want(address, from);
         }
+        if cfg!(spinglass_bug = "uncertified_heard") {
+            return Ok(());
+        }
         checked.map(|_| ())
     }
 
@@ -48,6 +51,9 @@ impl Node {
             let id = record.id();
             let of = if from == id { Some(record.address) } else { self.members.address_of(from) };
             of.into_iter().for_each(|of| trust.want(of, id));
+        }
+        if cfg!(spinglass_bug = "uncertified_heard") {
+            return Ok(());
         }
         checked
     }

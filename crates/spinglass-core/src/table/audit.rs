@@ -152,7 +152,8 @@ impl Table {
             return None;
         }
         let said = self.summaries.summarize(&self.levels, depth, 0).attributes;
-        (said != *row.attributes()).then(|| row.member())
+        let is_audited = !cfg!(spinglass_bug = "summary_unaudited");
+        (is_audited && said != *row.attributes()).then(|| row.member())
     }
 }
 

@@ -246,7 +246,7 @@ impl Trust {
     /// There is none, or its time had not come or was over.
     pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
         let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
-        if held.is_shunned {
+        if held.is_shunned && !cfg!(spinglass_bug = "shunned_heard") {
             return Err(Reject::Revoked);
         }
         if !held.holder.certified.holds(wall_s) {
@@ -306,7 +306,8 @@ impl Trust {
         for (id, held) in &self.held {
             // What has ended is refused anyway, and would be told to have ended.
             let at = wall_s.min(held.holder.certified.not_after());
-            if *id != self.own && crypto.is_revoked(&held.holder.chain, at) {
+            let counts = !cfg!(spinglass_bug = "revoked_heard");
+            if counts && *id != self.own && crypto.is_revoked(&held.holder.chain, at) {
                 shunned.push(*id);
             }
         }
@@ -503,7 +504,8 @@ impl Trust {
             Kind::Order => self.decide(&holder, &orders::right(row.name())).allowed,
             Kind::Function => {
                 let zone = row.zone().clone();
-                self.decide(&holder, &Action::Install { function: row.name(), zone }).allowed
+                let install = Action::Install { function: row.name(), zone };
+                self.decide(&holder, &install).allowed || cfg!(spinglass_bug = "install_unchecked")
             }
             Kind::Agent => {
                 let set = row.attributes().iter().map(|(name, _)| name.as_str());

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use spinglass_core::crypto::{Crypto as _, PublicKey};
+use spinglass_core::crypto::PublicKey;
 use spinglass_core::detector::{Verdict, accuse};
 use spinglass_core::frame::{self, PacketKind};
 use spinglass_core::multicast::{
@@ -96,7 +96,7 @@ impl Badboy {
             header.encode(&mut packet);
             packet.put(b"what this member never said");
             let mut burst = [packet];
-            sign_burst(&mut burst, &mut self.crypto);
+            sign_burst(&mut burst, &mut *self.crypto);
             let mut load = Vec::new();
             frame::put_packet(PacketKind::Spread, &burst[0], &mut load);
             loads.push(load);
@@ -137,7 +137,7 @@ impl Badboy {
             let mut observers: Vec<RowKey> =
                 agents.iter().map(|(key, _)| *key).filter(|key| *key != subject).collect();
             observers.sort_unstable();
-            let word = |observer| accuse(&zone, subject, version, observer, &mut self.crypto);
+            let word = |observer| accuse(&zone, subject, version, observer, &mut *self.crypto);
             let accusations: Vec<_> = observers.into_iter().map(word).collect();
             if !accusations.is_empty() {
                 let incarnation = version.incarnation;
@@ -249,7 +249,7 @@ impl Badboy {
         let mut frames = Vec::new();
         for (subject, version) in some {
             for version in [version, Version { counter: u64::MAX, ..version }] {
-                let accusation = accuse(&zone, subject, version, own, &mut self.crypto);
+                let accusation = accuse(&zone, subject, version, own, &mut *self.crypto);
                 let incarnation = version.incarnation;
                 let accusations = vec![accusation];
                 let verdict = Verdict { zone: zone.clone(), subject, incarnation, accusations };

@@ -9,17 +9,15 @@
 mod forge;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 
-use spinglass_core::crypto::{Crypto as _, Domain, Epoch, LinkKey, Salt};
+use spinglass_core::crypto::{Crypto, Domain, Epoch, LinkKey, Salt, TAG_BYTES};
 use spinglass_core::frame::{self, Frame, PacketKind};
 use spinglass_core::link::{Boot, Header, HeaderBoot};
 use spinglass_core::multicast::{Digest, PacketRef, Sample, sign_burst};
 use spinglass_core::wire::Reader;
 use spinglass_core::{Destinations, MemberId, Node, Prng, Transmit};
-
-use crate::crypto::SimCrypto;
-use crate::host::member_at;
 
 /// A way to harm the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,14 +66,13 @@ const TARGETS: usize = 4;
 /// Packets of others remembered, to be damaged.
 const SEEN_MAX: usize = 64;
 
-/// A hostile member's host.
-#[derive(Debug)]
-pub(crate) struct Badboy {
+/// A hostile member's host: it stands between its core and the network, a simulated one or a real.
+pub struct Badboy {
     ways: BTreeSet<Way>,
     boot: Boot,
     key: LinkKey,
     counter: u64,
-    crypto: SimCrypto,
+    crypto: Box<dyn Crypto>,
     rng: Prng,
     /// Everybody: names by place, and where they receive.
     others: Vec<(MemberId, SocketAddr)>,
@@ -93,20 +90,30 @@ pub(crate) struct Badboy {
 }
 
 /// A run of datagrams, as a host gets it.
-pub(crate) type Sent = (Transmit, Vec<u8>);
+pub type Sent = (Transmit, Vec<u8>);
+
+impl fmt::Debug for Badboy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Badboy").field("ways", &self.ways).finish_non_exhaustive()
+    }
+}
 
 impl Badboy {
-    pub(crate) fn new(
+    /// One whose core began its life with this salt, and that has the same keys as its core.
+    ///
+    /// # Panics
+    /// There is no key for the first epoch: a group's key is to be given from the start.
+    pub fn new(
         salt: Salt,
         ways: BTreeSet<Way>,
-        mut crypto: SimCrypto,
+        mut crypto: Box<dyn Crypto>,
         others: Vec<(MemberId, SocketAddr)>,
         seed: u64,
     ) -> Self {
         let own = crypto.public_key();
         let sender = MemberId::from_hash(crypto.hash(Domain::Member, &own.0));
         let boot = Boot { sender, salt, generation: 0 };
-        let key = crypto.link_key(Epoch(0), &sender, &salt, 0).expect("the simulator has all keys");
+        let key = crypto.link_key(Epoch(0), &sender, &salt, 0).expect("there is a key");
         let mut rng = Prng::new(seed).fork("badboy");
         let next_attack = rng.below(ROUND_NANOS);
         Self {
@@ -134,7 +141,7 @@ impl Badboy {
     }
 
     /// What leaves in place of what its core sends, and beside it.
-    pub(crate) fn rewrite(&mut self, now: u64, node: &Node, sent: Vec<Sent>) -> Vec<Sent> {
+    pub fn rewrite(&mut self, now: u64, node: &Node, sent: Vec<Sent>) -> Vec<Sent> {
         let mut out = Vec::new();
         for (transmit, bytes) in sent {
             for datagram in bytes.chunks(transmit.segment_bytes.max(1)) {
@@ -160,9 +167,9 @@ impl Badboy {
         out: &mut Vec<Sent>,
     ) {
         let Ok((header, length)) = Header::parse(datagram) else { return };
-        let frames = datagram.get(length..datagram.len().saturating_sub(16)).unwrap_or(&[]);
+        let Some(frames) = self.open(&header, datagram, length) else { return };
         let (mut kept, mut twin, mut late) = (Vec::new(), None, Vec::new());
-        let mut reader = Reader::new(frames);
+        let mut reader = Reader::new(&frames);
         while let Some(Ok(frame)) = Frame::next(&mut reader) {
             match frame {
                 Frame::Spread(packet) | Frame::Repair(packet)
@@ -208,7 +215,7 @@ impl Badboy {
                     let before = kept.len();
                     frame.encode(&mut kept);
                     let bytes = kept.split_at(before).1.to_vec();
-                    let id = record.clone().name(&mut self.crypto);
+                    let id = record.clone().name(&mut *self.crypto);
                     self.note_record(id, bytes);
                 }
                 Frame::Certificate(_) => self.note_certificate(&frame, &mut kept),
@@ -230,6 +237,24 @@ impl Badboy {
         }
     }
 
+    /// What its core sealed.
+    fn open(&mut self, header: &Header, datagram: &[u8], length: usize) -> Option<Vec<u8>> {
+        if let HeaderBoot::Long(boot) = header.boot
+            && boot != self.boot
+        {
+            self.key =
+                self.crypto.link_key(header.epoch, &boot.sender, &boot.salt, boot.generation)?;
+            self.boot = boot;
+        }
+        let (head, sealed) = datagram.split_at_checked(length)?;
+        let mut sealed = sealed.to_vec();
+        if !self.crypto.open(self.key, header.counter, head, &mut sealed) {
+            return None;
+        }
+        sealed.truncate(sealed.len().saturating_sub(TAG_BYTES));
+        Some(sealed)
+    }
+
     /// One half of the group hears this, the other that.
     fn send_halves(
         &mut self,
@@ -240,7 +265,8 @@ impl Badboy {
     ) {
         let Destinations::Members(members) = to else { return };
         for (half, frames) in halves.into_iter().enumerate() {
-            let of_half = |to: &&SocketAddr| member_at(**to) / 2 % 2 == half;
+            let place = |to: &SocketAddr| self.others.iter().position(|(_, other)| other == to);
+            let of_half = |to: &&SocketAddr| place(to).unwrap_or(0) / 2 % 2 == half;
             let some: Vec<SocketAddr> = members.iter().filter(of_half).copied().collect();
             if !some.is_empty() {
                 self.send(Destinations::Members(some), long, frames, out);
@@ -283,7 +309,7 @@ impl Badboy {
         let mut leaf = packet.leaf.to_vec();
         leaf.last_mut().into_iter().for_each(|byte| *byte ^= 1);
         let mut burst = [leaf];
-        sign_burst(&mut burst, &mut self.crypto);
+        sign_burst(&mut burst, &mut *self.crypto);
         let [packet] = burst;
         packet
     }
@@ -304,13 +330,14 @@ impl Badboy {
     }
 
     fn seal(&mut self, long: bool, frames: &[u8]) -> Vec<u8> {
-        let name = self.boot.name(&mut self.crypto);
+        let name = self.boot.name(&mut *self.crypto);
         let boot = if long { HeaderBoot::Long(self.boot) } else { HeaderBoot::Short(name) };
         let mut datagram = Vec::with_capacity(frames.len() + 60);
         Header { epoch: Epoch(0), boot, counter: self.counter }.encode(&mut datagram);
-        let tag = SimCrypto::tag(self.key, self.counter, &datagram, frames);
+        let mut sealed = frames.to_vec();
+        let tag = self.crypto.seal(self.key, self.counter, &datagram, &mut sealed);
         self.counter += 1;
-        datagram.extend_from_slice(frames);
+        datagram.extend_from_slice(&sealed);
         datagram.extend_from_slice(&tag);
         datagram
     }

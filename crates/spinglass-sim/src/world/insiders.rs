@@ -22,7 +22,7 @@ impl World {
         let id = |other: usize| self.node(other).map(|node| (node.id(), address(other)));
         let others = (0..self.len()).filter_map(id).collect();
         let seed = mix(self.setup.seed, &index.to_le_bytes());
-        let badboy = Badboy::new(salt, ways, crypto, others, seed);
+        let badboy = Badboy::new(salt, ways, Box::new(crypto), others, seed);
         self.badboys.insert(index, badboy);
     }
 

@@ -1,5 +1,7 @@
 //! `spinglass lab insiders`: certified members turn hostile, in every way at once.
 
+mod real;
+
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -13,6 +15,7 @@ use crate::output::{Format, Verdict, table};
 Examples:
   spinglass lab insiders                                   1,000 members; 0, 10, 20, 30 % hostile
   spinglass lab insiders --members 128 --hostile 0,20      some seconds
+  spinglass lab insiders --real                            32 processes, 3 of them hostile
 
 All members are certified, 25 ms apart. The hostile ones pass nothing on or do so late, boast in
 their digests, forge packets, rows, records, accusations and proofs, accuse everybody in every
@@ -23,9 +26,20 @@ oracle knows what each of them said.
 It fails if anything forged is accepted, or if at 20 % hostile or less an honest member misses an
 honest message.")]
 pub(crate) struct Insiders {
-    /// Members
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(20..=10_000))]
-    members: u16,
+    /// Members; by default 1,000, or 32 real ones
+    #[arg(long, value_parser = clap::value_parser!(u16).range(4..=10_000))]
+    members: Option<u16>,
+    /// Processes on loopback, with certificates, keys and sockets as they are
+    #[arg(long)]
+    real: bool,
+    /// How many of the processes turn hostile
+    #[arg(long, default_value_t = 3, requires = "real",
+          value_parser = clap::value_parser!(u16).range(0..=100))]
+    badboys: u16,
+    /// How long the processes run, in seconds
+    #[arg(long, default_value_t = 60, requires = "real",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
     /// Per cent of them that turn hostile, run by run
     #[arg(long, value_delimiter = ',', default_values_t = [0, 10, 20, 30],
           value_parser = clap::value_parser!(u8).range(0..=90))]
@@ -57,9 +71,15 @@ const REACHED_AT_MOST: usize = 20;
 ///
 /// # Errors
 /// Standard output can't be written.
-pub(super) fn insiders(options: &Insiders, format: Format) -> Result<Verdict> {
+pub(super) async fn insiders(options: &Insiders, format: Format) -> Result<Verdict> {
     let Insiders { members, messages, size, seed, .. } = *options;
-    let (members, messages, bytes) = (members.into(), messages.into(), size.into());
+    let members = members.map_or(if options.real { 32 } else { 1000 }, usize::from);
+    let (messages, bytes) = (messages.into(), size.into());
+    if options.real {
+        let Insiders { badboys, seconds, .. } = *options;
+        let experiment = real::Experiment { members, badboys: badboys.into(), seconds, bytes };
+        return real::run(&experiment, format).await;
+    }
     let bar = format.bar(options.hostile.len() as u64 * 100);
     let mut report = Report { members, messages, seed, runs: Vec::new() };
     for (done, share) in (0_u64..).zip(&options.hostile) {
