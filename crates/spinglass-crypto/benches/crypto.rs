@@ -52,11 +52,21 @@ fn sign(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| crypto.sign(&[5; 35]));
 }
 
+/// A signature of a busy sender, whose key has a table.
 #[divan::bench]
-fn verify(bencher: Bencher<'_, '_>) {
+fn verify_a_busy_sender(bencher: Bencher<'_, '_>) {
     let mut crypto = crypto();
     let (key, signature) = (crypto.public_key(), crypto.sign(&[5; 35]));
+    (0..2000).for_each(|_| assert!(crypto.verify(&key, &[5; 35], &signature)));
     bencher.bench_local(|| crypto.verify(&key, &[5; 35], &signature));
+}
+
+/// The first signature of a member: its key is new.
+#[divan::bench]
+fn verify_a_stranger(bencher: Bencher<'_, '_>) {
+    let mut own = crypto();
+    let (key, signature) = (own.public_key(), own.sign(&[5; 35]));
+    bencher.bench_local(|| spinglass_crypto::verify(&key, &[5; 35], &signature));
 }
 
 #[divan::bench(args = [1200, 7168, 60_000])]

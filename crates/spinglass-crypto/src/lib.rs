@@ -2,7 +2,7 @@
 //!
 //! | what | algorithm | by |
 //! |---|---|---|
-//! | signatures | Ed25519, strict | aws-lc-rs |
+//! | signatures | Ed25519, strict | aws-lc-rs; of busy senders, curve25519-dalek |
 //! | link keys | HKDF-SHA256(epoch key; salt = boot salt; info = sender, epoch, generation) | aws-lc-rs |
 //! | seals | AES-256-GCM; nonce = 32 zero bits, counter (big-endian); header authenticated | aws-lc-rs |
 //! | hashes | BLAKE3, keyed by domain, 16 bytes, side by side | blake3 |
@@ -16,8 +16,8 @@ mod exchange;
 mod hash;
 mod keys;
 mod relay_keys;
+mod signers;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -35,11 +35,10 @@ use exchange::Exchange;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
 pub use relay_keys::RelayKeys;
+use signers::Signers;
 
 /// What keeps a link key from being derived for anything else.
 const LINK_INFO: &[u8] = b"spinglass link v1";
-/// Parsed public keys kept: parsing costs an eighth of a check. When full, all are forgotten.
-const PARSED_MAX: usize = 1024;
 
 /// A build without members' signatures, to measure what they cost (the bar `security.cost`). Its
 /// members can't talk to others', and no release is built so: it is no feature of the package.
@@ -60,7 +59,7 @@ pub struct RealCrypto {
     group: GroupKeys,
     links: Vec<Option<LessSafeKey>>,
     free: Vec<u32>,
-    parsed: BTreeMap<PublicKey, ParsedPublicKey>,
+    signers: Signers,
     verifier: Option<Verifier>,
     /// The private half of the last offer.
     exchange: Option<Exchange>,
@@ -70,8 +69,8 @@ impl RealCrypto {
     /// With these keys.
     #[must_use]
     pub fn new(own: SigningKey, group: GroupKeys) -> Self {
-        let (links, free, parsed) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { own, group, links, free, parsed, verifier: None, exchange: None }
+        let (links, free, signers) = (Vec::new(), Vec::new(), Signers::default());
+        Self { own, group, links, free, signers, verifier: None, exchange: None }
     }
 
     /// With what this verifier accepts for other members' certificates; without one none is
@@ -139,15 +138,7 @@ impl Crypto for RealCrypto {
         if UNSIGNED {
             return *signature == mark(message);
         }
-        if self.parsed.len() >= PARSED_MAX {
-            self.parsed.clear();
-        }
-        if !self.parsed.contains_key(signer) {
-            let Ok(key) = ParsedPublicKey::new(&ED25519, signer.0) else { return false };
-            self.parsed.insert(*signer, key);
-        }
-        let key = self.parsed.get(signer);
-        key.is_some_and(|key| key.verify_sig(message, &signature.0).is_ok())
+        self.signers.verify(signer, message, signature)
     }
 
     fn hash(&mut self, domain: Domain, message: &[u8]) -> Hash {
