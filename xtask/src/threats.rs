@@ -226,9 +226,9 @@ pub(crate) const THREATS: [Threat; 26] = [
         defence: "a certifier names only what lies below its zone",
         switch: "zone_unbound",
         test: test(
-            "spinglass-crypto",
+            "spinglass-cli",
             "certificates",
-            "a_certifier_names_only_what_lies_below_its_zone",
+            "what_openssl_issued_against_our_rules_is_refused_for_its_reason",
         ),
     },
     Threat {

@@ -45,6 +45,11 @@ pub(crate) const WELCOME_CHAIN_BYTES_MAX: usize = STRANGER_BYTES_MAX - 185;
 
 /// Rounds without a datagram that could be opened after which a member knocks. 2 s.
 const LOCKED_ROUNDS: u32 = 20;
+/// Rounds from its start in which a keyless member takes any certified member's key of the first
+/// epoch in the place of its own, though others share that: both were drawn by chance, by members
+/// that began at the same moment, and no order stands behind either. A minute: later on, whoever
+/// could have a group move to a key of its own must have the right to.
+const YOUNG_ROUNDS: u32 = 600;
 /// Rounds between two knocks at most.
 const KNOCK_ROUNDS: u32 = 5;
 /// Rounds after which a member's cookies change; the ones before are accepted as long again.
@@ -283,6 +288,8 @@ pub(crate) struct Knocks {
     /// By which cookies are made and known again.
     secret: [u8; 16],
     rng: Prng,
+    /// Whether it began with a key that it drew itself.
+    keyless: bool,
     round: u32,
     /// The round in which something could last be opened; none, if never under this key.
     heard: Option<u32>,
@@ -307,6 +314,7 @@ impl Knocks {
         Self {
             secret,
             rng,
+            keyless,
             round: 1,
             heard: None,
             patience: if keyless { 0 } else { LOCKED_ROUNDS },
@@ -328,9 +336,22 @@ impl Knocks {
         (self.heard, self.patience) = (Some(self.round), LOCKED_ROUNDS);
     }
 
-    /// Whether anybody was ever heard under the key at hand.
+    /// The key at hand was given to somebody: it is no longer this member's alone, though nobody
+    /// was heard yet.
+    pub(crate) const fn on_given(&mut self) {
+        if self.heard.is_none() {
+            self.on_heard();
+        }
+    }
+
+    /// Whether others are heard under the key at hand, or were until just now.
     pub(crate) const fn is_shared(&self) -> bool {
-        self.heard.is_some()
+        self.heard.is_some() && !self.is_locked_out()
+    }
+
+    /// Whether the key at hand is one that somebody drew by chance a moment ago.
+    pub(crate) const fn is_young(&self) -> bool {
+        self.keyless && self.round < YOUNG_ROUNDS
     }
 
     /// A key was taken over: whoever has it is still to be heard.

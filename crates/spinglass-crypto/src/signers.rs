@@ -1,10 +1,10 @@
 //! Whose signatures are checked, and tables for those whose are checked most.
 //!
 //! A check is two multiplications of points: one of the base point, for which every library has a
-//! table, and one of the signer's. With a table of the signer's, too, a check takes 26 us in place of
-//! 31 (`cargo bench -p spinglass-crypto --bench crypto -- verify`); the table takes 30 KB, and as
-//! long to make as some 100 checks save. So only a signer of whom a large part of all checks is gets
-//! one: the sender of a busy stream.
+//! table, and one of the signer's. With a table of the signer's, too, a check takes 21 us in place
+//! of 31 (`cargo bench -p spinglass-crypto --bench crypto -- verify`). The table takes 30 KB, and as
+//! long to make as some 100 checks save; so only a signer of whom a large part of all checks is
+//! gets one: the sender of a busy stream.
 //!
 //! Both ways accept the same signatures: RFC 8032's equation without the cofactor, the scalar below
 //! the group's order, and the encoding of the point as it was signed. A key that is not the one

@@ -257,6 +257,33 @@ fn members_without_any_key_find_one() {
     }
 }
 
+/// Nor need anybody have the right to give one: those who were alone take the one that is shared.
+#[test]
+fn members_without_any_key_or_right_find_one() {
+    for seed in 0..24 {
+        let mut setup = Setup::new(32, Config::lan(), seed);
+        setup.acquainted = false;
+        setup.papers =
+            Some(Papers { keyless: true, policy: Some(no_rotation()), ..Papers::default() });
+        let mut world = World::new(setup, Network { loss_ppm: 50_000, ..Network::default() });
+        // Half of them are alone with keys that they drew.
+        world.network.parts = (0..32).map(|agent| u8::from(agent % 2 == 1)).collect();
+        world.run(Duration::from_secs(5), &mut Blind);
+        world.network.parts.clear();
+        world.run(Duration::from_secs(30), &mut Blind);
+        let counts = (0..32).map(|agent| world.node(agent).unwrap().member_count());
+        assert_eq!(counts.collect::<Vec<_>>(), vec![32; 32], "seed {seed}");
+    }
+}
+
+/// Everything is allowed but giving the group a key.
+fn no_rotation() -> Policy {
+    let who = vec![NamePattern::parse("spiffe://sim.example/**").unwrap()];
+    let allowed = ["join /**", "write * in /**", "publish **", "subscribe **", "install * in /**"];
+    let what = allowed.map(|action| ActionPattern::parse(action).unwrap()).to_vec();
+    Policy::new(vec![Rule { effect: Effect::Allow, who, what }]).unwrap()
+}
+
 #[test]
 fn halves_that_moved_on_to_keys_of_their_own_become_one_again() {
     for seed in 0..6 {

@@ -76,7 +76,10 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
                     step = begun.number;
                     hostile.turn(setup, folder)?;
                 }
-                Some(Order::Tell) => tell(&Report::Tally(Box::new(Tally { step, ..Tally::default() })))?,
+                Some(Order::Tell) => {
+                    let tally = Tally { step, ..Tally::default() };
+                    tell(&Report::Tally(Box::new(tally)))?;
+                }
                 Some(_) => bail!("a hostile member does nothing of the sort"),
                 None => return Ok(()),
             },

@@ -139,7 +139,8 @@ impl Node {
         let holder = trust.admit(welcome.chain.clone(), now.wall_s(), &mut *self.crypto)?;
         // Whoever hears nobody takes any member's word for the key. Others know of no order that
         // says so, and it might have been given by somebody who may not.
-        let needs_right = own.is_shared && !orders.knocks.is_locked_out();
+        let is_first = welcome.rank.epoch == own.epoch && orders.knocks.is_young();
+        let needs_right = own.is_shared && !is_first;
         if needs_right && !trust.may_rotate(&holder) {
             return Err(Reject::Denied);
         }
@@ -207,6 +208,7 @@ impl Node {
         welcome.signature = self.crypto.sign(&welcome.signed(&signed));
         self.stats.signatures_made += 1;
         self.stats.strangers_welcomed += 1;
+        orders.knocks.on_given();
         self.send_strange(from, Strange::Welcome(welcome));
         Ok(())
     }

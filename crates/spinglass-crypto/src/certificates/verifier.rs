@@ -149,14 +149,13 @@ impl Verifier {
         let (leaf, certifiers) = path.split_last().ok_or(Refusal::Malformed)?;
         for certifier in certifiers {
             if let Some(scope) = certifier.scope()? {
-                let is_bound = !cfg!(spinglass_bug = "zone_unbound");
-                if is_bound && !found.scope.covers_scope(&scope) {
+                if !found.scope.covers_scope(&scope) && !cfg!(spinglass_bug = "zone_unbound") {
                     return Err(Refusal::OutsideZone);
                 }
                 found.scope = scope;
             }
         }
-        if !found.scope.covers(&leaf.member()?) {
+        if !found.scope.covers(&leaf.member()?) && !cfg!(spinglass_bug = "zone_unbound") {
             return Err(Refusal::OutsideZone);
         }
         for certificate in path {
