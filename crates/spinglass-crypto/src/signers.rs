@@ -2,8 +2,8 @@
 //!
 //! A check is two multiplications of points: one of the base point, for which every library has a
 //! table, and one of the signer's. With a table of the signer's, too, a check takes 21 us in place
-//! of 31 (`cargo bench -p spinglass-crypto --bench crypto -- verify`). The table takes 30 KB, and as
-//! long to make as some 100 checks save; so only a signer of whom a large part of all checks is
+//! of 31 (`cargo bench -p spinglass-crypto --bench crypto -- verify`). The table takes 30 KB, and
+//! as long to make as some 100 checks save; so only a signer of whom a large part of all checks is
 //! gets one: the sender of a busy stream.
 //!
 //! Both ways accept the same signatures: RFC 8032's equation without the cofactor, the scalar below
