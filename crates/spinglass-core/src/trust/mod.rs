@@ -246,7 +246,7 @@ impl Trust {
     /// There is none, or its time had not come or was over.
     pub(crate) fn check(&mut self, id: MemberId, wall_s: u64) -> Result<Arc<Holder>, Reject> {
         let held = self.held.get_mut(&id).ok_or(Reject::Uncertified)?;
-        if held.is_shunned && !cfg!(spinglass_bug = "shunned_heard") {
+        if held.is_shunned {
             return Err(Reject::Revoked);
         }
         if !held.holder.certified.holds(wall_s) {
