@@ -202,7 +202,8 @@ pub struct MulticastConfig {
     pub idle_rounds: u16,
     /// How many members keep a packet for the long term. Default: 6, so that 0.25 % of packets
     /// would have none if each member drew alone [Ozkasap et al. 1999]; 0 keeps every packet
-    /// everywhere.
+    /// everywhere. Each region has its own: so many in a group of one region, half a member fewer
+    /// for every doubling of the group, never fewer than two.
     pub long_term_bufferers: u16,
     /// The most bytes of packets buffered; when full, the oldest is released. Default: 32 MiB.
     pub buffer_bytes_max: usize,
@@ -232,6 +233,12 @@ pub struct MulticastConfig {
     pub dissemination: Dissemination,
     /// Children per member in the trees. Default: 8: two levels for 64 members.
     pub tree_arity: u8,
+    /// Whether a second representative of every zone, its spare head, gets packets by a tree of its
+    /// own and hands them to those who begin its region's tree, so that one lost packet or sleeping
+    /// member keeps no region waiting; where there are no regions it changes nothing. It costs
+    /// about one more copy per eight members. Default: no (LAN), yes (WAN), where a repair takes
+    /// a round trip of tens of milliseconds.
+    pub tree_spares: bool,
     /// Bytes per second that this member publishes at most, packets' overhead included.
     /// Default: 64 MiB/s.
     pub send_rate: u64,
@@ -340,6 +347,7 @@ impl MulticastConfig {
             tail_wait: Duration::from_millis(10),
             dissemination: Dissemination::Trees,
             tree_arity: 8,
+            tree_spares: false,
             send_rate: 64 << 20,
             send_burst_bytes: 1 << 20,
             send_queue_bytes: 20 << 20,
@@ -351,12 +359,28 @@ impl MulticastConfig {
     #[must_use]
     pub const fn wan() -> Self {
         Self {
-            gap_wait: Duration::from_millis(10),
-            solicit_retry: Duration::from_millis(60),
+            // About one trip between members: before that a gap, or a claim, is most often a packet
+            // on its way.
+            gap_wait: Duration::from_millis(45),
+            solicit_retry: Duration::from_millis(45),
             tail_wait: Duration::from_millis(8),
+            tree_spares: true,
             ..Self::lan()
         }
     }
+
+    pub(crate) const fn tree_shape(&self) -> TreeShape {
+        TreeShape { arity: self.tree_arity as usize, has_spares: self.tree_spares }
+    }
+}
+
+/// The shape of senders' trees.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TreeShape {
+    /// Children per member.
+    pub(crate) arity: usize,
+    /// Whether a second head of each zone hands packets on.
+    pub(crate) has_spares: bool,
 }
 
 /// Settings that have been checked; the only kind that makes a node.

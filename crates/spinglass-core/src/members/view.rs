@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::{MemberRecord, Members};
+use crate::config::TreeShape;
 use crate::event::DESTINATIONS_MAX;
 use crate::id::{MemberId, StreamId};
 use crate::rng::Prng;
@@ -29,6 +30,8 @@ const FAR_ONE_IN: usize = 4;
 /// representatives, so that each one of those hears one (FACTS 8: the load on wide links does not
 /// grow with what is behind them).
 const FAR_PER_ROUND: usize = 3;
+/// The fewest long-term bufferers of a packet in each of many regions: one may be asleep.
+const BUFFERERS_MIN: u16 = 2;
 /// Trees remembered, one per sender. When full, all are computed anew as they are needed.
 const TREES_MAX: usize = 1024;
 
@@ -45,6 +48,8 @@ pub(super) struct View {
     own: usize,
     /// The tables above the region, root first.
     zones: Vec<ZoneTable>,
+    /// How often the members of all regions are twice those of the own one.
+    doublings: u16,
     trees: BTreeMap<MemberId, Arc<Tree>>,
 }
 
@@ -69,6 +74,19 @@ struct Tree {
     parents: Vec<SocketAddr>,
     /// The region's head, and those to whom it hands packets.
     crown: Vec<SocketAddr>,
+    /// To whom else this agent hands them as a spare head: to other zones' spare heads, and to its
+    /// region's crown.
+    spares: Vec<SocketAddr>,
+}
+
+/// How a sender's packets come from zone to zone to this agent's region.
+#[derive(Debug, Default)]
+struct Chain {
+    /// The head of the region; `None`: the sender is of the region.
+    head: Option<SocketAddr>,
+    heads: Vec<SocketAddr>,
+    headed: Vec<usize>,
+    parents: Vec<SocketAddr>,
 }
 
 impl View {
@@ -89,6 +107,7 @@ impl View {
             let own = children.binary_search_by_key(&own_key, |row| row.key()).ok();
             ZoneTable { children, own }
         });
+        let regions = table.agents_in_all().saturating_add(agents.len() / 2) / agents.len().max(1);
         Self {
             revision: table.peers_revision(),
             region: table.region().clone(),
@@ -96,12 +115,17 @@ impl View {
             agents,
             own,
             zones: zones.collect(),
+            doublings: regions.checked_ilog2().unwrap_or(0) as u16,
             trees: BTreeMap::new(),
         }
     }
 
     fn place(&self, key: RowKey) -> Option<usize> {
         self.agents.binary_search_by_key(&key, |(key, _)| *key).ok()
+    }
+
+    fn is_own(&self, member: &MemberRecord) -> bool {
+        member.region == self.region && self.place(member.key()) == Some(self.own)
     }
 
     /// The address at a place of the region, counted from this agent.
@@ -118,48 +142,73 @@ impl View {
         child.contacts().get(rng.index(child.contacts().len())).copied()
     }
 
-    fn make_tree(&self, sender: &MemberRecord, arity: usize) -> Tree {
+    fn make_tree(&self, sender: &MemberRecord, shape: TreeShape) -> Tree {
         let mut tree = Tree::default();
-        let common = self.region.common_depth(&sender.region);
         let place = self.place(sender.key()).filter(|_| sender.region == self.region);
-        // The head of the zone whose table is looked at; `None`: the sender itself.
-        let mut head: Option<SocketAddr> = None;
+        let chain = self.chain(sender, shape.arity, 0);
+        let head = chain.head;
+        (tree.heads, tree.headed, tree.parents) = (chain.heads, chain.headed, chain.parents);
+        let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
+        let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
+        tree.is_region_head = root == self.own;
+        let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
+        let above = heap_parent(self.agents.len(), root, self.own, shape.arity);
+        tree.parents.extend(above.and_then(address));
+        let below = |place| heap_children(self.agents.len(), root, place, shape.arity);
+        tree.agents.extend(below(self.own).filter_map(address));
+        let crown = core::iter::once(root).chain(below(root)).filter(|place| *place != self.own);
+        tree.crown.extend(crown.filter_map(address));
+        if shape.has_spares {
+            let is_crowned = root == self.own || above == Some(root);
+            self.add_spare(&mut tree, self.chain(sender, shape.arity, 1), head, is_crowned);
+        }
+        tree
+    }
+
+    /// This agent's part in the chain of spare heads, which is in nobody's tree twice.
+    fn add_spare(&self, tree: &mut Tree, chain: Chain, head: Option<SocketAddr>, is_crowned: bool) {
+        let spare = chain.head.filter(|spare| Some(*spare) != head);
+        let others = chain.heads.into_iter().filter(|other| !tree.heads.contains(other));
+        tree.spares = others.collect();
+        tree.parents.extend(chain.parents);
+        if spare.is_some() && spare == self.address {
+            tree.spares.extend(tree.crown.iter().filter(|place| !tree.agents.contains(place)));
+        } else if is_crowned {
+            tree.parents.extend(spare);
+        }
+    }
+
+    /// How a sender's packets come down the zones to this agent's region, by the heads that are
+    /// `turn`-th in turn.
+    fn chain(&self, sender: &MemberRecord, arity: usize, turn: u64) -> Chain {
+        let mut chain = Chain::default();
+        let common = self.region.common_depth(&sender.region);
+        let is_sender = self.is_own(sender);
         for (depth, table) in self.zones.iter().enumerate() {
-            let root = match head {
+            let root = match chain.head {
                 Some(head) => table.child_of(head),
                 None => sender.region.names().nth(depth).and_then(|name| table.child_named(name)),
             };
             let Some(own) = table.own else { continue };
             let root = root.unwrap_or(own);
             // Who holds the packets where this table's tree begins.
-            let handed = head.or_else(|| (depth == common).then_some(sender.address));
+            let handed = chain.head.or_else(|| (depth == common).then_some(sender.address));
             if root != own || depth == common {
-                head = table.head(own, sender.id());
+                chain.head = table.deputy(own, sender.id(), turn);
             }
-            let is_sender = head.is_none() && place == Some(self.own);
-            if head == self.address || is_sender {
-                tree.headed.push(depth);
+            if chain.head == self.address || (chain.head.is_none() && is_sender) {
+                chain.headed.push(depth);
                 let children = heap_children(table.children.len(), root, own, arity);
-                let heads = children.filter_map(|child| table.head(child, sender.id()));
-                tree.heads.extend(heads.filter(|head| Some(*head) != self.address));
+                let heads = children.filter_map(|child| table.deputy(child, sender.id(), turn));
+                chain.heads.extend(heads.filter(|head| Some(*head) != self.address));
                 let parent = heap_parent(table.children.len(), root, own, arity);
-                tree.parents.extend(parent.and_then(|above| match above == root {
-                    true => handed.or_else(|| table.head(root, sender.id())),
-                    false => table.head(above, sender.id()),
+                chain.parents.extend(parent.and_then(|above| match above == root {
+                    true => handed.or_else(|| table.deputy(root, sender.id(), turn)),
+                    false => table.deputy(above, sender.id(), turn),
                 }));
             }
         }
-        let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
-        let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
-        tree.is_region_head = root == self.own;
-        let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
-        let above = heap_parent(self.agents.len(), root, self.own, arity);
-        tree.parents.extend(above.and_then(address));
-        let below = |place| heap_children(self.agents.len(), root, place, arity);
-        tree.agents.extend(below(self.own).filter_map(address));
-        let crown = core::iter::once(root).chain(below(root)).filter(|place| *place != self.own);
-        tree.crown.extend(crown.filter_map(address));
-        tree
+        chain
     }
 }
 
@@ -182,11 +231,6 @@ impl ZoneTable {
 
     fn child_named(&self, name: &str) -> Option<usize> {
         self.children.iter().position(|row| row.name() == name)
-    }
-
-    /// Who is a child zone's head in a sender's tree.
-    fn head(&self, child: usize, sender: MemberId) -> Option<SocketAddr> {
-        self.deputy(child, sender, 0)
     }
 
     /// The representative who is next in turn after the head, or (turn 0) the head.
@@ -237,9 +281,9 @@ impl Members {
         stream: &StreamId,
         sequence: u64,
         turn: u64,
-        arity: usize,
+        shape: TreeShape,
     ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(stream.sender, arity) else { return Vec::new() };
+        let Some(tree) = self.tree(stream.sender, shape) else { return Vec::new() };
         let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
         let spread = mix(u128::from(packet), turn);
         let headed = tree.headed.iter().filter_map(|depth| {
@@ -265,36 +309,37 @@ impl Members {
     pub(crate) fn children(
         &mut self,
         sender: MemberId,
-        arity: usize,
+        shape: TreeShape,
         zones_only: bool,
     ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(sender, arity) else { return Vec::new() };
-        let agents = if zones_only { &[][..] } else { &tree.agents };
-        tree.heads.iter().chain(agents).take(DESTINATIONS_MAX).copied().collect()
+        let Some(tree) = self.tree(sender, shape) else { return Vec::new() };
+        let (agents, spares) =
+            if zones_only { (&[][..], &[][..]) } else { (&tree.agents[..], &tree.spares[..]) };
+        tree.heads.iter().chain(agents).chain(spares).take(DESTINATIONS_MAX).copied().collect()
     }
 
     /// The members that hand `sender`'s packets to this one: as a member of its region, and as the
     /// head of zones.
-    pub(crate) fn parents(&mut self, sender: MemberId, arity: usize) -> Vec<SocketAddr> {
-        self.tree(sender, arity).map_or_else(Vec::new, |tree| tree.parents.clone())
+    pub(crate) fn parents(&mut self, sender: MemberId, shape: TreeShape) -> Vec<SocketAddr> {
+        self.tree(sender, shape).map_or_else(Vec::new, |tree| tree.parents.clone())
     }
 
     /// The region's head in `sender`'s tree and those to whom it hands packets: whoever gets a
     /// packet from afar that the head has missed begins the region's tree in its place.
-    pub(crate) fn crown(&mut self, sender: MemberId, arity: usize) -> Vec<SocketAddr> {
-        self.tree(sender, arity).map_or_else(Vec::new, |tree| tree.crown.clone())
+    pub(crate) fn crown(&mut self, sender: MemberId, shape: TreeShape) -> Vec<SocketAddr> {
+        self.tree(sender, shape).map_or_else(Vec::new, |tree| tree.crown.clone())
     }
 
     /// Whether this member stands for its region in `sender`'s tree.
-    pub(crate) fn is_region_head(&mut self, sender: MemberId, arity: usize) -> bool {
-        self.tree(sender, arity).is_some_and(|tree| tree.is_region_head)
+    pub(crate) fn is_region_head(&mut self, sender: MemberId, shape: TreeShape) -> bool {
+        self.tree(sender, shape).is_some_and(|tree| tree.is_region_head)
     }
 
-    fn tree(&mut self, sender: MemberId, arity: usize) -> Option<Arc<Tree>> {
+    fn tree(&mut self, sender: MemberId, shape: TreeShape) -> Option<Arc<Tree>> {
         if let Some(tree) = self.view.trees.get(&sender) {
             return Some(Arc::clone(tree));
         }
-        let tree = Arc::new(self.view.make_tree(self.find(sender)?, arity));
+        let tree = Arc::new(self.view.make_tree(self.find(sender)?, shape));
         if self.view.trees.len() >= TREES_MAX {
             self.view.trees.clear();
         }
@@ -302,9 +347,13 @@ impl Members {
         Some(tree)
     }
 
-    /// The long-term bufferers of a packet: `count` members of the own region, named by a hash of
-    /// (packet, member) [Ozkasap et al. 1999]. Each of `count` points on the ring of keys, drawn
-    /// from the packet, falls to the next member, so that a change of membership moves few packets.
+    /// The long-term bufferers of a packet: members of the own region, named by a hash of (packet,
+    /// member) [Ozkasap et al. 1999]. Each of some points on the ring of keys, drawn from the
+    /// packet, falls to the next member, so that a change of membership moves few packets.
+    ///
+    /// They are `count` in a group of one region. Where there are many, each has its own, and the
+    /// more copies there are in all, the fewer each needs: every doubling of the group takes half a
+    /// bufferer away.
     pub(crate) fn bufferers(
         &self,
         stream: &StreamId,
@@ -313,7 +362,12 @@ impl Members {
     ) -> impl Iterator<Item = SocketAddr> + '_ {
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
-        (0..count).filter_map(move |point| {
+        let whole = u32::from(count) * 2;
+        let halves = whole.saturating_sub(self.view.doublings.into());
+        let halves = halves.max(u32::from(BUFFERERS_MIN) * 2).min(whole);
+        // Half a bufferer is one for every other packet.
+        let odd = u32::from(sequence.is_multiple_of(2));
+        (0..(halves + odd) / 2).filter_map(move |point| {
             let key = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
             let agents = &self.view.agents;
             let place = agents.partition_point(|(agent, _)| agent.0 < key);

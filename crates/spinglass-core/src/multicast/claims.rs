@@ -24,6 +24,9 @@ const SOURCES_MAX: usize = 6;
 /// Members asked at once when the first one's answer has not come: whoever waits for a second
 /// answer is the last of many, and few wait for it.
 const ASKED_AGAIN: usize = 2;
+/// Claims of the same that end the patience: where so many members have a packet, this one's copy
+/// is lost and not on its way.
+const CLAIMS_CERTAIN: usize = 3;
 
 /// Streams whose newest packets are known by hearsay.
 #[derive(Debug, Default)]
@@ -113,6 +116,9 @@ impl Claims {
         claim.sources.retain(|(_, held)| held.address() != source.address());
         claim.sources.push_front((high, source));
         claim.sources.truncate(SOURCES_MAX);
+        if claim.sources.len() >= CLAIMS_CERTAIN && !claim.was_asked {
+            claim.due = claim.due.min(now);
+        }
         claim.due
     }
 

@@ -377,7 +377,7 @@ impl Multicast {
             }
             Dissemination::Both => {
                 let remote = !cx.members.is_near(id.sender);
-                if remote && cx.members.is_region_head(id.sender, self.config.tree_arity.into()) {
+                if remote && cx.members.is_region_head(id.sender, self.config.tree_shape()) {
                     cx.outbox.packets(id, Way::Tree { zones_only: true }, from, from + 1);
                     cx.outbox.packets(id, Way::Multicast, from, from + 1);
                 }

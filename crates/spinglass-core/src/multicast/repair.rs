@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
 use super::peers::{SILENT_AFTER, Verdict, rounds_later};
-use super::stream::Stream;
+use super::stream::{Held, Hole, Stream};
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
 use crate::crypto::Crypto;
@@ -57,7 +57,7 @@ impl Multicast {
 
     /// How long an answer is waited for before another member is asked.
     fn retry_after(&self, tries: u16) -> Duration {
-        let trip = Duration::from_nanos(self.round_trip.saturating_mul(2));
+        let trip = Duration::from_nanos(self.round_trip / 4 * 5);
         let first = trip.max(self.config.solicit_retry).min(self.config.round);
         // A little more patience each time, never more than a round.
         (first + first / 4 * u32::from(tries.saturating_sub(1))).min(self.config.round)
@@ -105,18 +105,20 @@ impl Multicast {
                 break;
             }
         }
-        self.ledger.spend_solicit(due.len() * packet_bytes);
-        let young = |hole: &super::stream::Hole| {
+        let is_young = |hole: &Hole| {
             self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
         };
-        let old: Vec<u64> =
-            due.iter().filter(|(_, hole)| !young(hole)).map(|(sequence, _)| *sequence).collect();
-        let fresh: Vec<u64> =
-            due.iter().filter(|(_, hole)| young(hole)).map(|(sequence, _)| *sequence).collect();
-        for chunk in fresh.chunks(SOLICIT_PACKETS_MAX) {
-            self.solicit_anybody(id, chunk, cx);
+        let (young, old): (Vec<_>, Vec<_>) = due.iter().partition(|(_, hole)| is_young(hole));
+        // Whoever waits for a second answer is the last of many: it asks two at once.
+        let again: Vec<_> = young.iter().filter(|(_, hole)| hole.tries > 0).copied().collect();
+        self.ledger.spend_solicit((due.len() + again.len()) * packet_bytes);
+        for asked in [young, again] {
+            let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
+            for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
+                self.solicit_anybody(id, chunk, cx);
+            }
         }
-        for sequence in old {
+        for (sequence, _) in old {
             self.solicit_bufferer(id, sequence, cx);
         }
         for (sequence, _) in due {
@@ -309,7 +311,7 @@ impl Multicast {
         }
         let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
         let ages = if waits { 0 } else { HINT_ROUNDS }..idle;
-        let is_due = |held: &super::stream::Held| ages.contains(&round.saturating_sub(held.round));
+        let is_due = |held: &Held| ages.contains(&round.saturating_sub(held.round));
         let lags = |entry: &&Entry| {
             let Some(stream) = self.streams.get(&entry.stream) else { return false };
             let beyond = core::iter::once(entry.high..stream.high());
@@ -372,9 +374,7 @@ impl Multicast {
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.discover(entry.low, cx.now, self.round);
-        let due = |hole: &super::stream::Hole| {
-            hole.asked.is_none_or(|asked| cx.now.since(asked) >= retry)
-        };
+        let due = |hole: &Hole| hole.asked.is_none_or(|asked| cx.now.since(asked) >= retry);
         let bytes = stream.packet_bytes().max(1);
         let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
         let wanted: Vec<u64> = holes
@@ -511,21 +511,21 @@ impl Multicast {
             }
             let newest = stream.high();
             let near = cx.members.rotation(&id, newest, told.into());
-            let arity = self.config.tree_arity.into();
-            let far = cx.members.far_rotation(&id, newest, told.into(), arity);
+            let shape = self.config.tree_shape();
+            let far = cx.members.far_rotation(&id, newest, told.into(), shape);
             near.into_iter().chain(far).for_each(|to| self.announce(to, id, cx));
         }
     }
 
     /// A packet came late, by repair: those who would have had it from here lack it too, perhaps.
     pub(super) fn announce_to_children(&mut self, id: StreamId, cx: &mut Cx<'_>) {
-        let arity = self.config.tree_arity.into();
+        let shape = self.config.tree_shape();
         let zones_only = match self.config.dissemination {
             Dissemination::Multicast | Dissemination::Gossip => return,
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };
-        for to in cx.members.children(id.sender, arity, zones_only) {
+        for to in cx.members.children(id.sender, shape, zones_only) {
             self.announce(to, id, cx);
         }
     }

@@ -81,10 +81,10 @@ impl Node {
             return;
         }
         let mut whom = self.detector.own_observers(&self.table);
-        let arity = usize::from(self.config.get().multicast.tree_arity);
+        let shape = self.config.get().multicast.tree_shape();
         let cx = cx!(self, now.monotonic);
         for sender in self.multicast.senders_of_late(SENDERS_MAX) {
-            whom.extend(cx.members.parents(sender, arity));
+            whom.extend(cx.members.parents(sender, shape));
         }
         whom.sort_unstable();
         whom.dedup();

@@ -361,19 +361,19 @@ impl Node {
 
     /// Where a run goes just now. `None`: nowhere.
     fn resolve(&mut self, run: &Run) -> Option<(Destinations, PacketKind)> {
-        let arity = usize::from(self.config.get().multicast.tree_arity);
+        let shape = self.config.get().multicast.tree_shape();
         self.members.look(&self.table);
         match run.way {
             Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
             Way::Crown => {
-                let crown = self.members.crown(run.stream.sender, arity);
+                let crown = self.members.crown(run.stream.sender, shape);
                 let some = !crown.is_empty();
                 some.then_some((Destinations::Members(crown), PacketKind::Spread))
             }
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
             Way::Tree { zones_only } => {
-                let mut children = self.members.children(run.stream.sender, arity, zones_only);
+                let mut children = self.members.children(run.stream.sender, shape, zones_only);
                 children.truncate(DESTINATIONS_MAX);
                 let some = !children.is_empty();
                 some.then_some((Destinations::Members(children), PacketKind::Spread))

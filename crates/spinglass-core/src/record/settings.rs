@@ -10,7 +10,7 @@ use crate::crypto::Epoch;
 use crate::wire::Malformed;
 
 /// Settings in a configuration.
-pub(super) const NUMBERS: usize = 42;
+pub(super) const NUMBERS: usize = 43;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -47,6 +47,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
         nanos(multicast.tail_wait),
         dissemination,
         multicast.tree_arity.into(),
+        multicast.tree_spares.into(),
         multicast.send_rate,
         multicast.send_burst_bytes as u64,
         multicast.send_queue_bytes as u64,
@@ -111,6 +112,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
             _ => return Err(Malformed),
         },
         tree_arity: as_(number()?)?,
+        tree_spares: yes(number()?)?,
         send_rate: number()?,
         send_burst_bytes: as_(number()?)?,
         send_queue_bytes: as_(number()?)?,

@@ -21,7 +21,7 @@ impl World {
         index % 3 == 2
     }
 
-    /// Lets a member sleep in a share of all 100 ms slots.
+    /// Lets a member sleep in a share of all 100 ms slots; in less than all of them, or time stops.
     pub fn set_sleep(&mut self, index: usize, share_ppm: u32) {
         if let Some(member) = self.members.get_mut(index) {
             member.sleep_ppm = share_ppm;
