@@ -8,5 +8,7 @@ pub mod certificate_files;
 pub mod key_files;
 #[path = "../../crates/spinglass-core/tests/fuzz/member.rs"]
 pub mod member;
+#[path = "../../crates/spinglass-relay/tests/messages/body.rs"]
+pub mod relay_messages;
 #[path = "../../crates/spinglass-summary/tests/sql/body.rs"]
 pub mod sql;

@@ -22,7 +22,7 @@ action decides; what no rule is about is denied. In TOML:
   allow = [\"join /usa/**\", \"publish grid/**\", \"write net.* in /usa/**\"]
 
 Actions: join ZONE, write ATTRIBUTE in ZONE, publish TOPIC, subscribe TOPIC,
-install FUNCTION in ZONE [below LEVEL], rotate, respond, door NAME.
+install FUNCTION in ZONE [below LEVEL], rotate, respond, govern, door NAME.
 * is one name between slashes; ** at the end is any rest. docs/security.md explains each.")]
 pub(crate) enum PolicyCommand {
     /// Say whether a member may do something, and which rule says so

@@ -59,15 +59,7 @@ impl Agent {
 
     /// Waits until a command says so.
     fn wait_for_output(&self, command: &[&str], value: &str) {
-        let reached = (0..600).any(|_| {
-            let reached = self.text(command) == value;
-            if !reached {
-                sleep(Duration::from_millis(100));
-            }
-            reached
-        });
-        let table = self.text(&["table"]);
-        assert!(reached, "{command:?} is not {value} after a minute:\n{table}");
+        wait_for(&format!("{command:?} says {value}"), || self.text(command) == value);
     }
 }
 
@@ -299,7 +291,7 @@ impl Drop for Papers {
 const OPERATED: &str = r#"
 [[rule]]
 who = "spiffe://example.org/usa/a1"
-allow = ["rotate", "respond"]
+allow = ["rotate", "respond", "govern", "install * in /**"]
 
 [[rule]]
 who = "spiffe://example.org/**"
@@ -340,4 +332,48 @@ fn keys_rotate_and_orders_are_given_by_who_may() {
     second.wait_for("/", "nmembers", "2");
     let again = first.ask(&["respond", "release", who]);
     assert!(String::from_utf8_lossy(&again.stderr).contains("no such order"), "{again:?}");
+    rules_come_and_go(&papers, &first, &second);
+    clearing_forgets_functions(&first, &second);
+}
+
+/// Waits until something is so.
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let reached = (0..600).any(|_| {
+        let reached = is_so();
+        if !reached {
+            sleep(Duration::from_millis(100));
+        }
+        reached
+    });
+    assert!(reached, "after a minute it is not so that {what}");
+}
+
+fn rules_come_and_go(papers: &Papers, first: &Agent, second: &Agent) {
+    let file = papers.0.join("strict.toml");
+    std::fs::write(&file, OPERATED.replace("write * in /**", "write load in /**")).expect("a file");
+    let strict = file.display().to_string();
+    assert!(!second.ask(&["respond", "rules", &strict]).status.success(), "it may not govern");
+    assert!(sets_odd(second));
+    let given = first.ask(&["respond", "rules", &strict]);
+    assert!(given.status.success(), "{given:?}");
+    wait_for("rules hold", || !sets_odd(second));
+    assert!(first.text(&["respond", "list"]).contains("go by 2 rules"));
+    assert!(first.ask(&["respond", "rules", "--lift"]).status.success());
+    wait_for("rules hold no longer", || sets_odd(second));
+}
+
+fn sets_odd(agent: &Agent) -> bool {
+    agent.ask(&["table", "set", "odd", "1"]).status.success()
+}
+
+fn clearing_forgets_functions(first: &Agent, second: &Agent) {
+    let odd = ["summary", "install", "odd", "SELECT MAX(odd) AS odd FROM zone"];
+    assert!(!second.ask(&odd).status.success(), "no rule lets it");
+    assert!(first.ask(&odd).status.success());
+    second.wait_for("/", "odd", "1");
+    assert!(first.ask(&["respond", "clear"]).status.success());
+    assert!(first.text(&["respond", "list"]).contains("forget what was signed"));
+    let lists_odd = |agent: &Agent| agent.text(&["summary", "list"]).contains("odd");
+    wait_for("nobody has the function", || !lists_odd(first) && !lists_odd(second));
+    second.wait_for("/", "nmembers", "2");
 }

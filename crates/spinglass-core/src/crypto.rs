@@ -3,6 +3,7 @@
 //! Private and link keys live behind this trait and never enter the core: it holds handles. That
 //! also makes a recording of a run free of keys, since a recording is made at this boundary.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::id::MemberId;
@@ -97,7 +98,7 @@ pub trait Crypto: Send {
     fn hash(&mut self, domain: Domain, message: &[u8]) -> Hash;
 
     /// Hashes messages side by side, appending one hash each to `hashes`, in order.
-    fn hash_many(&mut self, domain: Domain, messages: &[&[u8]], hashes: &mut alloc::vec::Vec<Hash>);
+    fn hash_many(&mut self, domain: Domain, messages: &[&[u8]], hashes: &mut Vec<Hash>);
 
     /// Derives the sealing key of a boot: HKDF(epoch key, sender, salt, generation). `None` if
     /// there is no key for this epoch.
@@ -169,6 +170,15 @@ pub trait Crypto: Send {
     /// It is none, or there are too many.
     fn add_revocations(&mut self, _list: &[u8], _certifiers: &[&[u8]]) -> Result<Hash, Refusal> {
         Err(Refusal::BadRevocations)
+    }
+
+    /// Trusts these roots (X.509 certificates in DER) from now on, and no others. What it knows to
+    /// be revoked stays so.
+    ///
+    /// # Errors
+    /// There are none or too many, or one is no root; nothing changed.
+    fn trust_roots(&mut self, _roots: &[Vec<u8>]) -> Result<(), Refusal> {
+        Err(Refusal::UnknownIssuer)
     }
 
     /// Whether a chain that verified at `wall_s` has been revoked.

@@ -206,6 +206,17 @@ impl Driver {
         self.node.renew_security(now, security)
     }
 
+    /// Trusts these roots and no others: see [`Node::trust_roots`].
+    ///
+    /// # Errors
+    /// As [`Node::trust_roots`]; nothing changed.
+    pub fn trust_roots(&mut self, now: Now, roots: &[Vec<u8>]) -> Result<(), NodeError> {
+        if self.recorder.is_some() {
+            self.record(&Entry::Roots { now, roots: Cow::Borrowed(roots) });
+        }
+        self.node.trust_roots(now, roots)
+    }
+
     /// Heeds a list of revocations: see [`Node::heed_revocations`].
     ///
     /// # Errors

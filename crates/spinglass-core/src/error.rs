@@ -16,6 +16,8 @@ pub enum NodeError {
     Config(ConfigError),
     /// Its own certificates do not hold.
     Certificate(Refusal),
+    /// The roots that it is to trust are none.
+    Roots(Refusal),
     /// Its certificates are too large to be shown to others.
     ChainTooLarge {
         /// Bytes that a chain may take.
@@ -46,6 +48,7 @@ impl fmt::Display for NodeError {
         match self {
             Self::Config(error) => error.fmt(formatter),
             Self::Certificate(refusal) => write!(formatter, "this member's certificate: {refusal}"),
+            Self::Roots(refusal) => write!(formatter, "the roots to trust: {refusal}"),
             Self::ChainTooLarge { limit, got } => write!(
                 formatter,
                 "this member's certificates take {got} bytes, and only {limit} fit a datagram: \

@@ -1,5 +1,6 @@
 //! Orders: what somebody with the right to do so tells everybody to do, at once: move to a new link
-//! key, hear some members no longer, spread packets another way.
+//! key, hear some members no longer, go by other rules, forget old state, spread packets another
+//! way.
 //!
 //! That is the reaction the paper asks for (Birman, van Renesse, Vogels, section 7): "rapidly and
 //! consistently notifying participants, which can then switch to a backup network, rekey, or take
@@ -9,7 +10,8 @@
 //! can hold it up.
 //!
 //! Invariants: an order counts only if the certificate of who signed it held when it was given, and
-//! the rules let that member give it; an epoch's number never goes back.
+//! the rules let that member give it; of an order with rules the rules of each member's own
+//! configuration decide, so that none can lock out who gave it; an epoch's number never goes back.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -22,19 +24,23 @@ use spinglass_summary::{Name, Row, RowBuilder, Value};
 use crate::crypto::Hash;
 use crate::identity::Refusal;
 use crate::object::ObjectName;
-use crate::rules::{Action, NamePattern};
+use crate::rules::{Action, NamePattern, Policy};
 use crate::table::SetError;
 use crate::trust::Denied;
 
 /// Orders held at most, lifted ones included: beyond it, none with a new name is taken in.
 pub const ORDERS_MAX: usize = 64;
-/// Bytes of a list of revocations that has room in an order's row; a longer one goes as an object.
-pub(crate) const LIST_BYTES_MAX: usize = 560;
+/// Bytes of a list or of rules that have room in an order's row; longer ones go as an object.
+pub(crate) const BODY_BYTES_MAX: usize = 560;
 
 /// Name of the order that gives the group a new link key.
 pub(crate) const KEY: &str = "key";
 /// Name of the order about how packets are spread.
 pub(crate) const PATH: &str = "path";
+/// Name of the order with rules.
+pub(crate) const RULES: &str = "rules";
+/// Name of the order to forget what was signed before it.
+pub(crate) const CLEAR: &str = "clear";
 /// What names of orders with lists of revocations begin with.
 const REVOKED: &str = "revoked-";
 /// What names of orders about members begin with.
@@ -44,6 +50,7 @@ const ID: &str = "id";
 const EPOCH: &str = "epoch";
 const HASH: &str = "hash";
 const LIST: &str = "list";
+const POLICY: &str = "policy";
 const OBJECT: &str = "object";
 const WHO: &str = "who";
 const LASTS_MS: &str = "lasts_ms";
@@ -59,17 +66,22 @@ pub enum Order {
         hash: Hash,
     },
     /// Heed a list of revocations (an X.509 CRL in DER).
-    Revoke(List),
+    Revoke(Body),
     /// Hear nothing of these members, until the order is lifted or lapses.
     Quarantine(NamePattern),
     /// Spread packets along trees alone, whatever the settings say: IP multicast is not to be
     /// relied on.
     Trees,
+    /// Go by these rules (a [`Policy`] in its one form), and not by those of the configuration.
+    Rules(Body),
+    /// Forget every row of the table that was signed before this order was, and take none in any
+    /// more; agents and those who speak for zones sign theirs anew. Orders stay.
+    Clear,
 }
 
-/// Where a list of revocations is.
+/// Where a list of revocations, or rules, are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum List {
+pub enum Body {
     /// In the order.
     Here(Bytes),
     /// It has no room there, and is an object.
@@ -94,6 +106,10 @@ pub enum NewOrder {
     Release(NamePattern),
     /// Have everybody spread packets along trees alone; or, with `false`, as they are set to.
     Trees(bool),
+    /// Have everybody go by these rules; or, with none, by those of the configuration again.
+    Rules(Option<Policy>),
+    /// Have everybody forget every row of the table that was signed until now.
+    Clear,
 }
 
 /// Why an order was not given. Nothing changed.
@@ -108,6 +124,8 @@ pub enum OrderError {
     UnderWay,
     /// The list of revocations is none, or its issuer is unknown.
     List(Refusal),
+    /// The configuration has no rules that say who may give others.
+    NoRules,
     /// There is nothing to lift.
     NoSuchOrder,
     /// This member's cryptography draws no keys.
@@ -128,6 +146,10 @@ impl fmt::Display for OrderError {
                 "the group is moving to a new key at this moment: wait some seconds, and try again",
             ),
             Self::List(refusal) => write!(formatter, "the list of revocations: {refusal}"),
+            Self::NoRules => formatter.write_str(
+                "rules by order need rules in every member's configuration that say who may give \
+                 them: start members with --policy, and allow somebody to `govern`",
+            ),
             Self::NoSuchOrder => formatter.write_str("there is no such order to lift"),
             Self::NoKey => formatter.write_str("this member can't draw a key"),
             Self::Table(error) => error.fmt(formatter),
@@ -166,6 +188,10 @@ impl Order {
             Some(Value::Bytes(bytes)) => Some(bytes),
             _ => None,
         };
+        let body = |name: &str| match bytes(name) {
+            Some(bytes) => Some(Body::Here(Bytes::copy_from_slice(bytes))),
+            None => row.get(OBJECT).and_then(ObjectName::of_value).map(Body::Object),
+        };
         match text(ID)? {
             KEY => Some(Self::Rekey {
                 epoch: u32::try_from(row.get(EPOCH)?.as_int()?).ok()?,
@@ -175,13 +201,9 @@ impl Order {
             id if id.starts_with(QUARANTINE) => {
                 NamePattern::parse(text(WHO)?).ok().map(Self::Quarantine)
             }
-            id if id.starts_with(REVOKED) => match bytes(LIST) {
-                Some(list) => Some(Self::Revoke(List::Here(Bytes::copy_from_slice(list)))),
-                None => {
-                    let object = row.get(OBJECT).and_then(ObjectName::of_value);
-                    object.map(|object| Self::Revoke(List::Object(object)))
-                }
-            },
+            id if id.starts_with(REVOKED) => body(LIST).map(Self::Revoke),
+            RULES => body(POLICY).map(Self::Rules),
+            CLEAR => Some(Self::Clear),
             _ => None,
         }
     }
@@ -196,12 +218,14 @@ impl Order {
                 KEY.to_string()
             }
             Self::Revoke(list) => {
-                match list {
-                    List::Here(list) => builder.set(name(LIST), Value::bytes(list)),
-                    List::Object(object) => builder.set(name(OBJECT), object.to_value()),
-                }
+                set_body(&mut builder, LIST, list);
                 list_name(tag)
             }
+            Self::Rules(rules) => {
+                set_body(&mut builder, POLICY, rules);
+                RULES.to_string()
+            }
+            Self::Clear => CLEAR.to_string(),
             Self::Quarantine(who) => {
                 builder.set(name(WHO), Value::text(&who.to_string()));
                 quarantine_name(tag)
@@ -217,9 +241,20 @@ impl Order {
     }
 }
 
+fn set_body(builder: &mut RowBuilder, here: &str, body: &Body) {
+    match body {
+        Body::Here(bytes) => builder.set(name(here), Value::bytes(bytes)),
+        Body::Object(object) => builder.set(name(OBJECT), object.to_value()),
+    }
+}
+
 /// What one must be allowed to do to give, replace or lift the order of this name.
 pub(crate) fn right(id: &str) -> Action<'static> {
-    if id == KEY { Action::Rotate } else { Action::Respond }
+    match id {
+        KEY => Action::Rotate,
+        RULES => Action::Govern,
+        _ => Action::Respond,
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +266,9 @@ mod tests {
         let who = NamePattern::parse("spiffe://example.org/usa/**").unwrap();
         let orders = [
             Order::Rekey { epoch: 70_000, hash: Hash([7; 16]) },
-            Order::Revoke(List::Here(Bytes::from_static(b"list"))),
+            Order::Revoke(Body::Here(Bytes::from_static(b"list"))),
+            Order::Rules(Body::Here(Bytes::from_static(b"rules"))),
+            Order::Clear,
             Order::Quarantine(who),
             Order::Trees,
         ];

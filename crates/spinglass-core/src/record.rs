@@ -210,6 +210,13 @@ pub enum Entry<'a> {
         /// It.
         list: Cow<'a, [u8]>,
     },
+    /// Other roots were given.
+    Roots {
+        /// When.
+        now: Now,
+        /// They, in DER.
+        roots: Cow<'a, [Vec<u8>]>,
+    },
     /// Another certificate and other rules were given.
     Renew {
         /// When.

@@ -30,7 +30,7 @@ use spinglass_core::crypto::{
 use spinglass_core::identity::{Chain, Claims, Refusal, VerifyChain as _};
 use zeroize::Zeroizing;
 
-use certificates::{Revocations, Verifier};
+use certificates::{Certificate, Revocations, Verifier};
 use exchange::Exchange;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
@@ -205,6 +205,13 @@ impl Crypto for RealCrypto {
         let issuer = hash(Domain::Line, list.issuer().as_bytes());
         verifier.heed(list, certifiers).map_err(|_| Refusal::BadRevocations)?;
         Ok(issuer)
+    }
+
+    fn trust_roots(&mut self, roots: &[Vec<u8>]) -> Result<(), Refusal> {
+        let verifier = self.verifier.as_mut().ok_or(Refusal::UnknownIssuer)?;
+        let parsed = roots.iter().map(|der| Certificate::parse(der.clone()));
+        let anchors = parsed.collect::<Result<Vec<_>, _>>().map_err(|_| Refusal::Malformed)?;
+        verifier.trust(anchors).map_err(|_| Refusal::NotACertifier)
     }
 
     fn is_revoked(&mut self, chain: &Chain, wall_s: u64) -> bool {

@@ -192,6 +192,10 @@ impl Crypto for ReplayCrypto {
         self.exchanged("a list of revocations").map(Hash).ok_or(Refusal::BadRevocations)
     }
 
+    fn trust_roots(&mut self, _: &[Vec<u8>]) -> Result<(), Refusal> {
+        self.exchanged::<0>("roots").map(|_| ()).ok_or(Refusal::UnknownIssuer)
+    }
+
     fn is_revoked(&mut self, _: &Chain, _: u64) -> bool {
         self.exchanged::<0>("a look at revocations").is_some()
     }
@@ -328,12 +332,6 @@ impl Replay {
                 self.node.handle_timeout(now);
                 None
             }
-            Entry::Publish { now, topic, payload } => {
-                time = now;
-                // Refused then, refused now: the core's answer is part of its state.
-                let _ = self.node.publish(now, topic, payload);
-                None
-            }
             Entry::Answered { question, reach, found } => {
                 let got = self.node.poll_answer();
                 let got =
@@ -341,7 +339,8 @@ impl Replay {
                 (got != Some((question, reach, found)))
                     .then(|| format!("answered {got:?}; then: {question:?}, {reach:?}, {found:?}"))
             }
-            verb @ (Entry::Subscribe { .. }
+            verb @ (Entry::Publish { .. }
+            | Entry::Subscribe { .. }
             | Entry::SetAttribute { .. }
             | Entry::SetSummary { .. }
             | Entry::Ask { .. }
@@ -351,6 +350,7 @@ impl Replay {
             | Entry::Order { .. }
             | Entry::Renew { .. }
             | Entry::Heed { .. }
+            | Entry::Roots { .. }
             | Entry::SetAddress { .. }
             | Entry::AskPath { .. }
             | Entry::SetReplyPort { .. }
@@ -393,6 +393,10 @@ impl Replay {
     /// then is refused now.
     fn verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
         match verb {
+            Entry::Publish { now, topic, payload } => {
+                let _ = self.node.publish(now, topic, payload);
+                now
+            }
             Entry::Subscribe { now, topic, start } => {
                 let _ = self.node.subscribe(now, topic, start);
                 now
@@ -436,6 +440,10 @@ impl Replay {
             }
             Entry::Heed { now, list } => {
                 let _ = self.node.heed_revocations(now, &list);
+                now
+            }
+            Entry::Roots { now, roots } => {
+                let _ = self.node.trust_roots(now, &roots);
                 now
             }
             Entry::Renew { now, security } => {

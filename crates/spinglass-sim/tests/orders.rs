@@ -8,11 +8,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
+use spinglass_core::table::{Kind, ZonePath};
 use spinglass_core::{Config, Dissemination, Event, Instant, Reject, Start, TopicId};
 use spinglass_sim::papers::{Odd, Papers};
 use spinglass_sim::{Blind, Network, Observer, Setup, World};
 
 const AGENTS: usize = 18;
+const ALL: &str = "spiffe://sim.example/**";
+const EVERYTHING: &[&str] = &[
+    "join /**",
+    "write * in /**",
+    "publish **",
+    "subscribe **",
+    "install * in /**",
+    "rotate",
+    "respond",
+];
+
+fn rule(effect: Effect, who: &str, what: &[&str]) -> Rule {
+    Rule {
+        effect,
+        who: vec![NamePattern::parse(who).unwrap()],
+        what: what.iter().map(|what| ActionPattern::parse(what).unwrap()).collect(),
+    }
+}
 
 fn setup(seed: u64) -> Setup {
     let mut setup = Setup::new(AGENTS, Config::lan(), seed);
@@ -173,16 +192,10 @@ fn a_quarantine_holds_until_it_is_lifted_or_lapses() {
 #[test]
 fn orders_count_only_from_those_who_may_give_them() {
     for seed in 0..4 {
-        let rule = |effect, who: &str, what: &[&str]| Rule {
-            effect,
-            who: vec![NamePattern::parse(who).unwrap()],
-            what: what.iter().map(|what| ActionPattern::parse(what).unwrap()).collect(),
-        };
-        let all = "spiffe://sim.example/**";
         let policy = Policy::new(vec![
             rule(Effect::Deny, "spiffe://sim.example/*/*/n0000005", &["rotate", "respond"]),
             rule(Effect::Allow, "spiffe://sim.example/*/*/n0000000", &["rotate", "respond"]),
-            rule(Effect::Allow, all, &["join /**", "publish **", "subscribe **"]),
+            rule(Effect::Allow, ALL, &["join /**", "publish **", "subscribe **"]),
         ]);
         let mut setup = setup(seed);
         // Its own rules let it do everything, and so does its faith in all certificates.
@@ -204,6 +217,152 @@ fn orders_count_only_from_those_who_may_give_them() {
         world.run(Duration::from_secs(10), &mut Blind);
         let others = (0..AGENTS).filter(|agent| *agent != 5);
         others.for_each(|agent| assert_eq!(world.node(agent).unwrap().epoch(), 1, "seed {seed}"));
+    }
+}
+
+/// The rules that members begin with: everything is allowed, but only agent 0 may give others.
+fn one_governs() -> Policy {
+    let zero = "spiffe://sim.example/*/*/n0000000";
+    Policy::new(vec![rule(Effect::Allow, zero, &["govern"]), rule(Effect::Allow, ALL, EVERYTHING)])
+        .unwrap()
+}
+
+/// Everything is allowed, but agent 4 may say nothing of news and agent 0 may not give rules;
+/// so long, perhaps, that they have no room in an order.
+fn against_four(are_long: bool) -> Policy {
+    let four = "spiffe://sim.example/*/*/n0000004";
+    let zero = "spiffe://sim.example/*/*/n0000000";
+    let mut rules = vec![
+        rule(Effect::Deny, four, &["publish news"]),
+        rule(Effect::Deny, zero, &["govern", "rotate"]),
+    ];
+    let doors: Vec<String> =
+        (0..if are_long { 60 } else { 0 }).map(|n| format!("door d{n}")).collect();
+    rules.extend(doors.iter().map(|door| rule(Effect::Deny, four, &[door])));
+    rules.push(rule(Effect::Allow, ALL, EVERYTHING));
+    Policy::new(rules).unwrap()
+}
+
+/// Everybody subscribes to news, and knows what the topic is called.
+fn news(world: &mut World) -> TopicId {
+    let topic = world.topic("news");
+    for agent in 0..AGENTS {
+        assert_eq!(world.tell_topic(agent, "news"), Some(topic));
+        world.subscribe(agent, topic, Start::Live);
+    }
+    topic
+}
+
+#[test]
+fn rules_that_came_by_order_hold_everywhere_until_they_are_lifted() {
+    for seed in 0..4 {
+        let mut setup = setup(seed);
+        setup.papers = Some(Papers { policy: Some(one_governs()), ..Papers::default() });
+        let mut world = World::new(setup, Network { loss_ppm: 50_000, ..Network::default() });
+        let topic = news(&mut world);
+        world.run(Duration::from_secs(20), &mut Blind);
+        let order = || NewOrder::Rules(Some(against_four(seed >= 2)));
+        let denied = world.give_order(5, order(), &mut Blind);
+        assert!(matches!(denied, Err(OrderError::Denied(_))), "seed {seed}: {denied:?}");
+        world.give_order(0, order(), &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        assert!(world.publish(4, topic, Bytes::from_static(b"news"), &mut Blind).is_err());
+        let denied = world.give_order(0, NewOrder::Rotate, &mut Blind);
+        assert!(matches!(denied, Err(OrderError::Denied(_))), "seed {seed}: {denied:?}");
+        // Whoever begins anew hears of them, too.
+        world.crash(4);
+        world.run(Duration::from_secs(20), &mut Blind);
+        world.restart(4);
+        assert_eq!(world.tell_topic(4, "news"), Some(topic));
+        world.subscribe(4, topic, Start::Live);
+        world.run(Duration::from_secs(30), &mut Blind);
+        assert!(world.publish(4, topic, Bytes::from_static(b"news"), &mut Blind).is_err());
+        // They say that it may not, but they don't decide about themselves.
+        world.give_order(0, NewOrder::Rules(None), &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[4], 5, &mut heard);
+        world.run(Duration::from_secs(5), &mut heard);
+        let all = (0..AGENTS).filter(|agent| *agent != 4);
+        all.for_each(|agent| assert_eq!(heard.count(agent, 4), 50, "seed {seed}: {agent}"));
+    }
+}
+
+#[test]
+fn whoever_does_not_heed_rules_that_came_by_order_is_not_heard() {
+    for seed in 0..4 {
+        let mut setup = setup(seed);
+        // Its own rules let it do everything, and it takes no order in.
+        let odd = BTreeMap::from([(4, Odd::Denied)]);
+        let papers = Papers { policy: Some(one_governs()), odd, ..Papers::default() };
+        setup.papers = Some(papers);
+        let mut world = World::new(setup, Network::default());
+        let topic = news(&mut world);
+        world.run(Duration::from_secs(20), &mut Blind);
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[4], 2, &mut heard);
+        world.run(Duration::from_secs(5), &mut heard);
+        assert_eq!(heard.count(0, 4), 20, "seed {seed}");
+        let rules = NewOrder::Rules(Some(against_four(false)));
+        world.give_order(0, rules, &mut Blind).unwrap();
+        world.run(Duration::from_secs(10), &mut Blind);
+        let mut heard = Heard::default();
+        talk(&mut world, topic, &[4], 2, &mut heard);
+        world.run(Duration::from_secs(5), &mut heard);
+        assert_eq!(heard.messages, BTreeMap::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn rules_by_order_need_rules_that_say_who_may_give_them() {
+    let (mut world, _) = listening(0, 0);
+    let given = world.give_order(0, NewOrder::Rules(Some(one_governs())), &mut Blind);
+    assert_eq!(given, Err(OrderError::NoRules));
+}
+
+/// Rows that an agent holds of before a moment, orders aside, and functions.
+fn held_of_before(world: &World, agent: usize, ms: u64) -> usize {
+    let held = world.node(agent).unwrap().table().held();
+    held.filter(|row| row.kind() != Kind::Order && row.issued_ms() <= ms).count()
+}
+
+fn functions(world: &World, agent: usize) -> usize {
+    let table = world.node(agent).unwrap().table();
+    table.functions(&ZonePath::root()).unwrap().iter().filter(|held| held.name == "odd").count()
+}
+
+#[test]
+fn what_was_signed_before_a_clearing_is_gone_and_does_not_come_back() {
+    for seed in 0..6 {
+        let (mut world, _) = listening(seed, [0, 100_000][usize::try_from(seed % 2).unwrap()]);
+        let odd = "SELECT MAX(odd) AS odd FROM zone";
+        let install = |world: &mut World, agent| {
+            world.set_summary(agent, &ZonePath::root(), "odd", Some(odd)).unwrap();
+            world.run(Duration::from_secs(20), &mut Blind);
+        };
+        install(&mut world, 3);
+        assert!((0..AGENTS).all(|agent| functions(&world, agent) == 1), "seed {seed}");
+        // One is away while it happens, and another one's clock is behind.
+        world.block(9, Duration::from_secs(15));
+        world.set_clock(7, -20_000);
+        world.give_order(1, NewOrder::Clear, &mut Blind).unwrap();
+        let node = world.node(1).unwrap();
+        let given = node.table().orders().next().unwrap().issued_ms();
+        for second in 0..60 {
+            world.run(Duration::from_secs(1), &mut Blind);
+            // Nobody is lost over it.
+            for agent in (0..AGENTS).filter(|agent| *agent != 9) {
+                let members = world.node(agent).unwrap().member_count();
+                assert!(members >= AGENTS - 1, "seed {seed}, {second} s: {members} at {agent}");
+            }
+        }
+        for agent in 0..AGENTS {
+            assert_eq!(held_of_before(&world, agent, given), 0, "seed {seed}: {agent}");
+            assert_eq!(functions(&world, agent), 0, "seed {seed}: {agent}");
+            assert_eq!(world.node(agent).unwrap().member_count(), AGENTS, "seed {seed}: {agent}");
+        }
+        install(&mut world, 7);
+        assert!((0..AGENTS).all(|agent| functions(&world, agent) == 1), "seed {seed}");
     }
 }
 

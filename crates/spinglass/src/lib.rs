@@ -77,7 +77,7 @@ pub use replies::ReplyPorts;
 pub use security::SecurityError;
 pub use seed::{HostPort, PORT, Seed};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
-pub use spinglass_core::orders::{List, NewOrder, Order};
+pub use spinglass_core::orders::{Body, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::rules::NamePattern;
 pub use spinglass_core::table::{

@@ -210,6 +210,12 @@ impl<C: Crypto> Crypto for RecordingCrypto<C> {
         issuer
     }
 
+    fn trust_roots(&mut self, roots: &[Vec<u8>]) -> Result<(), Refusal> {
+        let trusted = self.crypto.trust_roots(roots);
+        self.exchanged(trusted.is_ok().then_some(&[]));
+        trusted
+    }
+
     fn is_revoked(&mut self, chain: &Chain, wall_s: u64) -> bool {
         let is_revoked = self.crypto.is_revoked(chain, wall_s);
         self.exchanged(is_revoked.then_some(&[]));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use spinglass_core::identity::{Refusal, SpiffeId};
+use spinglass_core::identity::{Refusal, SpiffeId, VerifyChain as _};
 use spinglass_core::rules::{Action, Policy};
 use spinglass_core::{Denied, Security};
 use spinglass_crypto::certificates::{
@@ -73,6 +73,8 @@ pub(crate) struct Loaded {
     /// From when until when the member's own certificate holds, in seconds since 1970.
     pub(crate) holds: (u64, u64),
     pub(crate) security: Security,
+    /// Roots, in DER.
+    roots: Vec<Vec<u8>>,
     pub(crate) verifier: Verifier,
 }
 
@@ -96,9 +98,10 @@ pub(crate) struct Rulebook {
 #[derive(Debug)]
 pub(crate) struct Renewal {
     pub(crate) security: Security,
+    /// Roots, in DER.
+    pub(crate) roots: Vec<Vec<u8>>,
     /// Lists of revocations, in DER.
     pub(crate) revocations: Vec<Vec<u8>>,
-    pub(crate) rules: Option<Rules>,
     /// Whose certificate it is, and until when it holds.
     pub(crate) said: String,
 }
@@ -157,6 +160,7 @@ impl Papers {
         let holds = (leaf.not_before(), leaf.not_after());
         let anchors = self.trust.iter().map(|path| load_chain(path));
         let anchors = anchors.collect::<Result<Vec<_>, _>>()?.concat();
+        let roots = anchors.iter().map(|root| root.der().to_vec()).collect();
         let mut verifier = Verifier::new(name.domain().clone(), anchors)?;
         for path in &self.revoked {
             verifier.add_revocations(load_revocations(path)?)?;
@@ -168,7 +172,7 @@ impl Papers {
         sent.retain(is_sent);
         let chain = chain_of(&sent).map_err(refused)?;
         let policy = self.policy.as_deref().map(load_policy).transpose()?;
-        Ok(Some(Loaded { name, holds, security: Security { chain, policy }, verifier }))
+        Ok(Some(Loaded { name, holds, security: Security { chain, policy }, roots, verifier }))
     }
 }
 
@@ -198,11 +202,14 @@ impl Papers {
         let loaded = self.load(true)?.ok_or(SecurityError::NoCertificate)?;
         let lists = self.revoked.iter().map(|path| load_revocations(path));
         let lists: Result<Vec<_>, _> = lists.collect();
-        let rules = loaded.rules();
+        // Roots that leave this member without any are told before they are heeded.
+        let verified = loaded.verifier.verify_chain(&loaded.security.chain, wall().as_secs());
+        let path = || self.certificate.clone().unwrap_or_default();
+        verified.map_err(|refusal| SecurityError::Refused { path: path(), refusal })?;
         let said = format!("{} until {}", loaded.name, date(loaded.holds.1));
         let revocations = lists?.iter().map(|list| list.der().to_vec()).collect();
-        let Loaded { security, holds, .. } = loaded;
-        Ok((Renewal { security, revocations, rules, said }, holds))
+        let Loaded { security, roots, holds, .. } = loaded;
+        Ok((Renewal { security, roots, revocations, said }, holds))
     }
 }
 
@@ -249,12 +256,15 @@ fn load_policy(path: &Path) -> Result<Policy, PolicyError> {
 impl Loaded {
     /// The rules, if there are any, as handles ask them.
     pub(crate) fn rules(&self) -> Option<Rules> {
-        let policy = self.security.policy.clone()?;
-        Some(Rules { name: self.name.clone(), policy })
+        Some(Rules::new(&self.name, self.security.policy.as_ref()?))
     }
 }
 
 impl Rules {
+    pub(crate) fn new(name: &SpiffeId, policy: &Policy) -> Self {
+        Self { name: name.clone(), policy: policy.clone() }
+    }
+
     /// Whether this member may do it.
     fn check(&self, action: &Action<'_>) -> Result<(), Denied> {
         let decision = self.policy.decide(&self.name, action);

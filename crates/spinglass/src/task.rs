@@ -29,7 +29,7 @@ use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
 use crate::relay;
 use crate::replies::Replies;
-use crate::security::Renewal;
+use crate::security::{Renewal, Rules};
 use crate::socket::BatchedSocket;
 use crate::stats::{RuntimeStats, SocketError, Stats};
 use crate::table::Look;
@@ -66,6 +66,8 @@ pub(crate) struct Task {
     messages: VecDeque<(TopicId, Bytes)>,
     commands: Vec<Command>,
     flushes: Vec<oneshot::Sender<()>>,
+    /// The rules that handles ask are those of so many changes.
+    rules_changes: u32,
     /// Who waits for the answers to the core's questions.
     asking: BTreeMap<QuestionId, oneshot::Sender<Result<Answer, AskError>>>,
     closing: Option<Closing>,
@@ -132,6 +134,7 @@ impl Task {
             commands: Vec::new(),
             flushes: Vec::new(),
             asking: BTreeMap::new(),
+            rules_changes: 0,
             closing: None,
         };
         (task, watched)
@@ -240,6 +243,7 @@ impl Task {
             self.driver.set_reply_port(now, port);
         }
         self.drain(now);
+        self.tell_rules();
         if let Some(memory) = &mut self.memory {
             memory.on_turn(self.driver.node(), now.monotonic);
         }
@@ -366,20 +370,27 @@ impl Task {
 
     /// Goes on with what the files say now; what is wrong with them changes nothing.
     fn renew(&mut self, renewal: Renewal, now: Now) {
-        let Renewal { security, revocations, rules, said } = renewal;
+        let Renewal { security, roots, revocations, said } = renewal;
         let lists = revocations.iter().try_for_each(|list| {
             self.driver.heed_revocations(now, list).map_err(|error| error.to_string())
         });
-        let renewed = self.driver.renew_security(now, &security);
+        let trusted = self.driver.trust_roots(now, &roots);
+        let renewed = trusted.and_then(|()| self.driver.renew_security(now, &security));
         match lists.and_then(|()| renewed.map_err(|error| error.to_string())) {
-            Ok(()) => {
-                self.shared.rules.set(rules);
-                tracing::info!(said, "certificates, rules and revocations were read again");
-            }
+            Ok(()) => tracing::info!(said, "certificates, rules and revocations were read again"),
             Err(error) => tracing::warn!(
                 error,
                 "certificates, rules and revocations have changed, and are not heeded as they are"
             ),
+        }
+    }
+
+    /// Has handles ask the rules that hold now.
+    fn tell_rules(&mut self) {
+        let node = self.driver.node();
+        if self.rules_changes != node.rules_changes() {
+            self.rules_changes = node.rules_changes();
+            self.shared.rules.set(node.rules().map(|(name, policy)| Rules::new(name, policy)));
         }
     }
 

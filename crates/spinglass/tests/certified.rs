@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use spinglass::{
-    Builder, Event, GroupKeys, NamePattern, NewOrder, Node, PublishError, SigningKey, StartError,
+    Builder, Event, GroupKeys, NamePattern, NewOrder, Node, PolicyFile, PublishError, SigningKey,
+    StartError,
 };
 use spinglass_core::NodeError;
 use spinglass_core::identity::{Refusal, Scope, SpiffeId, TrustDomain};
@@ -253,4 +254,65 @@ async fn certificates_alone_make_a_group_whose_key_rotates_and_keeps_out_whom_it
     assert_eq!(third.orders().epoch().await.expect("it runs"), 2, "nobody gave it the key");
     let standing = first.orders().list().await.expect("it runs");
     assert_eq!(standing.len(), 2, "{standing:?}");
+}
+
+#[tokio::test]
+async fn handles_ask_the_rules_that_came_by_order() {
+    let papers = Papers::new("govern");
+    let policy = papers.folder.join("policy.toml");
+    let text = "[[rule]]\nwho = \"spiffe://example.org/**\"\nallow = [\"join /**\", \"govern\"]\n";
+    fs::write(&policy, text).expect("a file");
+    let node = papers.member("/usa/n1").policy_file(&policy).start().await.expect("it starts");
+    let group = node.group("news");
+    group.publish("x").await.expect_err("no rule allows it");
+    let wider = text.replace("govern", "publish **");
+    let wider = PolicyFile::parse(&wider, &policy).expect("a policy").policy().clone();
+    node.orders().give(NewOrder::Rules(Some(wider))).await.expect("it governs");
+    patiently(async {
+        while group.publish("x").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    node.orders().give(NewOrder::Rules(None)).await.expect("the first rules decide about that");
+    patiently(async {
+        while group.publish("x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roots_change_while_members_run() {
+    let (old, new) = (Papers::new("old-root"), Papers::new("new-root"));
+    let root = |papers: &Papers| papers.folder.join("root.crt");
+    let [old_root, new_root] =
+        [&old, &new].map(|papers| fs::read_to_string(root(papers)).expect("a file"));
+    let first = old.member("/usa/n1").start().await.expect("it starts");
+    let seeds = [first.local_addr()];
+    let second = old.member("/usa/n2").seeds(seeds).start().await.expect("it starts");
+    let later = new.member("/usa/n3").trust_file(root(&old)).seeds(seeds);
+    let later = later.start().await.expect("it starts: it trusts both");
+    for node in [&first, &second] {
+        patiently(node.wait_for_members(2)).await.expect("it runs");
+    }
+    assert!(first.members().await.iter().all(|member| member.id != later.id()));
+    fs::write(root(&old), old_root.clone() + &new_root).expect("a file");
+    for node in [&first, &second, &later] {
+        patiently(node.wait_for_members(3)).await.expect("it runs");
+    }
+    // Roots by which nobody would believe this member itself are not heeded.
+    fs::write(root(&old), &new_root).expect("a file");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(first.member_count(), 3);
+    fs::write(root(&old), &old_root).expect("a file");
+    for node in [&first, &second] {
+        let is_alone = async {
+            while node.members().await.iter().any(|member| member.id == later.id()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        patiently(is_alone).await;
+    }
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use spinglass::{List, NamePattern, NewOrder, Node, Order, StandingOrder};
+use spinglass::{Body, NamePattern, NewOrder, Node, Order, PolicyFile, StandingOrder};
+use spinglass_core::rules::Policy;
 use spinglass_crypto::certificates::{Revocations, date, load_revocations};
 
 use super::At;
@@ -47,11 +48,14 @@ Examples:
   spinglass respond quarantine 'spiffe://example.org/usa/ithaca/**' --for 1h
   spinglass respond release 'spiffe://example.org/usa/ithaca/**'
   spinglass respond trees on                   IP multicast is not to be relied on
+  spinglass respond rules strict.toml          everybody goes by these rules at once
+  spinglass respond rules --lift               and again by those that each began with
+  spinglass respond clear                      forget what was signed into the table until now
   spinglass respond list
 
 An order is signed, goes out both as a message and by the table, is heeded by everybody within
 seconds and by whoever comes later, and counts if the rules let who gave it `respond`, or `rotate`
-for rekey.")]
+for rekey, or `govern` for rules.")]
 pub(crate) enum RespondCommand {
     /// Give the group a new link key: the same as `spinglass keys rotate`
     Rekey {
@@ -86,6 +90,29 @@ pub(crate) enum RespondCommand {
     Trees {
         /// Whether
         state: Switch,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Have everybody go by other rules than those that they began with
+    #[command(after_help = "\
+Who may give rules is decided by those that each member began with (--policy), never by rules that
+came by order: no order can lock out who gave it. `spinglass policy check` explains a file.")]
+    Rules {
+        /// The file of rules
+        #[arg(required_unless_present = "lift", conflicts_with = "lift")]
+        file: Option<PathBuf>,
+        /// Go by one's own again
+        #[arg(long)]
+        lift: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Have everybody forget whatever was signed into the table until now
+    #[command(after_help = "\
+Summary functions are gone at once: install anew those that are wanted. Whoever lives signs its own
+row and its zones' anew, with the attributes that it set itself, so nobody is lost over it. Nothing
+that was signed before is taken in any more, whoever kept it. Orders stay.")]
+    Clear {
         #[command(flatten)]
         at: At,
     },
@@ -151,6 +178,16 @@ pub(crate) async fn respond(command: &RespondCommand, format: Format) -> Result<
         RespondCommand::Trees { state, at } => {
             give(at, Given::Trees(*state == Switch::On), format).await
         }
+        RespondCommand::Rules { file, at, .. } => {
+            let policy = file.as_deref().map(PolicyFile::load).transpose()?;
+            let encoded = policy.map(|file| {
+                let mut bytes = Vec::new();
+                file.policy().encode(&mut bytes);
+                Hex::of(&bytes)
+            });
+            give(at, Given::Rules(encoded), format).await
+        }
+        RespondCommand::Clear { at } => give(at, Given::Clear, format).await,
         RespondCommand::List { at } => {
             let Answer::Orders(orders) = at.ask(&Request::Orders).await? else {
                 return Err(unexpected());
@@ -195,6 +232,12 @@ pub(super) async fn give_at(node: &Node, given: Given) -> Result<()> {
         }
         Given::Release(who) => NewOrder::Release(pattern(&who)?),
         Given::Trees(alone) => NewOrder::Trees(alone),
+        Given::Rules(None) => NewOrder::Rules(None),
+        Given::Rules(Some(encoded)) => {
+            let policy = Policy::parse(&encoded.bytes()?);
+            NewOrder::Rules(Some(policy.map_err(|_| anyhow!("that is no policy"))?))
+        }
+        Given::Clear => NewOrder::Clear,
     };
     Ok(node.orders().give(order).await?)
 }
@@ -215,15 +258,21 @@ pub(super) async fn tell(node: &Node) -> Result<Vec<OrderTold>> {
 fn says(order: &Order) -> String {
     match order {
         Order::Rekey { epoch, .. } => format!("seal under the key of epoch {epoch}"),
-        Order::Revoke(List::Here(list)) => match Revocations::parse(list.to_vec()) {
+        Order::Revoke(Body::Here(list)) => match Revocations::parse(list.to_vec()) {
             Ok(list) => {
                 format!("heed {} revocations of {}", list.revoked().count(), list.issuer())
             }
             Err(error) => format!("heed a list of revocations that is none: {error}"),
         },
-        Order::Revoke(List::Object(object)) => format!("heed the list of revocations {object}"),
+        Order::Revoke(Body::Object(object)) => format!("heed the list of revocations {object}"),
         Order::Quarantine(who) => format!("hear nothing of {who}"),
         Order::Trees => "spread packets along trees alone".into(),
+        Order::Rules(Body::Here(rules)) => match Policy::parse(rules) {
+            Ok(policy) => format!("go by {} rules that came with the order", policy.rules().len()),
+            Err(_) => "go by rules that are none".into(),
+        },
+        Order::Rules(Body::Object(object)) => format!("go by the rules {object}"),
+        Order::Clear => "forget what was signed before it".into(),
     }
 }
 

@@ -52,6 +52,9 @@ pub(super) enum Given {
     },
     Release(String),
     Trees(bool),
+    /// A policy in the form in which it travels; none lifts the order.
+    Rules(Option<Hex>),
+    Clear,
 }
 
 /// A value as the bytes that a row holds, in hex: nothing is lost on the way.

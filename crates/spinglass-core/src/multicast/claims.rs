@@ -26,7 +26,7 @@ const SOURCES_MAX: usize = 6;
 const ASKED_AGAIN: usize = 2;
 /// Claims of the same that end the patience: where so many members have a packet, this one's copy
 /// is lost and not on its way.
-const CLAIMS_CERTAIN: usize = 3;
+const CLAIMS_CERTAIN: usize = 2;
 
 /// Streams whose newest packets are known by hearsay.
 #[derive(Debug, Default)]

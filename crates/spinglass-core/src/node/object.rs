@@ -98,16 +98,16 @@ impl Node {
         }
     }
 
-    /// Keeps what is in use, and fetches the texts of functions, and lists of revocations, that are
-    /// not here.
+    /// Keeps what is in use, and fetches the texts of functions, and what orders name, that are not
+    /// here.
     pub(super) fn look_after_objects(&mut self, now: Now) {
         self.objects.keep(self.table.objects_in_use());
         if self.has_left {
             return;
         }
-        let lists = self.heed_lists(now);
+        let of_orders = self.heed_objects(now);
         let mut awaited: Vec<_> = self.table.texts_awaited().into_iter().collect();
-        awaited.extend(lists);
+        awaited.extend(of_orders);
         // Those that nobody had the last time let the others go first.
         awaited.sort_by_key(|text| matches!(self.objects.state(text), ObjectState::Failed(_)));
         for text in awaited {

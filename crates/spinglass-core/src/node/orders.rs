@@ -20,9 +20,9 @@ use crate::identity::Refusal;
 use crate::knock::{Knocks, Rank};
 use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
-use crate::orders::{self, LIST_BYTES_MAX, List, NewOrder, Order, OrderError};
+use crate::orders::{self, BODY_BYTES_MAX, Body, NewOrder, Order, OrderError};
 use crate::outbox::Control;
-use crate::rules::NamePattern;
+use crate::rules::{NamePattern, Policy};
 use crate::table::{TableCx, TableRow, UnverifiedRow, row_name};
 use crate::time::{Instant, Now};
 
@@ -38,8 +38,8 @@ pub(super) struct Orders {
     pub(super) epochs: Epochs,
     /// The topic by which they go out, too.
     pub(super) topic: TopicId,
-    /// Lists of revocations that came as objects, at most as many as there are orders.
-    lists_heeded: BTreeSet<ObjectName>,
+    /// Lists and rules that came as objects, at most as many as there are orders.
+    objects_heeded: BTreeSet<ObjectName>,
     /// Who has sent something under a key that this member does not have.
     behind: Option<SocketAddr>,
     /// The epoch that the datagram at hand is sealed under.
@@ -62,7 +62,7 @@ impl Orders {
         Self {
             epochs: Epochs::new(own, epoch),
             topic,
-            lists_heeded: BTreeSet::new(),
+            objects_heeded: BTreeSet::new(),
             behind: None,
             heard_under: epoch,
             knocks,
@@ -110,6 +110,9 @@ impl Node {
             }
             NewOrder::Trees(true) => (Order::Trees, Hash::default(), None),
             NewOrder::Trees(false) => return self.lift(orders::PATH, now),
+            NewOrder::Rules(Some(policy)) => return self.govern(&policy, now),
+            NewOrder::Rules(None) => return self.lift(orders::RULES, now),
+            NewOrder::Clear => (Order::Clear, Hash::default(), None),
         };
         self.issue_order(&order, &tag, lasts, now)
     }
@@ -186,13 +189,29 @@ impl Node {
     fn revoke(&mut self, list: Bytes, now: Now) -> Result<(), OrderError> {
         self.check_right(&orders::list_name(&Hash::default()))?;
         let issuer = self.heed_list(&list, now).map_err(OrderError::List)?;
-        let list = if list.len() <= LIST_BYTES_MAX {
-            List::Here(list)
-        } else {
-            let object = self.objects.put(list, &mut *self.crypto);
-            List::Object(object.map_err(|error| OrderError::Table(error.into()))?)
-        };
+        let list = self.body(list)?;
         self.issue_order(&Order::Revoke(list), &issuer, None, now)
+    }
+
+    /// Has everybody go by other rules.
+    fn govern(&mut self, policy: &Policy, now: Now) -> Result<(), OrderError> {
+        if !self.trust.as_ref().is_some_and(|trust| trust.has_rules()) {
+            return Err(OrderError::NoRules);
+        }
+        self.check_right(orders::RULES)?;
+        let mut bytes = Vec::new();
+        policy.encode(&mut bytes);
+        let rules = self.body(bytes.into())?;
+        self.issue_order(&Order::Rules(rules), &Hash::default(), None, now)
+    }
+
+    /// Puts into an order, or beside it, what may be too long for its row.
+    fn body(&mut self, bytes: Bytes) -> Result<Body, OrderError> {
+        if bytes.len() <= BODY_BYTES_MAX {
+            return Ok(Body::Here(bytes));
+        }
+        let object = self.objects.put(bytes, &mut *self.crypto);
+        Ok(Body::Object(object.map_err(|error| OrderError::Table(error.into()))?))
     }
 
     // --- heeding
@@ -213,20 +232,24 @@ impl Node {
         if self.trust.is_none() {
             return;
         }
-        let mut about_members = false;
+        let mut is_standing = false;
         for row in self.table.take_orders() {
             match (Order::of(row.attributes()), row.is_removed()) {
                 (Some(Order::Rekey { epoch, hash }), false) => {
                     self.heed_rekey((epoch, hash), from);
                 }
-                (Some(Order::Revoke(List::Here(list))), false) => {
+                (Some(Order::Revoke(Body::Here(list))), false) => {
                     // Whoever gave it could not check it for all; what is wrong is nobody's loss.
                     let _ = self.heed_list(&list, now);
                 }
-                _ => about_members = true,
+                (Some(Order::Clear), false) => {
+                    self.table.clear(row.issued_ms());
+                    self.after_table(now.monotonic);
+                }
+                _ => is_standing = true,
             }
         }
-        if about_members {
+        if is_standing {
             self.heed_standing(now);
         }
     }
@@ -248,12 +271,17 @@ impl Node {
         }
     }
 
-    /// Heeds quarantines and the way that packets are to go, as the orders in force say.
+    /// Heeds quarantines, rules, and the way that packets are to go, as the orders in force say.
     fn heed_standing(&mut self, now: Now) {
         let in_force = |row: &&Arc<TableRow>| !row.is_removed() && !row.has_lapsed(now.wall_ms);
         let orders = self.table.orders().filter(in_force);
         let orders: Vec<Order> = orders.filter_map(|row| Order::of(row.attributes())).collect();
         let trees_alone = orders.contains(&Order::Trees);
+        let rules = orders.iter().find_map(|order| match order {
+            Order::Rules(body) => Some(body),
+            _ => None,
+        });
+        self.heed_rules(rules);
         let quarantined = orders.into_iter().filter_map(|order| match order {
             Order::Quarantine(who) => Some(who),
             _ => None,
@@ -265,6 +293,22 @@ impl Node {
         self.multicast.use_trees_alone(trees_alone);
     }
 
+    /// Goes by rules that came by order, once they are here; without an order, by the own ones.
+    fn heed_rules(&mut self, rules: Option<&Body>) {
+        let bytes = match rules {
+            None => None,
+            Some(Body::Here(bytes)) => Some(bytes.clone()),
+            Some(Body::Object(object)) => match self.objects.state(object) {
+                ObjectState::Held(bytes) => Some(bytes),
+                // Until they come, what held holds.
+                _ => return,
+            },
+        };
+        let rules = bytes.and_then(|bytes| Policy::parse(&bytes).ok());
+        let trust = self.trust.iter_mut();
+        trust.for_each(|trust| trust.go_by(rules.clone(), &mut *self.crypto));
+    }
+
     /// Heeds a list of revocations; returns its issuer's tag.
     fn heed_list(&mut self, list: &[u8], now: Now) -> Result<Hash, Refusal> {
         let Some(trust) = &mut self.trust else { return Ok(Hash::default()) };
@@ -274,7 +318,7 @@ impl Node {
     }
 
     /// Forgets members that are heard no longer: their rows go at once, and their keys.
-    fn shun(&mut self, members: &[MemberId], now: Now) {
+    pub(super) fn shun(&mut self, members: &[MemberId], now: Now) {
         for member in members {
             self.link.forget(*member, &mut *self.crypto);
             self.stats.members_shunned += 1;
@@ -410,26 +454,27 @@ impl Node {
         }
     }
 
-    // --- lists that are objects
+    // --- what is too long for an order
 
-    /// Heeds lists of revocations that have come as objects; returns those that have not.
-    pub(super) fn heed_lists(&mut self, now: Now) -> Vec<ObjectName> {
-        let lists: BTreeSet<ObjectName> = self.table.lists().collect();
+    /// Heeds lists of revocations and rules that have come as objects; returns those that have not.
+    pub(super) fn heed_objects(&mut self, now: Now) -> Vec<ObjectName> {
+        let named: BTreeSet<ObjectName> = self.table.order_objects().collect();
         let mut awaited = Vec::new();
-        for list in &lists {
+        for object in &named {
             let Some(orders) = &mut self.orders else { break };
-            match self.objects.state(list) {
-                _ if orders.lists_heeded.contains(list) => (),
+            match self.objects.state(object) {
+                _ if orders.objects_heeded.contains(object) => (),
                 ObjectState::Held(bytes) => {
-                    orders.lists_heeded.insert(*list);
+                    orders.objects_heeded.insert(*object);
                     // As above: what is wrong is nobody's loss.
                     let _ = self.heed_list(&bytes, now);
+                    self.heed_standing(now);
                 }
-                _ => awaited.push(*list),
+                _ => awaited.push(*object),
             }
         }
         let orders = self.orders.iter_mut();
-        orders.for_each(|orders| orders.lists_heeded.retain(|list| lists.contains(list)));
+        orders.for_each(|orders| orders.objects_heeded.retain(|object| named.contains(object)));
         awaited
     }
 

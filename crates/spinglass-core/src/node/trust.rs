@@ -10,10 +10,10 @@ use crate::error::NodeError;
 use crate::event::{Destinations, Reject};
 use crate::frame;
 use crate::id::{MemberId, StreamId};
-use crate::identity::{Certified, Chain};
+use crate::identity::{Certified, Chain, SpiffeId};
 use crate::members::MemberRecord;
 use crate::outbox::Control;
-use crate::rules::Action;
+use crate::rules::{Action, Policy};
 use crate::table::UnverifiedRow;
 use crate::time::{Instant, Now};
 use crate::trust::{Holder, Trust, chain_bytes_max};
@@ -155,6 +155,35 @@ impl Node {
             self.sign_record(Some(hash));
         }
         Ok(())
+    }
+
+    /// Trusts these roots (X.509 certificates in DER) from now on, and no others: whoever is
+    /// certified by none of them is heard no longer. What it knows to be revoked stays so. Its own
+    /// certificate is not looked at: [`renew_security`](Self::renew_security) does that.
+    ///
+    /// # Errors
+    /// There are none or too many, or one is no root; or it is in no certified mode. Nothing
+    /// changed.
+    pub fn trust_roots(&mut self, now: Now, roots: &[Vec<u8>]) -> Result<(), NodeError> {
+        self.stats.inputs += 1;
+        let Some(trust) = &mut self.trust else { return Err(NodeError::NotCertified) };
+        self.crypto.trust_roots(roots).map_err(NodeError::Roots)?;
+        let shunned = trust.recheck(now.wall_s(), &mut *self.crypto);
+        self.shun(&shunned, now);
+        Ok(())
+    }
+
+    /// The rules that hold for this member, and its name in them; none, if it goes by none. They
+    /// are those of its configuration, or came by order.
+    #[must_use]
+    pub fn rules(&self) -> Option<(&SpiffeId, &Policy)> {
+        self.trust.as_ref()?.rules()
+    }
+
+    /// A number that changes when the rules that hold do.
+    #[must_use]
+    pub fn rules_changes(&self) -> u32 {
+        self.trust.as_ref().map_or(0, |trust| trust.rules_changes())
     }
 
     /// Writes a member's chain, and its record if there is room for both.

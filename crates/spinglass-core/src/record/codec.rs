@@ -515,6 +515,7 @@ mod tests {
     use crate::path::PathQuestion;
     use crate::path::Task;
     use crate::rules::NamePattern;
+    use crate::rules::Policy;
 
     #[test]
     fn questions_come_back() {
@@ -629,6 +630,9 @@ mod tests {
             NewOrder::Revoke(Bytes::from_static(b"list")),
             NewOrder::Release(who.clone()),
             NewOrder::Trees(true),
+            NewOrder::Rules(None),
+            NewOrder::Rules(Some(Policy::default())),
+            NewOrder::Clear,
             NewOrder::Quarantine { who, lasts },
         ];
         come_back(&orders.map(|order| Entry::Order { now, order }));

@@ -49,6 +49,14 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 buffer.put(list);
             }
+            Self::Roots { now, roots } => {
+                buffer.put_u8(40);
+                put_now(*now, buffer);
+                for root in roots.iter() {
+                    buffer.put_u16(u16::try_from(root.len()).unwrap_or(u16::MAX));
+                    buffer.put(root);
+                }
+            }
             Self::Renew { now, security } => {
                 buffer.put_u8(34);
                 put_now(*now, buffer);
@@ -98,6 +106,15 @@ impl<'a> Entry<'a> {
             35 => {
                 let now = now(reader)?;
                 Self::Heed { now, list: Cow::Borrowed(reader.bytes(reader.rest().len())?) }
+            }
+            40 => {
+                let now = now(reader)?;
+                let mut roots = Vec::new();
+                while !reader.is_empty() {
+                    let length = usize::from(reader.u16()?);
+                    roots.push(reader.bytes(length)?.to_vec());
+                }
+                Self::Roots { now, roots: Cow::Owned(roots) }
             }
             34 => {
                 let now = now(reader)?;

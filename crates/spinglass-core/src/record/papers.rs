@@ -128,6 +128,12 @@ pub(super) fn put_order(order: &NewOrder, buffer: &mut Vec<u8>) {
             buffer.put_u8(5);
             buffer.put(list);
         }
+        NewOrder::Rules(None) => buffer.put_u8(6),
+        NewOrder::Rules(Some(policy)) => {
+            buffer.put_u8(7);
+            policy.encode(buffer);
+        }
+        NewOrder::Clear => buffer.put_u8(8),
     }
 }
 
@@ -146,6 +152,9 @@ pub(super) fn order(reader: &mut Reader<'_>) -> Result<NewOrder, Malformed> {
             NewOrder::Quarantine { who, lasts }
         }
         5 => NewOrder::Revoke(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?)),
+        6 => NewOrder::Rules(None),
+        7 => NewOrder::Rules(Some(Policy::parse(reader.bytes(reader.rest().len())?)?)),
+        8 => NewOrder::Clear,
         _ => return Err(Malformed),
     })
 }

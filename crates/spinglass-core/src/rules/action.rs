@@ -8,7 +8,8 @@
 //!  install FUNCTION in ZONE [below N] install or remove a summary function there; with `below`
 //!                                     only in zones of more than N names
 //!  rotate                             give the group a new link key
-//!  respond                            answer requests (the command `respond`)
+//!  respond                            give other orders (the command `respond`)
+//!  govern                             have everybody go by other rules
 //!  door NAME                          use a door, such as http or postgres
 //! ```
 
@@ -43,8 +44,10 @@ pub enum Action<'a> {
     },
     /// Give the group a new link key.
     Rotate,
-    /// Answer requests.
+    /// Give other orders.
     Respond,
+    /// Have everybody go by other rules.
+    Govern,
     /// Use a door.
     Door(&'a str),
 }
@@ -76,8 +79,10 @@ pub enum ActionPattern {
     },
     /// Giving the group a new link key.
     Rotate,
-    /// Answering requests.
+    /// Giving other orders.
     Respond,
+    /// Having everybody go by other rules.
+    Govern,
     /// Using these doors.
     Door(WordPattern),
 }
@@ -139,6 +144,7 @@ impl<'a> Action<'a> {
             }
             "rotate" => nothing(rest).map(|()| Self::Rotate)?,
             "respond" => nothing(rest).map(|()| Self::Respond)?,
+            "govern" => nothing(rest).map(|()| Self::Govern)?,
             "door" => Self::Door(word(rest)?),
             _ => return Err(RuleError::Verb),
         })
@@ -174,6 +180,7 @@ impl ActionPattern {
             }
             "rotate" => nothing(rest).map(|()| Self::Rotate)?,
             "respond" => nothing(rest).map(|()| Self::Respond)?,
+            "govern" => nothing(rest).map(|()| Self::Govern)?,
             "door" => Self::Door(WordPattern::parse(rest)?),
             _ => return Err(RuleError::Verb),
         })
@@ -196,7 +203,9 @@ impl ActionPattern {
                 let is_deep_enough = below.is_none_or(|level| path.depth() > usize::from(level));
                 is_deep_enough && function.matches(word) && zone.matches(path)
             }
-            (Self::Rotate, Action::Rotate) | (Self::Respond, Action::Respond) => true,
+            (Self::Rotate, Action::Rotate)
+            | (Self::Respond, Action::Respond)
+            | (Self::Govern, Action::Govern) => true,
             (Self::Door(pattern), Action::Door(name)) => pattern.matches(name),
             _ => false,
         }
@@ -213,6 +222,7 @@ impl fmt::Display for Action<'_> {
             Self::Install { function, zone } => write!(formatter, "install {function} in {zone}"),
             Self::Rotate => formatter.write_str("rotate"),
             Self::Respond => formatter.write_str("respond"),
+            Self::Govern => formatter.write_str("govern"),
             Self::Door(name) => write!(formatter, "door {name}"),
         }
     }
@@ -233,6 +243,7 @@ impl fmt::Display for ActionPattern {
             }
             Self::Rotate => formatter.write_str("rotate"),
             Self::Respond => formatter.write_str("respond"),
+            Self::Govern => formatter.write_str("govern"),
             Self::Door(name) => write!(formatter, "door {name}"),
         }
     }
@@ -270,7 +281,7 @@ mod tests {
                 assert!(is_own || same_kind || !pattern.matches(&action), "{text}: {action}");
             }
         }
-        for word in ["rotate", "respond"] {
+        for word in ["rotate", "respond", "govern"] {
             let pattern = ActionPattern::parse(word).unwrap();
             assert!(pattern.matches(&Action::parse(word).unwrap()));
         }

@@ -74,7 +74,8 @@ impl fmt::Display for RuleError {
         let text = match self {
             Self::Verb => {
                 "an action is one of: join ZONE, write ATTRIBUTE in ZONE, publish TOPIC, subscribe \
-                 TOPIC, install FUNCTION in ZONE [below LEVEL], rotate, respond, door NAME"
+                 TOPIC, install FUNCTION in ZONE [below LEVEL], rotate, respond, \
+                 govern, door NAME"
             }
             Self::Who => {
                 "members are written spiffe://DOMAIN/ZONE/NODE, with * for one name and ** for any \

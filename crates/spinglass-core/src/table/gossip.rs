@@ -402,7 +402,8 @@ impl Table {
         }
         let key = row.key(cx.crypto);
         let level = self.levels.get(depth).ok_or(Reject::Misplaced)?;
-        if !level.wants(key, row.version(), row.bytes()) || row.has_lapsed(cx.wall_ms) {
+        let is_over = row.has_lapsed(cx.wall_ms) || self.is_cleared(row.kind(), row.issued_ms());
+        if is_over || !level.wants(key, row.version(), row.bytes()) {
             cx.stats.rows_surplus += 1;
             return Ok(());
         }

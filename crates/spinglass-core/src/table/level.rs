@@ -12,7 +12,6 @@ use super::messages::{PARTS, part_of};
 use super::path::ZonePath;
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::compact::make_room;
-use crate::id::MemberId;
 
 /// The zone's rows, by key.
 #[derive(Debug)]
@@ -227,20 +226,19 @@ impl Level {
         Some(line)
     }
 
-    /// Takes out the rows that these members issued, as if they had never been there: nothing is
-    /// remembered of their versions, which might be none that anybody can supersede.
-    pub(crate) fn take_issued_by(&mut self, members: &[MemberId]) -> Vec<Line> {
-        let is_theirs = |line: &Line| members.contains(&line.row.member());
-        let (theirs, others) = core::mem::take(&mut self.lines).into_iter().partition(is_theirs);
+    /// Takes out the rows that `is_it` names, as if they had never been there: nothing is remembered
+    /// of their versions, which might be none that anybody can supersede.
+    pub(crate) fn take(&mut self, is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
+        let (taken, others) = core::mem::take(&mut self.lines).into_iter().partition(is_it);
         self.lines = others;
-        let theirs: Vec<Line> = theirs;
-        for line in &theirs {
+        let taken: Vec<Line> = taken;
+        for line in &taken {
             self.news.retain(|news| *news != line.key());
             subtract(&mut self.digest, &line.row);
             self.note_change(line.row.kind());
             self.moves = self.moves.wrapping_add(1);
         }
-        theirs
+        taken
     }
 
     /// The rows that are news, by key, and when each came; they are none any more.

@@ -225,6 +225,8 @@ pub struct Table {
     events: Vec<Event>,
     /// Orders taken in that nobody has heeded yet: at most one per row taken in.
     orders: Vec<Arc<TableRow>>,
+    /// Rows signed until then, in milliseconds since 1970, were cleared by order.
+    cleared_ms: u64,
     /// What proves an agent a liar, met since this was asked last.
     proofs: Vec<Proof>,
     pool: Option<Box<dyn RowPool>>,
@@ -291,6 +293,7 @@ impl Table {
             peers_revision: 1,
             events: Vec::new(),
             orders: Vec::new(),
+            cleared_ms: 0,
             proofs: Vec::new(),
             pool: None,
             rng,

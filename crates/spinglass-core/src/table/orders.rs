@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 
 use spinglass_summary::Row;
 
-use super::level::Level;
+use super::level::{Level, Line};
 use super::path::ZonePath;
 use super::row::{Kind, TableRow};
 use super::{SetError, Table, TableCx};
 use crate::id::MemberId;
 use crate::object::ObjectName;
-use crate::orders::{List, ORDERS_MAX, Order};
+use crate::orders::{Body, ORDERS_MAX, Order};
 
 impl Table {
     /// Every order held, lifted and lapsed ones included.
@@ -19,11 +19,13 @@ impl Table {
         self.levels.iter().take(1).flat_map(Level::orders)
     }
 
-    /// Lists of revocations that orders name, and that have no room in them.
-    pub(crate) fn lists(&self) -> impl Iterator<Item = ObjectName> {
+    /// Lists of revocations and rules that orders name, and that have no room in them.
+    pub(crate) fn order_objects(&self) -> impl Iterator<Item = ObjectName> {
         let orders = self.orders().filter(|row| !row.is_removed());
         orders.filter_map(|row| match Order::of(row.attributes()) {
-            Some(Order::Revoke(List::Object(object))) => Some(object),
+            Some(Order::Revoke(Body::Object(object)) | Order::Rules(Body::Object(object))) => {
+                Some(object)
+            }
             _ => None,
         })
     }
@@ -57,7 +59,37 @@ impl Table {
     /// Drops whatever these members issued.
     pub(crate) fn shun(&mut self, members: &[MemberId]) {
         let levels = self.levels.iter_mut();
-        let dropped: Vec<_> = levels.flat_map(|level| level.take_issued_by(members)).collect();
+        let is_theirs = |line: &Line| members.contains(&line.row.member());
+        let dropped: Vec<_> = levels.flat_map(|level| level.take(is_theirs)).collect();
         self.note_gone(&dropped);
+    }
+
+    /// Forgets what was signed up to this moment, by the clocks of those who signed, and takes
+    /// nothing of it in any more, but for orders.
+    ///
+    /// Functions go at once. Rows of agents and zones say who is there: they stay until those who
+    /// live sign them anew, which they do now, or are dropped as silent.
+    pub(crate) fn clear(&mut self, until_ms: u64) {
+        if until_ms <= self.cleared_ms {
+            return;
+        }
+        self.cleared_ms = until_ms;
+        self.own_changed = true;
+        let is_old =
+            |line: &Line| line.row.kind() == Kind::Function && line.row.issued_ms() <= until_ms;
+        let levels = self.levels.iter_mut();
+        let dropped: Vec<_> = levels.flat_map(|level| level.take(is_old)).collect();
+        self.note_gone(&dropped);
+    }
+
+    /// Whether a row is of before the last clearing, and no order.
+    pub(super) fn is_cleared(&self, kind: Kind, issued_ms: u64) -> bool {
+        kind != Kind::Order && issued_ms <= self.cleared_ms
+    }
+
+    /// What a row that is signed now says of its time: after the last clearing, even where the
+    /// clock is behind.
+    pub(super) fn issue_ms(&self, cx: &TableCx<'_>) -> u64 {
+        cx.wall_ms.max(self.cleared_ms.saturating_add(1))
     }
 }

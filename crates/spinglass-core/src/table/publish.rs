@@ -52,7 +52,7 @@ impl Table {
             kind: Kind::Agent,
             zone: self.region.clone(),
             version: self.version,
-            issued_ms: cx.wall_ms,
+            issued_ms: self.issue_ms(cx),
             is_removed: self.has_left,
             attributes: self.own_attributes(&self.attributes),
         };
@@ -104,7 +104,10 @@ impl Table {
         let elected: Vec<SocketAddr> = contacts(&attributes).collect();
         let Some(rank) = self.rank(&elected).or(held_rank) else { return };
         let rank = u32::try_from(rank).unwrap_or(u32::MAX);
-        let is_due = age >= refresh.saturating_add(rank.saturating_mul(STAGGER_ROUNDS));
+        let is_cleared =
+            held.as_ref().is_some_and(|line| self.is_cleared(Kind::Zone, line.row.issued_ms()));
+        let is_due =
+            is_cleared || age >= refresh.saturating_add(rank.saturating_mul(STAGGER_ROUNDS));
         let differs = held.as_ref().is_none_or(|line| *line.row.attributes() != attributes);
         if !differs && !is_due {
             self.set_pending(depth, None);
@@ -208,7 +211,7 @@ impl Table {
         let counter = highest.counter.saturating_add(1);
         let version = Version { incarnation: Incarnation(0), counter };
         let zone = zone.clone();
-        let issued_ms = cx.wall_ms;
+        let issued_ms = self.issue_ms(cx);
         self.issue(Draft { kind, zone, version, issued_ms, is_removed, attributes }, cx)
     }
 

@@ -27,7 +27,7 @@ use crate::error::NodeError;
 use crate::event::Reject;
 use crate::frame::{FRAME_HEADER_BYTES, WHO_IS_MAX};
 use crate::id::{MemberId, StreamId, TopicId};
-use crate::identity::{Certified, Chain, Refusal};
+use crate::identity::{Certified, Chain, Refusal, SpiffeId};
 use crate::knock::WELCOME_CHAIN_BYTES_MAX;
 use crate::link::LONG_HEADER_BYTES;
 use crate::members::MemberRecord;
@@ -77,10 +77,15 @@ pub(crate) struct Trust {
     held_max: usize,
     by_hash: BTreeMap<Hash, MemberId>,
     refused: VecDeque<Hash>,
+    /// The rules of the configuration.
     policy: Option<Policy>,
+    /// Those that hold in their stead, by order.
+    ordered: Option<Policy>,
     /// Who is quarantined by order.
     quarantine: Vec<NamePattern>,
     topics: Topics,
+    /// Counts changes of the rules that hold.
+    rules_changes: u32,
     round: u32,
     checks_left: u32,
     answers_left: u32,
@@ -107,8 +112,10 @@ impl Trust {
             by_hash: BTreeMap::new(),
             refused: VecDeque::new(),
             policy,
+            ordered: None,
             quarantine: Vec::new(),
             topics,
+            rules_changes: 0,
             round: 1,
             checks_left: CHECKS_PER_ROUND,
             answers_left: ANSWERS_PER_ROUND,
@@ -136,12 +143,36 @@ impl Trust {
             return Err(NodeError::Denied(Denied { rule }));
         }
         if self.policy.as_ref() != policy {
-            self.topics.heed(policy, crypto);
             self.policy = policy.cloned();
+            self.note_rules(crypto);
         }
         let own = self.own;
         self.hold(own, holder);
         Ok(())
+    }
+
+    /// Goes by these rules from now on; with none, by those of the configuration.
+    pub(crate) fn go_by(&mut self, ordered: Option<Policy>, crypto: &mut dyn Crypto) {
+        if self.ordered != ordered {
+            self.ordered = ordered;
+            self.note_rules(crypto);
+        }
+    }
+
+    fn note_rules(&mut self, crypto: &mut dyn Crypto) {
+        self.rules_changes = self.rules_changes.wrapping_add(1);
+        self.topics.heed(rules(&self.policy, &self.ordered), crypto);
+    }
+
+    /// The rules that hold, and for whom this member is taken by them.
+    pub(crate) fn rules(&self) -> Option<(&SpiffeId, &Policy)> {
+        let policy = rules(&self.policy, &self.ordered)?;
+        Some((self.holder(self.own)?.certified.name(), policy))
+    }
+
+    /// A number that changes when they do.
+    pub(crate) const fn rules_changes(&self) -> u32 {
+        self.rules_changes
     }
 
     pub(crate) fn on_round(&mut self, round: u32) {
@@ -316,6 +347,24 @@ impl Trust {
         Ok((issuer, shunned))
     }
 
+    /// Looks at every chain anew, since other roots are trusted than before. Returns who was heard
+    /// until now.
+    pub(crate) fn recheck(&mut self, wall_s: u64, crypto: &mut dyn Crypto) -> Vec<MemberId> {
+        // What was refused may be good now.
+        self.refused.clear();
+        let mut shunned = Vec::new();
+        for (id, held) in &self.held {
+            let at = wall_s.min(held.holder.certified.not_after());
+            let verified = Certified::verify_by(crypto, &held.holder.chain, at);
+            if *id != self.own && verified.is_err() {
+                shunned.push(*id);
+            }
+        }
+        shunned.iter().for_each(|id| self.forget(*id));
+        self.topics.forget_decisions();
+        shunned
+    }
+
     /// A member's chain, if it is held.
     pub(crate) fn holder(&self, id: MemberId) -> Option<&Arc<Holder>> {
         self.held.get(&id).map(|held| &held.holder)
@@ -376,7 +425,21 @@ impl Trust {
     fn decide(&self, holder: &Holder, action: &Action<'_>) -> Decision {
         let whatever = Decision { allowed: true, rule: None };
         let name = holder.certified.name();
-        self.policy.as_ref().map_or(whatever, |policy| policy.decide(name, action))
+        let rules = match action {
+            // Rules that came by order must not decide who gives the next.
+            Action::Govern => self.policy.as_ref(),
+            _ => rules(&self.policy, &self.ordered),
+        };
+        match rules {
+            Some(policy) => policy.decide(name, action),
+            None if *action == Action::Govern => Decision { allowed: false, rule: None },
+            None => whatever,
+        }
+    }
+
+    /// Whether the configuration has rules, by which alone others may come by order.
+    pub(crate) const fn has_rules(&self) -> bool {
+        self.policy.is_some()
     }
 
     /// Whether a member may give the group a new link key.
@@ -432,7 +495,7 @@ impl Trust {
     pub(crate) fn check_origin(&mut self, stream: &StreamId, wall_s: u64) -> Result<(), Reject> {
         let StreamId { sender, topic, .. } = *stream;
         let holder = self.check(sender, wall_s)?;
-        let Some(policy) = &self.policy else { return Ok(()) };
+        let Some(policy) = rules(&self.policy, &self.ordered) else { return Ok(()) };
         let who = (sender, holder.certified.name());
         if self.topics.may_publish(policy, who, topic) { Ok(()) } else { Err(Reject::Denied) }
     }
@@ -443,7 +506,8 @@ impl Trust {
     /// # Errors
     /// It may not.
     pub(crate) fn check_publish(&mut self, topic: TopicId) -> Result<(), Denied> {
-        let (Some(policy), Some(held)) = (&self.policy, self.held.get(&self.own)) else {
+        let rules = rules(&self.policy, &self.ordered);
+        let (Some(policy), Some(held)) = (rules, self.held.get(&self.own)) else {
             return Ok(());
         };
         let who = (self.own, held.holder.certified.name());
@@ -461,7 +525,7 @@ impl Trust {
     pub(crate) fn check_subscribe(&self, topic: TopicId) -> Result<(), Denied> {
         match self.topics.text(topic) {
             Some(text) => self.decide_own(&Action::Subscribe(text)),
-            None if self.policy.is_none() => Ok(()),
+            None if rules(&self.policy, &self.ordered).is_none() => Ok(()),
             None => Err(Denied { rule: None }),
         }
     }
@@ -523,6 +587,11 @@ impl Trust {
         assert!(self.held.len() == self.by_hash.len(), "a chain held twice, or not found");
         assert!(self.refused.len() <= REFUSED_MAX);
     }
+}
+
+/// The rules that hold.
+fn rules<'a>(own: &'a Option<Policy>, ordered: &'a Option<Policy>) -> Option<&'a Policy> {
+    ordered.as_ref().or(own.as_ref())
 }
 
 /// Something that the policy denies.

@@ -125,6 +125,7 @@ fn patterns(rule: &Rule) -> impl Iterator<Item = &str> {
         | ActionPattern::Install { .. }
         | ActionPattern::Rotate
         | ActionPattern::Respond
+        | ActionPattern::Govern
         | ActionPattern::Door(_) => None,
     })
 }

@@ -324,6 +324,7 @@ fn table_entries() -> Vec<Entry<'static>> {
         },
         Entry::FetchObject { now, object: an_object().0 },
         Entry::Heed { now, list: Cow::Borrowed(b"list") },
+        Entry::Roots { now, roots: Cow::Owned(vec![b"root".to_vec(), Vec::new()]) },
         Entry::Exchanged(None),
         Entry::Exchanged(Some(Cow::Borrowed(b"sealed"))),
         Entry::Order { now, order: NewOrder::Rotate },

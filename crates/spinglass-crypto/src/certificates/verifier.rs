@@ -54,13 +54,24 @@ impl Verifier {
     /// # Errors
     /// There is none or more than [`ANCHORS_MAX`](Self::ANCHORS_MAX), or one is no certifier.
     pub fn new(domain: TrustDomain, anchors: Vec<Certificate>) -> Result<Self, CertificateError> {
+        let mut verifier = Self { domain, anchors: Vec::new(), revocations: Vec::new() };
+        verifier.trust(anchors)?;
+        Ok(verifier)
+    }
+
+    /// Trusts these roots from now on, and no others.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); nothing changed.
+    pub fn trust(&mut self, anchors: Vec<Certificate>) -> Result<(), CertificateError> {
         if !(1..=Self::ANCHORS_MAX).contains(&anchors.len()) {
             return Err(CertificateError::NoAnchor);
         }
         if let Some(anchor) = anchors.iter().find(|anchor| anchor.scope().is_err()) {
             return Err(CertificateError::NotARoot(anchor.subject()));
         }
-        Ok(Self { domain, anchors, revocations: Vec::new() })
+        self.anchors = anchors;
+        Ok(())
     }
 
     /// Heeds a list of revocations from here on.
