@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -11,8 +12,10 @@ use serde::Serialize;
 use spinglass::PolicyFile;
 use spinglass_core::identity::TrustDomain;
 use spinglass_crypto::certificates::{Certificate, Verifier, load_chain, load_revocations};
-use spinglass_crypto::{GroupKeys, RelayKeys};
-use spinglass_relay::{Guard, Limits, Relay as Server, ServerTls, Settings, Watch};
+use spinglass_crypto::{GroupKeys, Marks, RelayKeys};
+use spinglass_relay::{
+    Door, Doorkeeper, Guard, Limits, Relay as Server, ServerTls, Settings, Watch,
+};
 
 use crate::output::{Format, Verdict};
 
@@ -30,6 +33,9 @@ members send there, and know nothing of relays.
 The relay can neither read nor alter what it carries: it has no key to it. It lets in whoever
 proves that it belongs to the group: by the relay key, or, with --trust, by a certificate that the
 rules say `door relay` of. Let in from outside TCP to --listen and UDP to --ports; let out UDP.
+
+Files that change are read again while it runs: TLS certificates that are renewed, roots, rules,
+lists of revocations, relay keys. Who would not be let in any more is put out, nobody else notices.
 
 It runs until Ctrl-C, and then prints what it counted. `docs/relay.md` says more.")]
 pub(crate) struct Relay {
@@ -72,6 +78,8 @@ pub(crate) struct Relay {
     rate: u64,
 }
 
+/// How often its files are looked at: a certificate is renewed hours before it ends.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Files that a relay needs open for each member: its connection and its port.
 const FILES_PER_MEMBER: u64 = 2;
 /// Files beside those: strangers, standard streams.
@@ -161,7 +169,8 @@ impl Drop for Farewell {
 /// A file can't be used, or it can't listen.
 pub(crate) async fn run(options: &Relay, format: Format) -> Result<Verdict> {
     crate::warnings::show();
-    let guard = options.guard()?;
+    let marks = options.marks();
+    let door = options.door()?;
     let limits = Limits { members_max: options.members.max(1), bytes_per_second: options.rate };
     let wanted = limits.members_max as u64 * FILES_PER_MEMBER + FILES_BESIDE;
     if let Some(most) = allow_files(wanted) {
@@ -171,22 +180,58 @@ pub(crate) async fn run(options: &Relay, format: Format) -> Result<Verdict> {
         listen: options.listen,
         public: options.public,
         ports: options.ports.clone(),
-        tls: ServerTls::load(&options.tls_cert, &options.tls_key)?,
-        guard,
+        door,
         limits,
     };
-    let relay = Server::bind(settings).await?;
+    let (relay, keeper) = Server::bind(settings).await?;
     let public = options.public.unwrap_or_else(|| options.listen.ip());
     let listening = Listening { listening: relay.local_addr(), public };
     format.print(&listening, |it| {
         format!("relay on {}; its members are reached at {}\n", it.listening, it.public)
     })?;
     let _farewell = Farewell { watch: relay.watch(), format };
-    relay.run().await?;
+    tokio::select! {
+        ended = relay.run() => ended?,
+        () = keep(options, &keeper, marks) => (),
+    }
     Ok(Verdict::Good)
 }
 
+/// Looks at the files now and then, for ever, and changes the door when they have changed.
+async fn keep(options: &Relay, keeper: &Doorkeeper, mut marks: Marks) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let new = options.marks();
+        if new == marks {
+            continue;
+        }
+        marks = new;
+        match options.door() {
+            Ok(door) => {
+                keeper.change(door);
+                tracing::info!("the relay's files were read again");
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "a file has changed, and is not heeded as it is");
+            }
+        }
+    }
+}
+
 impl Relay {
+    /// What its files say.
+    fn door(&self) -> Result<Door> {
+        let tls = ServerTls::load(&self.tls_cert, &self.tls_key)?;
+        Ok(Door { tls, guard: self.guard()? })
+    }
+
+    fn marks(&self) -> Marks {
+        let files = [&self.tls_cert, &self.tls_key].into_iter().chain(&self.relay_key);
+        let files = files.chain(&self.trust).chain(&self.revoked).chain(&self.policy);
+        Marks::of(files.map(PathBuf::as_path))
+    }
+
     fn guard(&self) -> Result<Guard> {
         if let Some(path) = &self.relay_key {
             return Ok(Guard::Keys(RelayKeys::load(path)?));

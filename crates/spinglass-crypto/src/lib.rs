@@ -15,6 +15,7 @@ pub mod certificates;
 mod exchange;
 mod hash;
 mod keys;
+mod marks;
 mod relay_keys;
 mod signers;
 
@@ -34,6 +35,7 @@ use certificates::{Certificate, Revocations, Verifier};
 use exchange::Exchange;
 pub use hash::{hash, hash_many};
 pub use keys::{GroupKeys, KeyError, SigningKey, random};
+pub use marks::Marks;
 pub use relay_keys::RelayKeys;
 use signers::Signers;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use spinglass_core::identity::Chain;
 use tokio::net::TcpStream;
 use tokio::time::{interval, sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -78,6 +79,8 @@ struct Shared {
     outgoing: Queue,
     incoming: Queue,
     state: Mutex<State>,
+    /// The chain of certificates to show from the next connection on, if it was renewed.
+    renewed: Mutex<Option<Chain>>,
     failures: AtomicU64,
     connections: AtomicU64,
     dropped_out: AtomicU64,
@@ -122,6 +125,7 @@ impl Default for Tunnel {
             outgoing: Queue::new(OUTGOING_BYTES_MAX),
             incoming: Queue::new(INCOMING_BYTES_MAX),
             state: Mutex::default(),
+            renewed: Mutex::default(),
             failures: AtomicU64::default(),
             connections: AtomicU64::default(),
             dropped_out: AtomicU64::default(),
@@ -145,6 +149,15 @@ impl Tunnel {
     pub fn take_change(&self) -> Option<Option<SocketAddr>> {
         let mut state = self.state();
         std::mem::take(&mut state.changed).then_some(state.address)
+    }
+
+    /// Shows this chain of certificates from the next connection on.
+    pub fn renew(&self, chain: Chain) {
+        *self.renewed() = Some(chain);
+    }
+
+    fn renewed(&self) -> MutexGuard<'_, Option<Chain>> {
+        self.0.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was counted.
@@ -198,13 +211,16 @@ impl Tunnel {
 
     /// Keeps the tunnel connected, for ever: `first`, if there is one, and then whatever
     /// [`connect`] makes. To be run beside the member's loop, and dropped with it.
-    pub async fn run(self, way: Way, first: Option<Connection>) {
+    pub async fn run(self, mut way: Way, first: Option<Connection>) {
         let mut next = first;
         let (mut again, mut port) = (AGAIN_MIN, 0);
         loop {
             let connected = match next.take() {
                 Some(connection) => Ok(connection),
-                None => connect(&way, port).await,
+                None => {
+                    way.credentials.chain = self.renewed().take().or(way.credentials.chain);
+                    connect(&way, port).await
+                }
             };
             match connected {
                 Ok(connection) => {

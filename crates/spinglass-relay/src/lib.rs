@@ -38,6 +38,6 @@ pub use limits::Limits;
 pub use message::{Incoming, Refusal};
 pub use proof::{Credentials, Guard};
 pub use proxy::Proxy;
-pub use server::{Relay, Settings, Watch};
+pub use server::{Door, Doorkeeper, Relay, Settings, Watch};
 pub use tls::{ClientTls, ServerTls};
 pub use url::{RELAY_PORT, RelayUrl, UrlError};

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use spinglass_core::crypto::PublicKey;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -39,19 +40,37 @@ pub struct Settings {
     pub public: Option<IpAddr>,
     /// Which UDP ports members get; none: any.
     pub ports: Option<RangeInclusive<u16>>,
+    /// By which door it lets in whom.
+    pub door: Door,
+    /// What it gives.
+    pub limits: Limits,
+}
+
+/// What may change while a relay runs.
+#[derive(Debug)]
+pub struct Door {
     /// Its certificate and key.
     pub tls: ServerTls,
     /// Whom it lets in.
     pub guard: Guard,
-    /// What it gives.
-    pub limits: Limits,
+}
+
+/// Changes a relay's door while it runs.
+#[derive(Debug)]
+pub struct Doorkeeper(watch::Sender<Arc<Door>>);
+
+impl Doorkeeper {
+    /// Lets in by this door from now on. Members whose proof does not hold by it are put out; all
+    /// others notice nothing.
+    pub fn change(&self, door: Door) {
+        self.0.send_replace(Arc::new(door));
+    }
 }
 
 /// A relay that listens.
 #[derive(Debug)]
 pub struct Relay {
     listener: TcpListener,
-    tls: ServerTls,
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -59,7 +78,7 @@ pub struct Relay {
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) guard: Guard,
+    pub(crate) door: watch::Receiver<Arc<Door>>,
     pub(crate) limits: Limits,
     pub(crate) ports: Ports,
     pub(crate) tally: Arc<Tally>,
@@ -85,8 +104,8 @@ impl Relay {
     ///
     /// # Errors
     /// It can't listen there, or nobody could tell by which address members are reached.
-    pub async fn bind(settings: Settings) -> Result<Self, RelayError> {
-        let Settings { listen, public, ports, tls, guard, limits } = settings;
+    pub async fn bind(settings: Settings) -> Result<(Self, Doorkeeper), RelayError> {
+        let Settings { listen, public, ports, door, limits } = settings;
         let public = public.unwrap_or_else(|| listen.ip());
         if public.is_unspecified() {
             return Err(RelayError::NoPublicAddress(listen));
@@ -104,8 +123,9 @@ impl Relay {
         };
         let ports = Ports::new(bind, public, ports, limits.members_max);
         let (tally, gate) = <(Arc<Tally>, Arc<Gate>)>::default();
-        let shared = Arc::new(Shared { guard, limits, ports, tally, gate });
-        Ok(Self { listener, tls, address, shared })
+        let (keeper, door) = watch::channel(Arc::new(door));
+        let shared = Arc::new(Shared { door, limits, ports, tally, gate });
+        Ok((Self { listener, address, shared }, Doorkeeper(keeper)))
     }
 
     /// Where it listens.
@@ -125,8 +145,7 @@ impl Relay {
     /// # Errors
     /// The system will not let it accept connections any more.
     pub async fn run(self) -> Result<(), RelayError> {
-        let Self { listener, tls, address, shared } = self;
-        let acceptor = TlsAcceptor::from(tls.0);
+        let Self { listener, address, shared } = self;
         let mut connections = JoinSet::new();
         let mut sweep = tokio::time::interval(crate::limits::PORT_KEPT_TIME / 4);
         loop {
@@ -147,7 +166,7 @@ impl Relay {
                 add(&shared.tally.turned_away, 1);
                 continue;
             };
-            connections.spawn(serve(stream, acceptor.clone(), Arc::clone(&shared), place));
+            connections.spawn(serve(stream, Arc::clone(&shared), place));
         }
     }
 }
@@ -171,15 +190,15 @@ fn is_of_one(error: &std::io::Error) -> bool {
 }
 
 /// One connection from its beginning to its end.
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, place: Place) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, place: Place) {
     let from = stream.peer_addr();
-    let admitted = timeout(HANDSHAKE_TIME, admit(stream, acceptor, &shared)).await;
+    let admitted = timeout(HANDSHAKE_TIME, admit(stream, &shared)).await;
     drop(place);
     match admitted {
-        Ok(Some(Ok((socket, port, until)))) => {
+        Ok(Some(Ok((socket, port, standing)))) => {
             add(&shared.tally.admitted, 1);
             tracing::debug!(?from, address = %port.address(), "a member is let in");
-            let end = session::run(socket, &port, until, &shared).await;
+            let end = session::run(socket, &port, standing, &shared).await;
             tracing::debug!(?from, address = %port.address(), ?end, "a member's connection ended");
             add(&shared.tally.ended, 1);
         }
@@ -191,16 +210,39 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>, pl
     }
 }
 
-type Admitted = (ServerSocket, Port, u64);
+type Admitted = (ServerSocket, Port, Standing);
+
+/// By what a member was let in, and until when that holds.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Changes of the door are seen here.
+    door: watch::Receiver<Arc<Door>>,
+    binding: [u8; 32],
+    proof: Proof,
+    /// In seconds of the wall clock.
+    pub(crate) until: u64,
+}
+
+impl Standing {
+    /// Waits until the member would not be let in any more.
+    pub(crate) async fn ended(&mut self) {
+        while self.door.changed().await.is_ok() {
+            let door = Arc::clone(&self.door.borrow_and_update());
+            if door.guard.check(&self.binding, &self.proof).is_err() {
+                return;
+            }
+        }
+        // Nobody is left to change it.
+        std::future::pending::<()>().await;
+    }
+}
 
 /// TLS, WebSocket, challenge, proof. `None`: it did not get as far as a proof.
-async fn admit(
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-    shared: &Shared,
-) -> Option<Result<Admitted, Refusal>> {
+async fn admit(stream: TcpStream, shared: &Shared) -> Option<Result<Admitted, Refusal>> {
     stream.set_nodelay(true).ok()?;
-    let stream = acceptor.accept(stream).await.ok()?;
+    let mut door = shared.door.clone();
+    let current = Arc::clone(&door.borrow_and_update());
+    let stream = TlsAcceptor::from(Arc::clone(&current.tls.0)).accept(stream).await.ok()?;
     let nonce = spinglass_crypto::random();
     let binding = binding(stream.get_ref().1, &nonce)?;
     let mut socket = web_socket::accept(stream).await?;
@@ -211,14 +253,15 @@ async fn admit(
         _ => Err(Refusal::Version),
     };
     let checked = proof.and_then(|proof| {
-        let until = shared.guard.check(&binding, &proof)?;
+        let until = current.guard.check(&binding, &proof)?;
         let PublicKey(key) = proof.public_key;
-        Ok((shared.ports.open(key, proof.port).ok_or(Refusal::Full)?, until))
+        let port = shared.ports.open(key, proof.port).ok_or(Refusal::Full)?;
+        Ok((port, Standing { door, binding, proof, until }))
     });
     match checked {
-        Ok((port, until)) => {
+        Ok((port, standing)) => {
             say(&mut socket, &FromRelay::Welcome(port.address())).await?;
-            Some(Ok((socket, port, until)))
+            Some(Ok((socket, port, standing)))
         }
         Err(refusal) => {
             say(&mut socket, &FromRelay::Refusal(refusal)).await?;

@@ -17,7 +17,7 @@ use crate::limits::{IDLE_TIME, Pace, WRITE_TIME};
 use crate::message::{Outgoing, RUN_BYTES_MAX, incoming};
 use crate::ports::Port;
 use crate::proof::wall_s;
-use crate::server::{ServerSocket, Shared};
+use crate::server::{ServerSocket, Shared, Standing};
 
 /// Datagrams taken from a UDP socket before what was made of them is written.
 const DATAGRAMS_PER_TURN: usize = 256;
@@ -38,18 +38,27 @@ pub(crate) enum End {
     TakenOver,
     /// Its certificate ended: it must prove itself again.
     Expired,
+    /// It would not be let in any more.
+    PutOut,
     /// The UDP socket failed.
     Broken,
 }
 
-/// Serves a member until something ends it. `until`: in seconds of the wall clock.
-pub(crate) async fn run(socket: ServerSocket, port: &Port, until: u64, shared: &Shared) -> End {
+/// Serves a member until something ends it.
+pub(crate) async fn run(
+    socket: ServerSocket,
+    port: &Port,
+    mut standing: Standing,
+    shared: &Shared,
+) -> End {
     let (sink, stream) = socket.split();
-    let left = Duration::from_secs(until.saturating_sub(wall_s())).min(SESSION_TIME_MAX);
+    let left = standing.until.saturating_sub(wall_s());
+    let left = Duration::from_secs(left).min(SESSION_TIME_MAX);
     tokio::select! {
         end = outgoing(stream, &port.socket, shared) => end,
         end = bring(sink, &port.socket, shared) => end,
         () = port.taken.notified() => End::TakenOver,
+        () = standing.ended() => End::PutOut,
         () = sleep(left) => End::Expired,
     }
 }

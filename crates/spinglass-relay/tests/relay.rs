@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use spinglass_core::crypto::Epoch;
 use spinglass_crypto::{GroupKeys, SigningKey};
 use spinglass_relay::message::{FromRelay, Proof, outgoing};
 use spinglass_relay::{
-    ClientTls, Connection, Counters, Credentials, Guard, Incoming, Limits, Refusal, Relay,
-    RelayError, ServerTls, Settings, Tunnel, Watch, Way, connect,
+    ClientTls, Connection, Counters, Credentials, Door, Doorkeeper, Guard, Incoming, Limits,
+    Refusal, Relay, RelayError, ServerTls, Settings, Tunnel, Watch, Way, connect,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -38,11 +38,25 @@ async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
+/// With the certificate in this folder, for members of this group with this epoch's key.
+fn door(folder: &Path, group: u8, epoch: u8) -> Door {
+    let tls = ServerTls::load(&folder.join("tls.crt"), &folder.join("tls.key"));
+    let keys = GroupKeys::parse(&key_text(group, epoch), Path::new("group.key"));
+    let guard = Guard::Keys(keys.expect("a key").relay_keys());
+    Door { tls: tls.expect("its own files"), guard }
+}
+
+fn key_text(group: u8, epoch: u8) -> String {
+    let digits: String = [group; 32].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("spinglass-group-key v1 epoch={epoch} {digits}\n")
+}
+
 /// A relay for a group, on loopback; stopped with it.
 struct Running {
     folder: PathBuf,
     address: SocketAddr,
     watch: Watch,
+    keeper: Doorkeeper,
     _task: JoinSet<()>,
 }
 
@@ -67,15 +81,14 @@ impl Running {
             listen: "127.0.0.1:0".parse().expect("an address"),
             public: None,
             ports: None,
-            tls: ServerTls::load(&crt, &key).expect("its own files"),
-            guard: Guard::Keys(GroupKeys::from_key([1; 32]).relay_keys()),
+            door: door(&folder, 1, 0),
             limits,
         };
-        let relay = Relay::bind(settings).await.expect("it listens");
+        let (relay, keeper) = Relay::bind(settings).await.expect("it listens");
         let (address, watch) = (relay.local_addr(), relay.watch());
         let mut task = JoinSet::new();
         task.spawn(async { relay.run().await.expect("it runs") });
-        Self { folder, address, watch, _task: task }
+        Self { folder, address, watch, keeper, _task: task }
     }
 
     fn certificate(&self) -> PathBuf {
@@ -264,6 +277,27 @@ async fn a_newer_connection_of_a_member_takes_its_port_over() {
     drop((first, second));
     relay.until("to notice", |counters| counters.ended == 2).await;
     relay.member(3).await;
+}
+
+#[tokio::test]
+async fn a_door_that_changes_puts_out_only_who_would_not_be_let_in() {
+    let relay = Running::start("door", Limits::default()).await;
+    let first = relay.member(1).await;
+    let address = first.address();
+    let (first, _first) = tunnel(relay.way(1, 1), first);
+    // The same key, and a certificate that was written anew.
+    relay.keeper.change(door(&relay.folder, 1, 0));
+    let second = relay.member(2).await;
+    assert_eq!((first.address(), relay.watch.counters().ended), (Some(address), 0));
+    drop(second);
+    relay.until("to notice", |counters| counters.ended == 1).await;
+    relay.keeper.change(door(&relay.folder, 2, 0));
+    relay.until("to put it out", |counters| counters.ended == 2 && counters.refused > 0).await;
+    assert_eq!(first.address(), None);
+    connect(&relay.way(3, 2), 0).await.expect("of the other group");
+    // It comes back by itself.
+    relay.keeper.change(door(&relay.folder, 1, 0));
+    relay.until("to let it in again", |counters| counters.admitted == 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -342,8 +342,8 @@ impl Builder {
         let dropper = self.dropper()?;
         self.choose_path()?;
         let loaded = self.load_papers()?;
-        let holds = loaded.as_ref().map(|loaded| loaded.holds);
-        let rules = Rulebook::new(holds.is_some(), loaded.as_ref().and_then(Loaded::rules));
+        let watched = loaded.as_ref().map(|loaded| (loaded.marks.clone(), loaded.holds));
+        let rules = Rulebook::new(watched.is_some(), loaded.as_ref().and_then(Loaded::rules));
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
         let way = self.relay.way(config.get(), &signing_key, &group_keys)?;
@@ -394,8 +394,9 @@ impl Builder {
         if self.relay.is_auto() {
             beside.spawn(paths::choose(Arc::clone(&shared)));
         }
-        if let Some(holds) = holds {
-            beside.spawn(security::watch(self.papers.clone(), holds, Arc::clone(&shared)));
+        if let Some((marks, holds)) = watched {
+            let papers = self.papers.clone();
+            beside.spawn(security::watch(papers, marks, holds, Arc::clone(&shared)));
         }
         tokio::spawn(task.with(memory, beside).run());
         Ok(Node::new(shared, pulse, known))

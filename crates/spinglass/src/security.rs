@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use spinglass_core::identity::{Refusal, SpiffeId, VerifyChain as _};
 use spinglass_core::rules::{Action, Policy};
 use spinglass_core::{Denied, Security};
+use spinglass_crypto::Marks;
 use spinglass_crypto::certificates::{
     Certificate, CertificateError, Verifier, chain_of, date, load_chain, load_revocations,
 };
@@ -72,6 +73,8 @@ pub(crate) struct Loaded {
     pub(crate) name: SpiffeId,
     /// From when until when the member's own certificate holds, in seconds since 1970.
     pub(crate) holds: (u64, u64),
+    /// The files' before they were read: what is written after that is read again.
+    pub(crate) marks: Marks,
     pub(crate) security: Security,
     /// Roots, in DER.
     roots: Vec<Vec<u8>>,
@@ -154,6 +157,7 @@ impl Papers {
             return Err(SecurityError::NoIdentity);
         }
         let refused = |refusal| SecurityError::Refused { path: path.clone(), refusal };
+        let marks = self.marks();
         let own = load_chain(path)?;
         let leaf = own.first().ok_or_else(|| refused(Refusal::Malformed))?;
         let name = leaf.member().map_err(refused)?;
@@ -172,7 +176,14 @@ impl Papers {
         sent.retain(is_sent);
         let chain = chain_of(&sent).map_err(refused)?;
         let policy = self.policy.as_deref().map(load_policy).transpose()?;
-        Ok(Some(Loaded { name, holds, security: Security { chain, policy }, roots, verifier }))
+        Ok(Some(Loaded {
+            name,
+            holds,
+            marks,
+            security: Security { chain, policy },
+            roots,
+            verifier,
+        }))
     }
 }
 
@@ -188,13 +199,8 @@ impl Papers {
         self.certificate.iter().chain(lists).chain(&self.policy)
     }
 
-    /// What changes when a file does.
-    fn marks(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let mark = |path: &PathBuf| {
-            let told = path.metadata().ok()?;
-            Some((told.modified().ok()?, told.len()))
-        };
-        self.files().map(mark).collect()
+    fn marks(&self) -> Marks {
+        Marks::of(self.files().map(PathBuf::as_path))
     }
 
     /// Reads the files again.
@@ -215,8 +221,12 @@ impl Papers {
 
 /// Looks at the files now and then, and tells the node when they have changed; warns when the
 /// certificate nears its end. Ends with the node.
-pub(crate) async fn watch(papers: Papers, holds: (u64, u64), shared: Arc<Shared>) {
-    let mut marks = papers.marks();
+pub(crate) async fn watch(
+    papers: Papers,
+    mut marks: Marks,
+    holds: (u64, u64),
+    shared: Arc<Shared>,
+) {
     let (mut holds, mut is_warned) = (holds, false);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;

@@ -376,6 +376,9 @@ impl Task {
         });
         let trusted = self.driver.trust_roots(now, &roots);
         let renewed = trusted.and_then(|()| self.driver.renew_security(now, &security));
+        if let (Ok(()), Some(tunnel)) = (&renewed, &self.outside.tunnel) {
+            tunnel.renew(security.chain);
+        }
         match lists.and_then(|()| renewed.map_err(|error| error.to_string())) {
             Ok(()) => tracing::info!(said, "certificates, rules and revocations were read again"),
             Err(error) => tracing::warn!(

@@ -226,8 +226,8 @@ impl Level {
         Some(line)
     }
 
-    /// Takes out the rows that `is_it` names, as if they had never been there: nothing is remembered
-    /// of their versions, which might be none that anybody can supersede.
+    /// Takes out the rows that `is_it` names, as if they had never been there: nothing is
+    /// remembered of their versions, which might be none that anybody can supersede.
     pub(crate) fn take(&mut self, is_it: impl Fn(&Line) -> bool) -> Vec<Line> {
         let (taken, others) = core::mem::take(&mut self.lines).into_iter().partition(is_it);
         self.lines = others;

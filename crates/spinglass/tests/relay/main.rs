@@ -9,12 +9,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use spinglass::{
-    Builder, Event, GroupKeys, MemberId, Node, PathChoice, PolicyFile, RelayError, Start,
-    StartError, Value, ZonePath,
+    Builder, Event, GroupKeys, MemberId, Node, PathChoice, PolicyFile, RelayError, SigningKey,
+    Start, StartError, Value, ZonePath,
 };
 use spinglass_core::Reject;
 use spinglass_core::record::Entry;
-use spinglass_relay::{Guard, Limits, Refusal, Relay, Settings, Watch};
+use spinglass_relay::{Door, Doorkeeper, Guard, Limits, Refusal, Relay, Settings, Watch};
 use spinglass_sim::replay::replay;
 use tokio::task::JoinSet;
 
@@ -36,19 +36,25 @@ async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
 struct Running {
     url: String,
     watch: Watch,
+    keeper: Doorkeeper,
     task: JoinSet<()>,
 }
 
 impl Running {
     async fn start(listen: &str, tls: &Tls, guard: Guard, limits: Limits) -> Self {
         let listen = listen.parse().expect("an address");
-        let settings =
-            Settings { listen, public: None, ports: None, tls: tls.server(), guard, limits };
-        let relay = Relay::bind(settings).await.expect("it listens");
+        let settings = Settings {
+            listen,
+            public: None,
+            ports: None,
+            door: Door { tls: tls.server(), guard },
+            limits,
+        };
+        let (relay, keeper) = Relay::bind(settings).await.expect("it listens");
         let (url, watch) = (format!("wss://{}", relay.local_addr()), relay.watch());
         let mut task = JoinSet::new();
         task.spawn(async { relay.run().await.expect("it runs") });
-        Self { url, watch, task }
+        Self { url, watch, keeper, task }
     }
 
     async fn for_group(tls: &Tls) -> Self {
@@ -269,6 +275,33 @@ async fn certificates_and_rules_decide_who_may_use_a_relay() {
     }
     talk(&[&inside, &outside], 10).await;
     assert_eq!(relay.watch.counters().refused, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_put_out_comes_back_with_its_renewed_certificate() {
+    let tls = Tls::new("renewed");
+    let papers = Papers::new("relay-renewed");
+    let guard = Guard::Certified { verifier: papers.verifier(), policy: None };
+    let relay = Running::start("127.0.0.1:0", &tls, guard, Limits::default()).await;
+    let key = SigningKey::generate();
+    let inside = papers.member_with("/usa/n1", &key);
+    let inside = inside.relay(&relay.url).relay_trust_file(tls.certificate());
+    let inside = inside.path(PathChoice::Relay).start().await.expect("it is let in");
+    let address = inside.local_addr();
+    let mut verifier = papers.verifier();
+    verifier.add_revocations(papers.revoke("/usa/n1")).expect("there is room");
+    let _ = papers.member_with("/usa/n1", &key);
+    // It has read the new one by then.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let guard = Guard::Certified { verifier, policy: None };
+    relay.keeper.change(Door { tls: tls.server(), guard });
+    let is_back = async {
+        while relay.watch.counters().admitted < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    patiently("to come back", is_back).await;
+    assert_eq!((relay.watch.counters().refused, inside.local_addr()), (0, address));
 }
 
 #[tokio::test]

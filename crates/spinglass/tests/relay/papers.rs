@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use spinglass::{Builder, Node, SigningKey};
 use spinglass_core::identity::{SpiffeId, TrustDomain};
-use spinglass_crypto::certificates::{Authority, Lifetime, Verifier};
+use spinglass_crypto::certificates::{Authority, Lifetime, Revocations, Verifier, load_chain};
 use spinglass_relay::ServerTls;
 
 /// A folder with a certificate for 127.0.0.1 and its key; gone with it.
@@ -72,15 +72,30 @@ impl Papers {
         Verifier::new(self.domain.clone(), anchors).expect("a root")
     }
 
+    fn certificate(&self, name: &str) -> PathBuf {
+        self.folder.join(name.replace('/', "-"))
+    }
+
+    /// A list with the certificate that a member of this name has now.
+    pub(crate) fn revoke(&self, name: &str) -> Revocations {
+        let chain = load_chain(&self.certificate(name)).expect("it was written");
+        let serial = chain.first().expect("a certificate").serial();
+        self.root.revoke(None, &[serial], lifetime().now).expect("it is the root's")
+    }
+
     /// A member of this name with its own certificate.
     pub(crate) fn member(&self, name: &str) -> Builder {
-        let key = SigningKey::generate();
-        let path = self.folder.join(name.replace('/', "-"));
+        self.member_with(name, &SigningKey::generate())
+    }
+
+    /// The same with this key; its certificate is written anew.
+    pub(crate) fn member_with(&self, name: &str, key: &SigningKey) -> Builder {
+        let path = self.certificate(name);
         let name = SpiffeId::parse(&format!("spiffe://example.org{name}")).expect("a name");
         let issued = self.root.issue(&name, &key.public_key(), lifetime()).expect("within");
         fs::write(&path, self.root.chain_pem(&issued)).expect("a file");
         Node::builder()
-            .signing_key(key)
+            .signing_key(key.clone())
             .certificate_file(path)
             .trust_file(self.folder.join("root.crt"))
     }
