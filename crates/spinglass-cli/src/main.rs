@@ -31,6 +31,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use output::{Format, Verdict};
@@ -128,20 +129,40 @@ fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(run_until_interrupted(cli.command, format));
-    // A thread may be waiting for standard input; nobody waits for it.
+    // A thread may be waiting for standard input, or compute on; nobody waits for it.
     runtime.shutdown_background();
     code
 }
 
+impl Command {
+    /// Whether it computes, and neither waits nor has children: it would not look up when it is
+    /// interrupted.
+    const fn computes(&self) -> bool {
+        match self {
+            Self::Lab(lab) => !lab.is_real(),
+            Self::Replay(_) => true,
+            _ => false,
+        }
+    }
+}
+
 async fn run_until_interrupted(command: Command, format: Format) -> ExitCode {
-    // A task of its own: waking what `block_on` runs takes a system call each time.
-    let mut task = tokio::spawn(async move { run(&command, format).await });
+    let computes = command.computes();
+    let mut task = if computes {
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(run(&command, format)))
+    } else {
+        // A task of its own: waking what `block_on` runs takes a system call each time.
+        tokio::spawn(async move { run(&command, format).await })
+    };
     let outcome = tokio::select! {
         outcome = &mut task => outcome.unwrap_or_else(|panic| Err(panic.into())),
         interrupted = interruption() => {
-            // Dropping the command ends its children.
-            task.abort();
-            let _ = task.await;
+            if !computes {
+                // Dropping the command ends its children.
+                task.abort();
+                let _ = task.await;
+            }
             match interrupted {
                 Ok(()) => return ExitCode::from(INTERRUPTED),
                 Err(error) => Err(error),

@@ -115,6 +115,27 @@ fn an_interrupted_demo_leaves_no_process_behind() {
     assert!(ended, "{members:?}");
 }
 
+#[test]
+fn an_interrupted_simulation_ends() {
+    // It would take minutes.
+    let mut lab = spinglass(&["lab", "perturb", "--members", "512"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_millis(500));
+    kill_process(Pid::from_child(&lab), Signal::INT).unwrap();
+    let ended = (0..1000).any(|_| {
+        sleep(Duration::from_millis(10));
+        lab.try_wait().unwrap().is_some()
+    });
+    if !ended {
+        lab.kill().unwrap();
+    }
+    assert!(ended, "it computes on");
+    assert_eq!(lab.wait().unwrap().code(), Some(130));
+}
+
 fn children(of: &Child) -> Vec<String> {
     let path = format!("/proc/{0}/task/{0}/children", of.id());
     let pids = std::fs::read_to_string(path).expect("a running process has its children listed");

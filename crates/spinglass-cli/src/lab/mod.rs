@@ -134,6 +134,21 @@ pub(crate) struct Loss {
     seed: u64,
 }
 
+impl Lab {
+    /// Whether it has members as processes, or as nodes on sockets, and waits for them; all others
+    /// compute.
+    pub(crate) const fn is_real(&self) -> bool {
+        match self {
+            Self::Perturb(options) => options.real,
+            Self::Loss(options) => options.real,
+            Self::Insiders(options) => options.real,
+            Self::Flood(options) => options.real,
+            Self::Fleet(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs an experiment.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ with gossip alone, and with a measure left out, which must fail.")]
 pub(crate) struct Flood {
     /// Members are processes on loopback; otherwise simulated
     #[arg(long)]
-    real: bool,
+    pub(super) real: bool,
     /// Group size [default: 1000, with --real 32]
     #[arg(long)]
     members: Option<usize>,

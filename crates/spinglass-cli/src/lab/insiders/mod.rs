@@ -31,7 +31,7 @@ pub(crate) struct Insiders {
     members: Option<u16>,
     /// Processes on loopback, with certificates, keys and sockets as they are
     #[arg(long)]
-    real: bool,
+    pub(super) real: bool,
     /// How many of the processes turn hostile
     #[arg(long, default_value_t = 3, requires = "real",
           value_parser = clap::value_parser!(u16).range(0..=100))]
