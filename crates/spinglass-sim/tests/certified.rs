@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::query::{Outcome, Question};
 use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
-use spinglass_core::table::{SetError, Value, ZonePath};
+use spinglass_core::table::{Kind, SetError, Value, ZonePath};
 use spinglass_core::{Config, Dissemination, Event, Instant, PublishError, Reject, Start, TopicId};
 use spinglass_sim::papers::{Odd, Papers};
 use spinglass_sim::{Blind, Network, Observer, Setup, World};
@@ -230,5 +231,44 @@ fn rules_hold_at_the_origin_and_at_every_hop() {
             let load = table.summary(&root).unwrap().attributes.get("load").cloned();
             assert_eq!(load, Some(Value::Int(7)), "seed {seed}: {agent}");
         }
+    }
+}
+
+/// The agents whose rows one is shown of another region, and whether that is all.
+fn shown(world: &mut World, asker: usize, of: usize) -> (Vec<String>, bool) {
+    let zone = world.setup().region(of);
+    let question = Question { zone, sql: None, within: Duration::from_secs(8) };
+    let id = world.ask(asker, &question).unwrap();
+    world.run(Duration::from_secs(9), &mut Blind);
+    let answer = world.take_answer(asker, id).unwrap();
+    let Outcome::Zone(excerpt) = answer.outcome else { panic!("{:?}", answer.outcome) };
+    let agents = excerpt.rows.iter().filter(|aged| aged.row.kind() == Kind::Agent);
+    (agents.map(|aged| aged.row.name().into()).collect(), answer.reach.is_whole())
+}
+
+#[test]
+fn rows_of_strangers_are_shown_by_certificates_that_come_with_them() {
+    for seed in 0..4 {
+        let bad = "spiffe://sim.example/*/*/n0000016";
+        let all = "spiffe://sim.example/**";
+        let actions = ["join /**", "write * in /**", "publish **", "subscribe **"];
+        let policy = Policy::new(vec![
+            rule(Effect::Deny, bad, &["write load in /**"]),
+            rule(Effect::Allow, all, &actions),
+        ]);
+        // A whole region that goes by no rules: there everybody's row is held.
+        let odd: Vec<_> = (12..AGENTS).map(|agent| (agent, Odd::Denied)).collect();
+        let mut world = world(seed, [0, 50_000][seed as usize % 2], &odd, Some(policy.unwrap()));
+        world.run(Duration::from_secs(40), &mut Blind);
+        let (names, is_whole) = shown(&mut world, 0, 17);
+        assert_eq!((names.len(), is_whole), (6, true), "seed {seed}: {names:?}");
+        for agent in 12..AGENTS {
+            world.set_attribute(agent, "load", Value::Int(1)).unwrap();
+        }
+        world.run(Duration::from_secs(10), &mut Blind);
+        assert_eq!(shown(&mut world, 14, 17).0.len(), 6, "seed {seed}: it is held there");
+        let (names, is_whole) = shown(&mut world, 0, 17);
+        assert_eq!((names.len(), is_whole), (5, false), "seed {seed}: {names:?}");
+        assert!(!names.iter().any(|name| name == "n0000016"), "seed {seed}: {names:?}");
     }
 }

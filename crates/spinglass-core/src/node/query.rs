@@ -26,6 +26,7 @@ macro_rules! query_cx {
             now: $now,
             own: $node.identity.address,
             table: &mut $node.table,
+            trust: $node.trust.as_deref_mut(),
             crypto: &mut *$node.crypto,
             outbox: &mut $node.outbox,
             stats: &mut $node.stats,

@@ -18,7 +18,8 @@
 //!
 //! Invariants: each hop shares more of the zone's path than the one before, so a question makes at
 //! most as many hops as the path has names; an answer is taken from the address that was asked,
-//! and no other; a zone's rows are verified by everybody who passes them on or shows them; every
+//! and no other; a zone's rows are verified by everybody who passes them on or shows them, and
+//! whoever shows them has seen their issuers' certificates, which travel with them; every
 //! zone that is looked for is ruled out, answers, or is counted as silent, and whatever does not
 //! fit is told to be missing. Questions, tries, pieces, bytes and steps are bounded: see the
 //! constants; whoever is asked too much refuses, and whoever asks too much is refused.
@@ -52,11 +53,13 @@ pub use report::{Found, Reach, Report};
 use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::MemberId;
+use crate::identity::Chain;
 use crate::outbox::{Control, Outbox};
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::table::{AgedRow, Route, Table, TableCx, UnverifiedRow, ZonePath};
 use crate::time::{Instant, Now};
+use crate::trust::Trust;
 use errand::{Errand, Next, SIGN_WAIT, Taken};
 use kept::Kept;
 pub(crate) use messages::{ASK, FETCH};
@@ -74,6 +77,8 @@ const ERRANDS_MAX: usize = 32;
 /// Bytes of pieces that wait for the rest of their answers; when full, a piece is dropped, and will
 /// be asked for again.
 const ASSEMBLY_BYTES_MAX: usize = 8 << 20;
+/// Chains of certificates looked at in one answer: rows of further strangers are left out.
+const CHAINS_MAX: usize = 256;
 /// Pieces of an answer that are sent unasked: what a small answer needs.
 const FIRST_PIECES: u16 = 8;
 /// Bytes of pieces sent in a second; what is beyond is not sent, and will be asked for again.
@@ -91,6 +96,8 @@ pub(crate) struct QueryCx<'a> {
     pub(crate) now: Now,
     pub(crate) own: SocketAddr,
     pub(crate) table: &'a mut Table,
+    /// Whom it believes, in certified mode.
+    pub(crate) trust: Option<&'a mut Trust>,
     pub(crate) crypto: &'a mut dyn Crypto,
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) stats: &'a mut Stats,
@@ -312,7 +319,7 @@ impl Queries {
         let (since, is_below) = (errand.since, errand.target.zone != search.zone);
         let checked = Report::parse(bytes).map_err(|_| Reject::Malformed).and_then(|report| {
             let rows = match &report.found {
-                Found::Rows(rows) => checked_rows(rows, &search.zone, cx)?,
+                Found::Rows { rows, .. } => signed_rows(rows, &search.zone, cx)?,
                 _ => Vec::new(),
             };
             Ok((report, rows))
@@ -325,7 +332,18 @@ impl Queries {
             }
         };
         match (found, search.query.is_some()) {
-            (Found::Rows(_), false) => search.add_rows(rows, (since, now)),
+            (Found::Rows { chains, .. }, false) => {
+                let count = rows.len();
+                let rows = match search.asker {
+                    Asker::Own(_) => certified_rows(rows, &chains, cx),
+                    // Whoever shows them looks at that.
+                    Asker::Member { .. } => rows,
+                };
+                if rows.len() < count {
+                    search.cut();
+                }
+                search.add_rows((rows, chains), (since, now));
+            }
             (Found::Hosts(hosts), true) => search.add_hosts(hosts, reach.age_ms, (since, now)),
             (Found::NoSuchZone(zone), _) if !is_below => {
                 search.failure = Some(Failure::NoSuchZone(zone));
@@ -337,7 +355,7 @@ impl Queries {
                 errand.on_refused();
                 return Ok(());
             }
-            (Found::Rows(_), true) | (Found::Hosts(_), false) => {
+            (Found::Rows { .. }, true) | (Found::Hosts(_), false) => {
                 errand.on_refused();
                 return Err(Reject::Malformed);
             }
@@ -411,7 +429,7 @@ impl Queries {
         match search.asker {
             Asker::Own(question) => self.answers.push_back((question, search.into_answer(now))),
             Asker::Member { id, to, number } => {
-                let report = search.into_report(now);
+                let report = search.into_report(now, cx.trust.as_deref());
                 if report.found == Found::Refused {
                     return self.tell_at_once(to, number, Found::Refused, cx);
                 }
@@ -523,7 +541,7 @@ fn tell(to: SocketAddr, message: Message, cx: &mut QueryCx<'_>) {
 }
 
 /// The rows of an answer, if their issuers signed all of them and they are of this zone.
-fn checked_rows(
+fn signed_rows(
     rows: &[(u64, Vec<u8>)],
     zone: &ZonePath,
     cx: &mut QueryCx<'_>,
@@ -541,6 +559,28 @@ fn checked_rows(
         checked.push(AgedRow { row, age_ms: *age_ms });
     }
     Ok(checked)
+}
+
+/// Those of an answer's rows whose issuers are certified and may say what they do: by certificates
+/// that are held, or that came with the answer.
+fn certified_rows(rows: Vec<AgedRow>, chains: &[Chain], cx: &mut QueryCx<'_>) -> Vec<AgedRow> {
+    let Some(trust) = &mut cx.trust else { return rows };
+    let wall_s = cx.now.wall_s();
+    let unknown = |aged: &AgedRow| trust.holder(aged.row.member()).is_none();
+    let wanted = rows.iter().any(unknown);
+    let chains = if wanted { chains } else { &[] };
+    let told = trust.witness(chains.iter().take(rows.len().min(CHAINS_MAX)), wall_s, cx.crypto);
+    let mut certified = Vec::with_capacity(rows.len());
+    for aged in rows {
+        let row = UnverifiedRow::parse(aged.row.encoded()).map_err(|_| Reject::Malformed);
+        let checked =
+            row.and_then(|row| trust.check_told_row(&row, aged.row.member(), &told, wall_s));
+        match checked {
+            Ok(()) => certified.push(aged),
+            Err(reject) => cx.stats.reject(reject),
+        }
+    }
+    certified
 }
 
 /// A zone's silence is noticed well before anybody's patience ends.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! report  age ms varint | asked varint | answered varint | ruled out varint | cut u8 | kind u8
-//! kind    0 rows: (age ms varint, length u16, signed row) to the end
+//! kind    0 rows: count varint, (age ms varint, length u16, signed row) each,
+//!           then chains of certificates of who signed them: (length u16, chain) to the end
 //!         1 hosts: (place in the order, row) to the end, values as in rows
 //!         2 no such zone: its path      3 refused      4 not understood
 //! ```
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 use spinglass_summary::{Row, Value};
 
 use super::messages::ANSWER_BYTES_MAX;
+use crate::identity::Chain;
 use crate::table::{ROW_BYTES_MAX, UnverifiedRow, ZonePath};
 use crate::wire::{Malformed, Put, Reader};
 
@@ -71,8 +73,13 @@ pub struct Report {
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A zone's rows and functions: each one's age in milliseconds, and its bytes as signed.
-    Rows(Vec<(u64, Vec<u8>)>),
+    /// A zone's rows and functions.
+    Rows {
+        /// Each one's age in milliseconds, and its bytes as signed.
+        rows: Vec<(u64, Vec<u8>)>,
+        /// In certified mode, the chains of those who signed them.
+        chains: Vec<Chain>,
+    },
     /// What a query tells of hosts: each one's place in its order, and its row.
     Hosts(Vec<(Value, Row)>),
     /// There is no such zone: the first one on the way that is not there.
@@ -105,7 +112,7 @@ impl Report {
             return Err(Malformed);
         }
         let found = match reader.u8()? {
-            0 => Found::Rows(read_rows(&mut reader)?),
+            0 => Found::Rows { rows: read_rows(&mut reader)?, chains: read_chains(&mut reader)? },
             1 => Found::Hosts(read_hosts(reader.bytes(reader.rest().len())?)?),
             2 => Found::NoSuchZone(ZonePath::read(&mut reader)?),
             3 => Found::Refused,
@@ -125,12 +132,17 @@ impl Report {
         [asked, answered, ruled_out].iter().for_each(|count| buffer.put_varint((*count).into()));
         buffer.put_u8(is_cut.into());
         match &self.found {
-            Found::Rows(rows) => {
+            Found::Rows { rows, chains } => {
                 buffer.put_u8(0);
+                buffer.put_varint(rows.len() as u64);
                 for (age_ms, row) in rows {
                     buffer.put_varint(*age_ms);
-                    buffer.put_u16(u16::try_from(row.len()).unwrap_or(u16::MAX));
-                    buffer.put(row);
+                    put_sized(row, buffer);
+                }
+                for chain in chains {
+                    let mut bytes = Vec::new();
+                    chain.encode(&mut bytes);
+                    put_sized(&bytes, buffer);
                 }
             }
             Found::Hosts(hosts) => {
@@ -157,9 +169,23 @@ impl Report {
     }
 }
 
+fn put_sized(bytes: &[u8], buffer: &mut Vec<u8>) {
+    buffer.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+    buffer.put(bytes);
+}
+
+fn read_chains(reader: &mut Reader<'_>) -> Result<Vec<Chain>, Malformed> {
+    let mut chains = Vec::new();
+    while !reader.is_empty() {
+        let length = usize::from(reader.u16()?);
+        chains.push(Chain::parse(reader.bytes(length)?)?);
+    }
+    Ok(chains)
+}
+
 fn read_rows(reader: &mut Reader<'_>) -> Result<Vec<(u64, Vec<u8>)>, Malformed> {
     let mut rows = Vec::new();
-    while !reader.is_empty() {
+    for _ in 0..reader.varint()? {
         let (age_ms, length) = (reader.varint()?, usize::from(reader.u16()?));
         if length > ROW_BYTES_MAX {
             return Err(Malformed);

@@ -1,6 +1,6 @@
 //! A question that an agent works on: what it has found so far, and who is still being asked.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -10,8 +10,10 @@ use super::errand::{Errand, Target};
 use super::report::{FOUND_BYTES_MAX, Found, Reach, Report};
 use super::{Answer, Outcome, QuestionId};
 use crate::id::MemberId;
+use crate::identity::Chain;
 use crate::table::{AgedRow, Excerpt, Table, TableRow, ZonePath, proving, regions_below};
 use crate::time::Instant;
+use crate::trust::Trust;
 
 /// Bytes of a row in a report beside its own: its age and its length.
 const ROW_EXTRA_BYTES: usize = 12;
@@ -49,6 +51,8 @@ pub(super) struct Search {
     reach: Reach,
     hosts: Vec<(Value, Row)>,
     rows: Vec<AgedRow>,
+    /// Chains of who signed the rows, if they came with them.
+    chains: Vec<Chain>,
 }
 
 impl Search {
@@ -72,6 +76,7 @@ impl Search {
             reach,
             hosts: Vec::new(),
             rows: Vec::new(),
+            chains: Vec::new(),
         }
     }
 
@@ -158,8 +163,13 @@ impl Search {
         self.trim();
     }
 
-    /// Takes over a zone's verified rows.
-    pub(super) fn add_rows(&mut self, rows: Vec<AgedRow>, (since, now): (Instant, Instant)) {
+    /// Takes over a zone's verified rows, and the chains that came with them, to be passed on.
+    pub(super) fn add_rows(
+        &mut self,
+        (rows, chains): (Vec<AgedRow>, Vec<Chain>),
+        (since, now): (Instant, Instant),
+    ) {
+        self.chains = chains;
         let aged = |AgedRow { row, age_ms }| AgedRow {
             row,
             age_ms: self.as_of_beginning(age_ms, since, now),
@@ -232,21 +242,26 @@ impl Search {
         Answer { outcome, reach: self.reach }
     }
 
+    /// Something of an answer that came is left out.
+    pub(super) const fn cut(&mut self) {
+        self.reach.is_cut = true;
+    }
+
     /// The answer for another agent.
-    pub(super) fn into_report(mut self, now: Instant) -> Report {
+    pub(super) fn into_report(mut self, now: Instant, trust: Option<&Trust>) -> Report {
         self.close(now);
         let found = match (self.failure.take(), &self.query) {
             (Some(Failure::NoSuchZone(zone)), _) => Found::NoSuchZone(zone),
             (Some(Failure::NotUnderstood), _) => Found::NotUnderstood,
             // Whoever asked may know another way.
             (None, None) if self.rows.is_empty() => Found::Refused,
-            (None, None) => Found::Rows(self.fitting_rows()),
+            (None, None) => self.fitting_rows(trust),
             (None, Some(_)) => Found::Hosts(core::mem::take(&mut self.hosts)),
         };
         Report { reach: self.reach, found }
     }
 
-    fn fitting_rows(&mut self) -> Vec<(u64, Vec<u8>)> {
+    fn fitting_rows(&mut self, trust: Option<&Trust>) -> Found {
         let mut left = FOUND_BYTES_MAX;
         let mut fitting = Vec::new();
         for AgedRow { row, age_ms } in &self.rows {
@@ -257,7 +272,21 @@ impl Search {
             left = rest;
             fitting.push((*age_ms, row.encoded().to_vec()));
         }
-        fitting
+        let mut chains = core::mem::take(&mut self.chains);
+        if let (true, Some(trust)) = (chains.is_empty(), trust) {
+            let signers: BTreeSet<MemberId> =
+                self.rows.iter().map(|AgedRow { row, .. }| row.member()).collect();
+            let holders = signers.into_iter().filter_map(|signer| trust.holder(signer));
+            chains = holders.map(|holder| holder.chain.clone()).collect();
+        }
+        chains.retain(|chain| {
+            let mut bytes = Vec::new();
+            chain.encode(&mut bytes);
+            let rest = left.checked_sub(bytes.len() + ROW_EXTRA_BYTES);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        });
+        Found::Rows { rows: fitting, chains }
     }
 }
 

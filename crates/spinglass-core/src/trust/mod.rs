@@ -177,12 +177,7 @@ impl Trust {
         if self.refused.contains(&whole) || !take_one(&mut self.checks_left) {
             return Err(Reject::BadCertificate);
         }
-        let verified = match Certified::verify_by(crypto, &chain, wall_s) {
-            // What its member did while it held still counts: see `check`.
-            Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, &chain, not_after),
-            verified => verified,
-        };
-        let certified = match verified {
+        let certified = match verify_lately(&chain, wall_s, crypto) {
             Ok(certified) if certified.hash() == leaf => certified,
             // It may hold soon.
             Err(Refusal::NotYet { .. }) => return Err(Reject::BadCertificate),
@@ -202,6 +197,25 @@ impl Trust {
         }
         self.hold(id, Holder { certified, chain });
         Ok(true)
+    }
+
+    /// Who these chains are of, as far as they hold, or held: looked at once, and not kept.
+    pub(crate) fn witness<'a>(
+        &self,
+        chains: impl Iterator<Item = &'a Chain>,
+        wall_s: u64,
+        crypto: &mut dyn Crypto,
+    ) -> BTreeMap<MemberId, Arc<Holder>> {
+        let mut told = BTreeMap::new();
+        for chain in chains {
+            let Ok(certified) = verify_lately(chain, wall_s, crypto) else { continue };
+            let id = MemberId::of_key(certified.public_key(), crypto);
+            let holder = Holder { certified, chain: chain.clone() };
+            if !self.is_quarantined(&holder) {
+                told.insert(id, Arc::new(holder));
+            }
+        }
+        told
     }
 
     /// A stranger's chain: who it is, if it may join.
@@ -399,6 +413,19 @@ impl Trust {
         assert!(self.held.len() <= self.held_max);
         assert!(self.held.len() == self.by_hash.len(), "a chain held twice, or not found");
         assert!(self.refused.len() <= REFUSED_MAX);
+    }
+}
+
+/// What a chain claims; of one that has ended, what it did: what its member said while it held still
+/// counts. See [`Trust::check`].
+fn verify_lately(
+    chain: &Chain,
+    wall_s: u64,
+    crypto: &mut dyn Crypto,
+) -> Result<Certified, Refusal> {
+    match Certified::verify_by(crypto, chain, wall_s) {
+        Err(Refusal::Expired { not_after }) => Certified::verify_by(crypto, chain, not_after),
+        verified => verified,
     }
 }
 

@@ -1,5 +1,8 @@
 //! What members may do: the rules of the configuration, or those that came by order.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
 use super::{Holder, Trust};
 use crate::crypto::Crypto;
 use crate::event::Reject;
@@ -160,12 +163,31 @@ impl Trust {
         issuer: MemberId,
         wall_s: u64,
     ) -> Result<(), Reject> {
-        let at = match row.kind() {
-            // Installed once, and for all who come later: whoever installed it may be gone.
-            Kind::Function | Kind::Order => row.issued_ms() / 1000,
-            Kind::Agent | Kind::Zone => wall_s,
+        let holder = self.check(issuer, counts_at(row, wall_s))?;
+        self.check_row_of(&holder, row)
+    }
+
+    /// The same of a row that somebody showed, by a certificate that is held or in `told`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_told_row(
+        &mut self,
+        row: &UnverifiedRow<'_>,
+        issuer: MemberId,
+        told: &BTreeMap<MemberId, Arc<Holder>>,
+        wall_s: u64,
+    ) -> Result<(), Reject> {
+        let at = counts_at(row, wall_s);
+        let holder = match (self.holder(issuer), told.get(&issuer)) {
+            (None, Some(told)) if told.certified.holds(at) => Arc::clone(told),
+            (None, Some(_)) => return Err(Reject::Expired),
+            _ => self.check(issuer, at)?,
         };
-        let holder = self.check(issuer, at)?;
+        self.check_row_of(&holder, row)
+    }
+
+    fn check_row_of(&self, holder: &Holder, row: &UnverifiedRow<'_>) -> Result<(), Reject> {
         let name = holder.certified.name();
         let is_of_issuer = match row.kind() {
             Kind::Agent => name.zone() == row.zone() && name.node() == row.name(),
@@ -180,21 +202,30 @@ impl Trust {
         }
         let allowed = match row.kind() {
             Kind::Zone => true,
-            Kind::Order => self.decide(&holder, &orders::right(row.name())).allowed,
+            Kind::Order => self.decide(holder, &orders::right(row.name())).allowed,
             Kind::Function => {
                 let zone = row.zone().clone();
                 let install = Action::Install { function: row.name(), zone };
-                self.decide(&holder, &install).allowed || cfg!(spinglass_bug = "install_unchecked")
+                self.decide(holder, &install).allowed || cfg!(spinglass_bug = "install_unchecked")
             }
             Kind::Agent => {
                 let set = row.attributes().iter().map(|(name, _)| name.as_str());
                 set.filter(|name| !RESERVED.contains(name)).all(|attribute| {
                     let zone = row.zone().clone();
-                    self.decide(&holder, &Action::Write { attribute, zone }).allowed
+                    self.decide(holder, &Action::Write { attribute, zone }).allowed
                 })
             }
         };
         if allowed { Ok(()) } else { Err(Reject::Denied) }
+    }
+}
+
+/// When a row's issuer must have been certified, for the row to count.
+fn counts_at(row: &UnverifiedRow<'_>, wall_s: u64) -> u64 {
+    match row.kind() {
+        // Installed once, and for all who come later: whoever installed it may be gone.
+        Kind::Function | Kind::Order => row.issued_ms() / 1000,
+        Kind::Agent | Kind::Zone => wall_s,
     }
 }
 

@@ -168,8 +168,9 @@ fn reports() -> Vec<(&'static str, Report)> {
     let host = RowBuilder::default().with(name, Value::float(0.5)).build();
     let place = Value::list([Value::Int(1)]);
     let rows = vec![(0, a_row(1, "/usa", 0)), (700, a_row(2, "/", 0))];
+    let chain = Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain");
     vec![
-        ("rows", Report { reach, found: Found::Rows(rows) }),
+        ("rows", Report { reach, found: Found::Rows { rows, chains: vec![chain] } }),
         ("hosts", Report { reach, found: Found::Hosts(vec![(place, host)]) }),
         ("no-such-zone", Report { reach, found: Found::NoSuchZone(ZonePath::root()) }),
         ("refused", Report { reach: Reach::default(), found: Found::Refused }),
