@@ -25,8 +25,8 @@ const ROOTS_MAX: usize = 4096;
 const REPORTS_MAX: usize = 4096;
 /// How long a member may take to start.
 const START_TIME: Duration = Duration::from_secs(20);
-/// How long all members may take to know one another: where half of all packets are lost, 32 of them
-/// take some 40 s.
+/// How long all members may take to know one another: where half of all packets are lost, 32 of
+/// them take some 40 s.
 const MEET_TIME: Duration = Duration::from_secs(120);
 /// Between the order to count afresh and the first bin, so that every member has read it.
 const STEP_LEAD: Duration = Duration::from_millis(60);

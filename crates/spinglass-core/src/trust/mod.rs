@@ -416,8 +416,8 @@ impl Trust {
     }
 }
 
-/// What a chain claims; of one that has ended, what it did: what its member said while it held still
-/// counts. See [`Trust::check`].
+/// What a chain claims; of one that has ended, what it did: what its member said while it held
+/// still counts. See [`Trust::check`].
 fn verify_lately(
     chain: &Chain,
     wall_s: u64,
