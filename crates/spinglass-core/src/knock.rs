@@ -153,18 +153,6 @@ fn rank(reader: &mut Reader<'_>) -> Result<Rank, Malformed> {
     Ok(Rank { is_shared, epoch: reader.u32()?, hash: Hash(reader.array()?) })
 }
 
-fn put_chain(chain: &Chain, buffer: &mut Vec<u8>) {
-    let mut bytes = Vec::new();
-    chain.encode(&mut bytes);
-    buffer.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-    buffer.put(&bytes);
-}
-
-fn chain(reader: &mut Reader<'_>) -> Result<Chain, Malformed> {
-    let length = reader.u16()?;
-    Chain::parse(reader.bytes(length.into())?)
-}
-
 impl Petition {
     fn put_signed(&self, buffer: &mut Vec<u8>) {
         buffer.put(&self.nonce.0);
@@ -222,7 +210,7 @@ impl Strange {
             }
             2 if datagram.len() == STRANGER_BYTES_MAX => {
                 let (cookie, rank) = (Hash(reader.array()?), rank(&mut reader)?);
-                let (offer, chain) = (Offer(reader.array()?), chain(&mut reader)?);
+                let (offer, chain) = (Offer(reader.array()?), Chain::read(&mut reader)?);
                 let signature = Signature(reader.array()?);
                 if !is_filled(&reader) {
                     return Err(Malformed);
@@ -231,7 +219,7 @@ impl Strange {
             }
             3 => {
                 let rank = rank(&mut reader)?;
-                let (sealed, chain) = (SealedKey(reader.array()?), chain(&mut reader)?);
+                let (sealed, chain) = (SealedKey(reader.array()?), Chain::read(&mut reader)?);
                 let signature = Signature(reader.array()?);
                 if !reader.is_empty() {
                     return Err(Malformed);
@@ -259,14 +247,14 @@ impl Strange {
             Self::Petition(petition) => {
                 buffer.put_u8(2);
                 petition.put_signed(buffer);
-                put_chain(&petition.chain, buffer);
+                buffer.put_sized(&petition.chain.bytes());
                 buffer.put(&petition.signature.0);
                 buffer.resize(STRANGER_BYTES_MAX, 0);
             }
             Self::Welcome(welcome) => {
                 buffer.put_u8(3);
                 welcome.put_signed(buffer);
-                put_chain(&welcome.chain, buffer);
+                buffer.put_sized(&welcome.chain.bytes());
                 buffer.put(&welcome.signature.0);
             }
         }

@@ -54,6 +54,15 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The next bytes behind their length, a `u16`.
+    ///
+    /// # Errors
+    /// There are fewer.
+    pub fn sized(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.u16()?;
+        self.bytes(length.into())
+    }
+
     /// The next `N` bytes.
     ///
     /// # Errors
@@ -155,6 +164,12 @@ pub trait Put {
     /// Two bytes.
     fn put_u16(&mut self, value: u16) {
         self.put(&value.to_le_bytes());
+    }
+
+    /// At most 65,535 bytes behind their length, a `u16`.
+    fn put_sized(&mut self, bytes: &[u8]) {
+        self.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
+        self.put(bytes);
     }
 
     /// Four bytes.

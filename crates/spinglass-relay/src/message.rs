@@ -136,8 +136,7 @@ impl Proof {
             message.put(mac);
         }
         if let Some(chain) = chain {
-            message.put_u16(u16::try_from(chain.len()).unwrap_or(u16::MAX));
-            message.put(chain);
+            message.put_sized(chain);
         }
         message.into()
     }
@@ -162,8 +161,7 @@ impl Proof {
             mac = Some((Epoch(reader.u8()?), reader.array()?));
         }
         if flags & HAS_CHAIN != 0 {
-            let length = usize::from(reader.u16()?);
-            chain = Some(reader.bytes(length)?.to_vec());
+            chain = Some(reader.sized()?.to_vec());
         }
         if reader.is_empty() {
             Ok(Self { port, public_key, signature, mac, chain })

@@ -58,11 +58,7 @@ impl Credentials {
             .relay_keys
             .as_ref()
             .and_then(|(epoch, keys)| keys.mac(*epoch, &message).map(|mac| (*epoch, mac)));
-        let chain = self.chain.as_ref().map(|chain| {
-            let mut bytes = Vec::new();
-            chain.encode(&mut bytes);
-            bytes
-        });
+        let chain = self.chain.as_ref().map(Chain::bytes);
         Proof { port, public_key, signature: self.key.sign(&message), mac, chain }
     }
 }

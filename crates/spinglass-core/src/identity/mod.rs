@@ -76,18 +76,32 @@ impl Chain {
             if certificates.len() == CHAIN_CERTIFICATES_MAX {
                 return Err(Malformed);
             }
-            let length = reader.u16()?;
-            certificates.push(reader.bytes(length.into())?.to_vec());
+            certificates.push(reader.sized()?.to_vec());
         }
         Self::new(certificates)
+    }
+
+    /// The chain at the reader, behind its length.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::parse(reader.sized()?)
     }
 
     /// Appends the chain.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         for der in &self.certificates {
-            buffer.put_u16(u16::try_from(der.len()).unwrap_or(u16::MAX));
-            buffer.put(der);
+            buffer.put_sized(der);
         }
+    }
+
+    /// The chain as it travels.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        bytes
     }
 
     /// The member's own certificate.

@@ -279,9 +279,8 @@ fn own_holder(
     now: Now,
     crypto: &mut dyn Crypto,
 ) -> Result<Holder, NodeError> {
-    let mut bytes = Vec::new();
-    chain.encode(&mut bytes);
-    let (got, limit) = (bytes.len(), chain_bytes_max(super::transmit::control_datagram(config)));
+    let (got, limit) =
+        (chain.bytes().len(), chain_bytes_max(super::transmit::control_datagram(config)));
     if got > limit {
         return Err(NodeError::ChainTooLarge { limit, got });
     }

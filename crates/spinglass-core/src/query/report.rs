@@ -137,13 +137,9 @@ impl Report {
                 buffer.put_varint(rows.len() as u64);
                 for (age_ms, row) in rows {
                     buffer.put_varint(*age_ms);
-                    put_sized(row, buffer);
+                    buffer.put_sized(row);
                 }
-                for chain in chains {
-                    let mut bytes = Vec::new();
-                    chain.encode(&mut bytes);
-                    put_sized(&bytes, buffer);
-                }
+                chains.iter().for_each(|chain| buffer.put_sized(&chain.bytes()));
             }
             Found::Hosts(hosts) => {
                 buffer.put_u8(1);
@@ -169,16 +165,10 @@ impl Report {
     }
 }
 
-fn put_sized(bytes: &[u8], buffer: &mut Vec<u8>) {
-    buffer.put_u16(u16::try_from(bytes.len()).unwrap_or(u16::MAX));
-    buffer.put(bytes);
-}
-
 fn read_chains(reader: &mut Reader<'_>) -> Result<Vec<Chain>, Malformed> {
     let mut chains = Vec::new();
     while !reader.is_empty() {
-        let length = usize::from(reader.u16()?);
-        chains.push(Chain::parse(reader.bytes(length)?)?);
+        chains.push(Chain::read(reader)?);
     }
     Ok(chains)
 }

@@ -280,9 +280,7 @@ impl Search {
             chains = holders.map(|holder| holder.chain.clone()).collect();
         }
         chains.retain(|chain| {
-            let mut bytes = Vec::new();
-            chain.encode(&mut bytes);
-            let rest = left.checked_sub(bytes.len() + ROW_EXTRA_BYTES);
+            let rest = left.checked_sub(chain.bytes().len() + ROW_EXTRA_BYTES);
             left = rest.unwrap_or(left);
             rest.is_some()
         });

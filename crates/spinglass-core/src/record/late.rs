@@ -52,10 +52,7 @@ impl<'a> Entry<'a> {
             Self::Roots { now, roots } => {
                 buffer.put_u8(40);
                 put_now(*now, buffer);
-                for root in roots.iter() {
-                    buffer.put_u16(u16::try_from(root.len()).unwrap_or(u16::MAX));
-                    buffer.put(root);
-                }
+                roots.iter().for_each(|root| buffer.put_sized(root));
             }
             Self::Renew { now, security } => {
                 buffer.put_u8(34);
@@ -111,8 +108,7 @@ impl<'a> Entry<'a> {
                 let now = now(reader)?;
                 let mut roots = Vec::new();
                 while !reader.is_empty() {
-                    let length = usize::from(reader.u16()?);
-                    roots.push(reader.bytes(length)?.to_vec());
+                    roots.push(reader.sized()?.to_vec());
                 }
                 Self::Roots { now, roots: Cow::Owned(roots) }
             }

@@ -171,9 +171,7 @@ impl Trust {
         if self.by_hash.contains_key(&leaf) {
             return Ok(false);
         }
-        let mut bytes = Vec::new();
-        chain.encode(&mut bytes);
-        let whole = crypto.hash(Domain::Certificate, &bytes);
+        let whole = crypto.hash(Domain::Certificate, &chain.bytes());
         if self.refused.contains(&whole) || !take_one(&mut self.checks_left) {
             return Err(Reject::BadCertificate);
         }
