@@ -9,7 +9,8 @@
 //! Everything here is arithmetic on the tables of the own path, the same at every agent that holds
 //! the same tables, so trees and bufferers need no messages and change with the membership by
 //! themselves. Of each zone one representative, another one for each sender, is the zone's *head*:
-//! it hands packets to other zones' heads, and begins the tree inside its own.
+//! it hands packets to other zones' heads, and begins the tree inside its own. A second one, the
+//! *spare head*, may do the same by a tree of its own ([`TreeShape::has_spares`]).
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -362,12 +363,7 @@ impl Members {
     ) -> impl Iterator<Item = SocketAddr> + '_ {
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
-        let whole = u32::from(count) * 2;
-        let halves = whole.saturating_sub(self.view.doublings.into());
-        let halves = halves.max(u32::from(BUFFERERS_MIN) * 2).min(whole);
-        // Half a bufferer is one for every other packet.
-        let odd = u32::from(sequence.is_multiple_of(2));
-        (0..(halves + odd) / 2).filter_map(move |point| {
+        (0..bufferers_of(sequence, count, self.view.doublings)).filter_map(move |point| {
             let key = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
             let agents = &self.view.agents;
             let place = agents.partition_point(|(agent, _)| agent.0 < key);
@@ -380,6 +376,16 @@ impl Members {
         let own = self.view.address;
         count == 0 || self.bufferers(stream, sequence, count).any(|keeper| Some(keeper) == own)
     }
+}
+
+/// How many of `count` bufferers keep a packet in each region of a group that is its region's size
+/// doubled so often.
+fn bufferers_of(sequence: u64, count: u16, doublings: u16) -> u32 {
+    let whole = u32::from(count) * 2;
+    let halves = whole.saturating_sub(doublings.into());
+    let halves = halves.max(u32::from(BUFFERERS_MIN) * 2).min(whole);
+    // Half a bufferer is one for every other packet.
+    (halves + u32::from(sequence.is_multiple_of(2))) / 2
 }
 
 /// The places below `own` in the k-ary heap over `length` places whose root is at `root`.
@@ -418,6 +424,15 @@ fn mix(wide: u128, word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_a_bufferer_goes_with_every_doubling_and_two_stay() {
+        let in_two_packets =
+            |count, doublings| (0..2).map(|packet| bufferers_of(packet, count, doublings)).sum();
+        let all: Vec<u32> = (0..12).map(|doublings| in_two_packets(6, doublings)).collect();
+        assert_eq!(all, [12, 11, 10, 9, 8, 7, 6, 5, 4, 4, 4, 4]);
+        assert_eq!([in_two_packets(1, 9), in_two_packets(0, 9)], [2, 0], "never more than asked");
+    }
 
     #[test]
     fn a_heap_reaches_everybody_once() {

@@ -90,7 +90,7 @@ impl Claims {
     }
 
     /// Somebody says at `now` that packets below `high` exist; returns when to look at it: after
-    /// `patience`.
+    /// `patience`, or at once if others have said so, too.
     pub(super) fn add(
         &mut self,
         stream: StreamId,
@@ -175,13 +175,24 @@ impl Claims {
 mod tests {
     use super::*;
 
+    fn source(port: u16, now: Instant) -> Source {
+        Source::Holder(SocketAddr::from(([127, 0, 0, 1], port)), None, 1, now)
+    }
+
+    #[test]
+    fn a_second_claim_ends_the_patience_and_the_first_ones_repeated_does_not() {
+        let (stream, wait) = (StreamId::default(), Duration::from_millis(45));
+        let (mut claims, now) = (Claims::default(), Instant::START);
+        let mut due = |port| claims.add(stream, 1, source(port, now), now, wait);
+        assert_eq!([due(1), due(1), due(2)], [now + wait, now + wait, now]);
+    }
+
     #[test]
     fn one_is_asked_at_first_and_two_when_no_answer_came() {
         let (stream, wait) = (StreamId::default(), Duration::from_millis(60));
         let (mut claims, mut now) = (Claims::default(), Instant::START);
         for port in 1..=4 {
-            let source = Source::Holder(SocketAddr::from(([127, 0, 0, 1], port)), None, 1, now);
-            claims.add(stream, 1, source, now, Duration::ZERO);
+            claims.add(stream, 1, source(port, now), now, Duration::ZERO);
         }
         let mut asked = || {
             let (asks, _) = claims.due(now, (wait, wait * 10), |_| 0, |_| 0);

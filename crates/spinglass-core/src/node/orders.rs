@@ -458,23 +458,25 @@ impl Node {
 
     /// Heeds lists of revocations and rules that have come as objects; returns those that have not.
     pub(super) fn heed_objects(&mut self, now: Now) -> Vec<ObjectName> {
-        let named: BTreeSet<ObjectName> = self.table.order_objects().collect();
+        let orders: Vec<(Order, ObjectName)> = self.table.order_objects().collect();
         let mut awaited = Vec::new();
-        for object in &named {
-            let Some(orders) = &mut self.orders else { break };
+        for (order, object) in &orders {
+            let Some(own) = &mut self.orders else { break };
             match self.objects.state(object) {
-                _ if orders.objects_heeded.contains(object) => (),
+                _ if own.objects_heeded.contains(object) => (),
                 ObjectState::Held(bytes) => {
-                    orders.objects_heeded.insert(*object);
-                    // As above: what is wrong is nobody's loss.
-                    let _ = self.heed_list(&bytes, now);
-                    self.heed_standing(now);
+                    own.objects_heeded.insert(*object);
+                    match order {
+                        // As above: what is wrong is nobody's loss.
+                        Order::Revoke(_) => drop(self.heed_list(&bytes, now)),
+                        _ => self.heed_standing(now),
+                    }
                 }
                 _ => awaited.push(*object),
             }
         }
-        let orders = self.orders.iter_mut();
-        orders.for_each(|orders| orders.objects_heeded.retain(|object| named.contains(object)));
+        let is_named = |object: &ObjectName| orders.iter().any(|(_, named)| named == object);
+        self.orders.iter_mut().for_each(|own| own.objects_heeded.retain(is_named));
         awaited
     }
 

@@ -319,7 +319,10 @@ impl Queries {
         let (since, is_below) = (errand.since, errand.target.zone != search.zone);
         let checked = Report::parse(bytes).map_err(|_| Reject::Malformed).and_then(|report| {
             let rows = match &report.found {
-                Found::Rows { rows, .. } => signed_rows(rows, &search.zone, cx)?,
+                Found::Rows { rows, chains } => {
+                    let is_shown = matches!(search.asker, Asker::Own(_));
+                    checked_rows((rows, chains), &search.zone, is_shown, cx)?
+                }
                 _ => Vec::new(),
             };
             Ok((report, rows))
@@ -332,14 +335,8 @@ impl Queries {
             }
         };
         match (found, search.query.is_some()) {
-            (Found::Rows { chains, .. }, false) => {
-                let count = rows.len();
-                let rows = match search.asker {
-                    Asker::Own(_) => certified_rows(rows, &chains, cx),
-                    // Whoever shows them looks at that.
-                    Asker::Member { .. } => rows,
-                };
-                if rows.len() < count {
+            (Found::Rows { rows: told, chains }, false) => {
+                if rows.len() < told.len() {
                     search.cut();
                 }
                 search.add_rows((rows, chains), (since, now));
@@ -540,47 +537,39 @@ fn tell(to: SocketAddr, message: Message, cx: &mut QueryCx<'_>) {
     cx.outbox.control(Control::Query { to, message });
 }
 
-/// The rows of an answer, if their issuers signed all of them and they are of this zone.
-fn signed_rows(
-    rows: &[(u64, Vec<u8>)],
+/// The rows of an answer, if their issuers signed all of them and they are of this zone. Whoever
+/// shows them (`is_shown`), and goes by certificates, leaves out those whose issuers are not
+/// certified, or may not say what they do: by what it holds, and by the chains that came along.
+fn checked_rows(
+    (rows, chains): (&[(u64, Vec<u8>)], &[Chain]),
     zone: &ZonePath,
+    is_shown: bool,
     cx: &mut QueryCx<'_>,
 ) -> Result<Vec<AgedRow>, Reject> {
+    let mut trust = cx.trust.as_deref_mut().filter(|_| is_shown);
+    let wall_s = cx.now.wall_s();
+    let chains = chains.iter().take(rows.len().min(CHAINS_MAX));
+    let told = trust.as_mut().map(|trust| trust.witness(chains, wall_s, cx.crypto));
+    let told = told.unwrap_or_default();
     let mut checked = Vec::with_capacity(rows.len());
     for (age_ms, bytes) in rows {
-        let row = UnverifiedRow::parse(bytes).map_err(|_| Reject::Malformed)?;
+        let unverified = UnverifiedRow::parse(bytes).map_err(|_| Reject::Malformed)?;
         let table_cx = &mut TableCx {
             wall_ms: cx.now.wall_ms,
             crypto: &mut *cx.crypto,
             outbox: &mut *cx.outbox,
             stats: &mut *cx.stats,
         };
-        let row = cx.table.check_told(row, zone, table_cx)?;
-        checked.push(AgedRow { row, age_ms: *age_ms });
-    }
-    Ok(checked)
-}
-
-/// Those of an answer's rows whose issuers are certified and may say what they do: by certificates
-/// that are held, or that came with the answer.
-fn certified_rows(rows: Vec<AgedRow>, chains: &[Chain], cx: &mut QueryCx<'_>) -> Vec<AgedRow> {
-    let Some(trust) = &mut cx.trust else { return rows };
-    let wall_s = cx.now.wall_s();
-    let unknown = |aged: &AgedRow| trust.holder(aged.row.member()).is_none();
-    let wanted = rows.iter().any(unknown);
-    let chains = if wanted { chains } else { &[] };
-    let told = trust.witness(chains.iter().take(rows.len().min(CHAINS_MAX)), wall_s, cx.crypto);
-    let mut certified = Vec::with_capacity(rows.len());
-    for aged in rows {
-        let row = UnverifiedRow::parse(aged.row.encoded()).map_err(|_| Reject::Malformed);
-        let checked =
-            row.and_then(|row| trust.check_told_row(&row, aged.row.member(), &told, wall_s));
-        match checked {
-            Ok(()) => certified.push(aged),
+        let row = cx.table.check_told(unverified.clone(), zone, table_cx)?;
+        let certified = trust
+            .as_mut()
+            .map_or(Ok(()), |trust| trust.check_told_row(&unverified, row.member(), &told, wall_s));
+        match certified {
+            Ok(()) => checked.push(AgedRow { row, age_ms: *age_ms }),
             Err(reject) => cx.stats.reject(reject),
         }
     }
-    certified
+    Ok(checked)
 }
 
 /// A zone's silence is noticed well before anybody's patience ends.

@@ -44,7 +44,8 @@ impl Table {
         let own = self.attributes.iter().flat_map(|(_, value)| named_by(value));
         let functions = self.function_rows().filter_map(|row| row.object());
         let before = self.summaries.texts().objects_before();
-        own.chain(functions).chain(before).chain(self.order_objects()).collect()
+        let orders = self.order_objects().map(|(_, object)| object);
+        own.chain(functions).chain(before).chain(orders).collect()
     }
 
     /// Texts of functions that are not here.

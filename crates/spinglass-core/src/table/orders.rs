@@ -19,14 +19,17 @@ impl Table {
         self.levels.iter().take(1).flat_map(Level::orders)
     }
 
-    /// Lists of revocations and rules that orders name, and that have no room in them.
-    pub(crate) fn order_objects(&self) -> impl Iterator<Item = ObjectName> {
+    /// Orders with a list of revocations or rules that have no room in them, and what these are
+    /// called.
+    pub(crate) fn order_objects(&self) -> impl Iterator<Item = (Order, ObjectName)> {
         let orders = self.orders().filter(|row| !row.is_removed());
-        orders.filter_map(|row| match Order::of(row.attributes()) {
-            Some(Order::Revoke(Body::Object(object)) | Order::Rules(Body::Object(object))) => {
-                Some(object)
-            }
-            _ => None,
+        orders.filter_map(|row| {
+            let order = Order::of(row.attributes())?;
+            let object = match &order {
+                Order::Revoke(Body::Object(object)) | Order::Rules(Body::Object(object)) => *object,
+                _ => return None,
+            };
+            Some((order, object))
         })
     }
 

@@ -197,7 +197,8 @@ impl Trust {
         Ok(true)
     }
 
-    /// Who these chains are of, as far as they hold, or held: looked at once, and not kept.
+    /// Who these chains are of, as far as they hold, or held: looked at once, and not kept. Those
+    /// that are held are left out.
     pub(crate) fn witness<'a>(
         &self,
         chains: impl Iterator<Item = &'a Chain>,
@@ -206,6 +207,9 @@ impl Trust {
     ) -> BTreeMap<MemberId, Arc<Holder>> {
         let mut told = BTreeMap::new();
         for chain in chains {
+            if self.by_hash.contains_key(&crypto.hash(Domain::Certificate, chain.leaf())) {
+                continue;
+            }
             let Ok(certified) = verify_lately(chain, wall_s, crypto) else { continue };
             let id = MemberId::of_key(certified.public_key(), crypto);
             let holder = Holder { certified, chain: chain.clone() };
