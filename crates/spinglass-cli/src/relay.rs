@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -78,8 +77,6 @@ pub(crate) struct Relay {
     rate: u64,
 }
 
-/// How often its files are looked at: a certificate is renewed hours before it ends.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Files that a relay needs open for each member: its connection and its port.
 const FILES_PER_MEMBER: u64 = 2;
 /// Files beside those: strangers, standard streams.
@@ -200,7 +197,7 @@ pub(crate) async fn run(options: &Relay, format: Format) -> Result<Verdict> {
 /// Looks at the files now and then, for ever, and changes the door when they have changed.
 async fn keep(options: &Relay, keeper: &Doorkeeper, mut marks: Marks) {
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(Marks::LOOK_EVERY).await;
         let new = options.marks();
         if new == marks {
             continue;
@@ -213,7 +210,10 @@ async fn keep(options: &Relay, keeper: &Doorkeeper, mut marks: Marks) {
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::warn!(error, "a file has changed, and is not heeded as it is");
+                tracing::warn!(
+                    error,
+                    "a file has changed, and is not heeded: mend it, and it is read"
+                );
             }
         }
     }

@@ -48,7 +48,10 @@ impl fmt::Display for NodeError {
         match self {
             Self::Config(error) => error.fmt(formatter),
             Self::Certificate(refusal) => write!(formatter, "this member's certificate: {refusal}"),
-            Self::Roots(refusal) => write!(formatter, "the roots to trust: {refusal}"),
+            Self::Roots(refusal) => write!(
+                formatter,
+                "the roots to trust: {refusal}; give certificates of one to eight authorities"
+            ),
             Self::ChainTooLarge { limit, got } => write!(
                 formatter,
                 "this member's certificates take {got} bytes, and only {limit} fit a datagram: \

@@ -1,7 +1,7 @@
 //! Whether files have changed, so that keys and certificates can be read again while they are used.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// When some files were written last, and how long they are. Whoever looks again and finds other
 /// marks reads the files.
@@ -9,6 +9,10 @@ use std::time::SystemTime;
 pub struct Marks(Vec<Option<(SystemTime, u64)>>);
 
 impl Marks {
+    /// How often to look: a certificate is renewed hours before it ends, and a list of revocations
+    /// should not wait for long.
+    pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+
     /// Of these files, in this order; of one that is not there, too.
     pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         let mark = |path: &Path| {

@@ -38,17 +38,11 @@ async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// With the certificate in this folder, for members of this group with this epoch's key.
-fn door(folder: &Path, group: u8, epoch: u8) -> Door {
+/// With the certificate in this folder, for members of this group.
+fn door(folder: &Path, group: u8) -> Door {
     let tls = ServerTls::load(&folder.join("tls.crt"), &folder.join("tls.key"));
-    let keys = GroupKeys::parse(&key_text(group, epoch), Path::new("group.key"));
-    let guard = Guard::Keys(keys.expect("a key").relay_keys());
+    let guard = Guard::Keys(GroupKeys::from_key([group; 32]).relay_keys());
     Door { tls: tls.expect("its own files"), guard }
-}
-
-fn key_text(group: u8, epoch: u8) -> String {
-    let digits: String = [group; 32].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("spinglass-group-key v1 epoch={epoch} {digits}\n")
 }
 
 /// A relay for a group, on loopback; stopped with it.
@@ -81,7 +75,7 @@ impl Running {
             listen: "127.0.0.1:0".parse().expect("an address"),
             public: None,
             ports: None,
-            door: door(&folder, 1, 0),
+            door: door(&folder, 1),
             limits,
         };
         let (relay, keeper) = Relay::bind(settings).await.expect("it listens");
@@ -286,17 +280,17 @@ async fn a_door_that_changes_puts_out_only_who_would_not_be_let_in() {
     let address = first.address();
     let (first, _first) = tunnel(relay.way(1, 1), first);
     // The same key, and a certificate that was written anew.
-    relay.keeper.change(door(&relay.folder, 1, 0));
+    relay.keeper.change(door(&relay.folder, 1));
     let second = relay.member(2).await;
     assert_eq!((first.address(), relay.watch.counters().ended), (Some(address), 0));
     drop(second);
     relay.until("to notice", |counters| counters.ended == 1).await;
-    relay.keeper.change(door(&relay.folder, 2, 0));
+    relay.keeper.change(door(&relay.folder, 2));
     relay.until("to put it out", |counters| counters.ended == 2 && counters.refused > 0).await;
     assert_eq!(first.address(), None);
     connect(&relay.way(3, 2), 0).await.expect("of the other group");
     // It comes back by itself.
-    relay.keeper.change(door(&relay.folder, 1, 0));
+    relay.keeper.change(door(&relay.folder, 1));
     relay.until("to let it in again", |counters| counters.admitted == 4).await;
 }
 

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use spinglass_core::identity::{Refusal, SpiffeId, VerifyChain as _};
 use spinglass_core::rules::{Action, Policy};
@@ -18,8 +17,6 @@ use crate::inbox::Command;
 use crate::node::Shared;
 use crate::policy::{PolicyError, PolicyFile};
 
-/// How often the files are looked at: a list of revocations is to count within seconds.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A certificate is to be renewed before this part of its time is left.
 const RENEWAL_PARTS: u64 = 4;
 
@@ -229,7 +226,7 @@ pub(crate) async fn watch(
 ) {
     let (mut holds, mut is_warned) = (holds, false);
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(Marks::LOOK_EVERY).await;
         let new = papers.marks();
         if new != marks {
             marks = new;
@@ -242,7 +239,8 @@ pub(crate) async fn watch(
                 }
                 Err(error) => tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "a file of certificates, rules or revocations has changed, and is not heeded"
+                    "a file of certificates, roots, rules or revocations has changed, and is not \
+                     heeded: mend it, and it is read again"
                 ),
             }
         }

@@ -380,10 +380,13 @@ impl Task {
             tunnel.renew(security.chain);
         }
         match lists.and_then(|()| renewed.map_err(|error| error.to_string())) {
-            Ok(()) => tracing::info!(said, "certificates, rules and revocations were read again"),
+            Ok(()) => {
+                tracing::info!(said, "certificates, roots, rules and revocations were read again")
+            }
             Err(error) => tracing::warn!(
                 error,
-                "certificates, rules and revocations have changed, and are not heeded as they are"
+                "certificates, roots, rules or revocations have changed, and are not heeded as \
+                 they are: mend the file, which is then read again"
             ),
         }
     }

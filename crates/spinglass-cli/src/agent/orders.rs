@@ -235,7 +235,9 @@ pub(super) async fn give_at(node: &Node, given: Given) -> Result<()> {
         Given::Rules(None) => NewOrder::Rules(None),
         Given::Rules(Some(encoded)) => {
             let policy = Policy::parse(&encoded.bytes()?);
-            NewOrder::Rules(Some(policy.map_err(|_| anyhow!("that is no policy"))?))
+            NewOrder::Rules(Some(
+                policy.map_err(|_| anyhow!("the rules are none to this agent, which is older"))?,
+            ))
         }
         Given::Clear => NewOrder::Clear,
     };
@@ -269,7 +271,7 @@ fn says(order: &Order) -> String {
         Order::Trees => "spread packets along trees alone".into(),
         Order::Rules(Body::Here(rules)) => match Policy::parse(rules) {
             Ok(policy) => format!("go by {} rules that came with the order", policy.rules().len()),
-            Err(_) => "go by rules that are none".into(),
+            Err(_) => "go by rules that this agent can't read: it is older".into(),
         },
         Order::Rules(Body::Object(object)) => format!("go by the rules {object}"),
         Order::Clear => "forget what was signed before it".into(),
