@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use peak_alloc::PeakAlloc;
+use allocation_counter::measure;
 use spinglass_sim::scenario::rounds::{Parameters, fabric};
 use spinglass_sim::{Blind, World};
-
-/// It counts the bytes that were asked for, so a run has one result.
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
 
 /// A million agents, each of which holds 300 rows, are to fit 20 GiB: 21,474 bytes each. Of these
 /// 16 go for each row held and 92 for each member met; here an agent holds 30 rows, and has met
@@ -21,8 +17,7 @@ const ROUNDS: u32 = 20;
 
 /// A settled tree with ten children in every zone, and its bytes per agent.
 fn tree(levels: u32, rounds: u32) -> (World, usize) {
-    let before = MEMORY.current_usage();
-    let mut world = fabric(&Parameters {
+    let parameters = Parameters {
         branching: 10,
         levels,
         representatives: 3,
@@ -30,10 +25,17 @@ fn tree(levels: u32, rounds: u32) -> (World, usize) {
         crash: 0.0,
         updates: 1,
         seed: 1,
+    };
+    let mut made = None;
+    // The bytes that were asked for are counted, so a run has one result.
+    let taken = measure(|| {
+        let world = made.insert(fabric(&parameters));
+        world.run(Duration::from_secs(rounds.into()), &mut Blind);
     });
-    world.run(Duration::from_secs(rounds.into()), &mut Blind);
-    let bytes = (MEMORY.current_usage() - before) / world.len();
-    (world, bytes)
+    let world = made.expect("it was made just now");
+    let bytes = usize::try_from(taken.bytes_current).expect("a world takes memory");
+    let agents = world.len();
+    (world, bytes / agents)
 }
 
 #[test]

@@ -9,14 +9,11 @@ mod zone;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use peak_alloc::PeakAlloc;
+use allocation_counter::measure;
 use rusqlite::types::Value as Theirs;
 use rusqlite::{Connection, Statement};
 use serde_json::{Value as Json, json};
 use spinglass_summary::{Budget, Function, Row, Value};
-
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
 
 const OURS: &str = "SELECT MIN(load) AS load, SUM(nmembers) AS nmembers, \
                     FIRST(3, contacts) AS contacts FROM zone WHERE up";
@@ -150,13 +147,13 @@ fn hostilities() -> Json {
 }
 
 /// How long it takes to read and run a statement, and the most memory held meanwhile.
-fn trial(sql: &str, rows: &[(&str, &Row)]) -> (Duration, usize) {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let start = Instant::now();
-    let made = Function::parse(sql).map(|function| function.evaluate(rows, Budget::default()));
-    let time = start.elapsed();
-    let bytes = MEMORY.peak_usage().saturating_sub(before);
-    drop(black_box(made));
-    (time, bytes)
+fn trial(sql: &str, rows: &[(&str, &Row)]) -> (Duration, u64) {
+    let mut time = Duration::ZERO;
+    let taken = measure(|| {
+        let start = Instant::now();
+        let made = Function::parse(sql).map(|function| function.evaluate(rows, Budget::default()));
+        time = start.elapsed();
+        drop(black_box(made));
+    });
+    (time, taken.bytes_max)
 }

@@ -381,7 +381,7 @@ impl Task {
         }
         match lists.and_then(|()| renewed.map_err(|error| error.to_string())) {
             Ok(()) => {
-                tracing::info!(said, "certificates, roots, rules and revocations were read again")
+                tracing::info!(said, "certificates, roots, rules and revocations were read again");
             }
             Err(error) => tracing::warn!(
                 error,
