@@ -58,6 +58,11 @@ impl Health {
         self.strain += (target - self.strain) / STRAIN_MEMORY;
     }
 
+    /// Which share of probes of agents that nobody doubts got no answer lately, in millionths.
+    pub(crate) const fn lost_ppm(&self) -> u32 {
+        self.strain.unsigned_abs() * (1_000_000 >> 12)
+    }
+
     /// What a silence adds to a subject's score, and what an answer takes off.
     ///
     /// The score is the sequential test of Wald (1945): the logarithm of how much likelier what was

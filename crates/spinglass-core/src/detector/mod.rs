@@ -171,7 +171,7 @@ impl Detector {
             // Whoever slept can't tell who else did.
             self.probes.clear();
         } else {
-            self.judge();
+            self.judge(cx.table);
         }
         self.tick += 1;
         let tick = self.tick;
@@ -204,7 +204,7 @@ impl Detector {
         self.watched.retain(|subject, _| subjects.contains(subject));
     }
 
-    fn judge(&mut self) {
+    fn judge(&mut self, table: &mut Table) {
         let tick = self.tick;
         let of_this = |probe: &&Probe| probe.tick == tick;
         let sent = self.probes.iter().filter(of_this).count();
@@ -221,6 +221,7 @@ impl Detector {
             }
         }
         self.health.judge(sent, answered);
+        table.note_loss(self.health.lost_ppm());
         for subject in silent {
             let watch = self.watch(subject);
             watch.score = (watch.score + if any_answered { lost } else { 0 }).min(SCORE_MAX);

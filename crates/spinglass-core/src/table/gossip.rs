@@ -85,6 +85,11 @@ const fn is_rows_unbounded() -> bool {
 }
 
 impl Table {
+    /// Takes in which share of probes, in millionths, got no answer lately.
+    pub(crate) const fn note_loss(&mut self, lost_ppm: u32) {
+        self.effort.note(lost_ppm);
+    }
+
     /// Begins a round. `lost` are agents of the region that this one has not reached for so long
     /// that it drops them, though no quorum agrees: its region may be too small for one.
     pub(crate) fn on_round(&mut self, lost: &[RowKey], cx: &mut TableCx<'_>) {
@@ -171,7 +176,8 @@ impl Table {
         let leaf = self.levels.len() - 1;
         for depth in (0..self.levels.len()).rev() {
             if depth == leaf || self.speaks_for(depth + 1) {
-                partners.extend(self.choose_sibling(depth));
+                let comparisons = self.effort.of(1, &mut self.rng);
+                partners.extend((0..comparisons).filter_map(|_| self.choose_sibling(depth)));
             }
         }
         let stranger = (1..=leaf).rev().find_map(|depth| self.choose_stranger(depth));

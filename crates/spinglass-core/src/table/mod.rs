@@ -25,6 +25,7 @@
 
 mod audit;
 mod discovery;
+mod effort;
 mod functions;
 mod gossip;
 mod level;
@@ -75,6 +76,7 @@ use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::trust::Denied;
 use audit::Audit;
+use effort::Effort;
 use functions::{Summaries, name_id};
 use gossip::BytesLeft;
 use level::Level;
@@ -208,6 +210,7 @@ pub struct Table {
     news_left: u32,
     /// Bytes of rows and inventories that may still be sent in this round.
     bytes_left: BytesLeft,
+    effort: Effort,
     seeds: Seeds,
     /// Whom to compare tables with once: agents heard of that the table does not know.
     strangers: VecDeque<SocketAddr>,
@@ -265,6 +268,7 @@ impl Table {
         let zone_keys = (0..=depth).map(&mut zone_key).collect();
         Self {
             bytes_left: BytesLeft::of(config.bytes_per_round),
+            effort: Effort::new(),
             summaries: Summaries::default(),
             config,
             region,

@@ -76,9 +76,10 @@ impl Table {
             }
             let shared = |row: &&Arc<TableRow>| row.zone().depth() <= depth;
             let rows: Vec<_> = rows.iter().filter(shared).cloned().collect();
-            let fanout = self.news_fanout(depth);
+            let fanout = self.effort.of(self.news_fanout(depth), &mut self.rng);
             let mut partners: Vec<_> =
                 (0..fanout).filter_map(|_| self.choose_sibling(depth)).collect();
+            partners.sort_unstable();
             partners.dedup();
             for to in partners {
                 self.send_rows(to, rows.clone(), Use::News, cx);
