@@ -81,7 +81,8 @@ impl Health {
                 self.sick = 0;
             }
             self.silent = 0;
-        } else if sent > 0 || self.silent > 0 {
+        } else {
+            // Nobody left to be probed is silence too: the last one may have said good-bye.
             self.silent = self.silent.saturating_add(1);
         }
         if sent == 0 {
@@ -134,6 +135,17 @@ mod tests {
         assert_eq!(after_silence(20).sick, 20);
         assert_eq!(after_silence(CUT_OFF_TICKS - 1).sick, 30);
         assert_eq!(after_silence(CUT_OFF_TICKS).sick, 0);
+    }
+
+    #[test]
+    fn nobody_left_to_probe_is_silence() {
+        let mut health = Health::default();
+        (0..30).for_each(|_| health.judge(3, 1));
+        // The only one who answered says good-bye; the others are gone from the table.
+        (0..CUT_OFF_TICKS).for_each(|_| health.judge(0, 0));
+        assert_eq!(health.sick, 30);
+        health.judge(1, 1);
+        assert_eq!(health.sick, 0);
     }
 
     #[test]
