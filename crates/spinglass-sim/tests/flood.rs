@@ -9,6 +9,9 @@ use spinglass_sim::world::Intake;
 use spinglass_sim::{Checker, Network, Setup, World};
 
 const SEEDS: std::ops::Range<u64> = 1..5;
+/// Most come in within half a minute; but the one by which all join is flooded, and loses 97 of 100
+/// datagrams: now and then somebody asks it for three minutes.
+const JOIN_SECONDS_MAX: u64 = 300;
 /// Two regions and some, of which a tenth is attacked.
 const MEMBERS: usize = 150;
 
@@ -73,16 +76,22 @@ fn nothing_that_must_hold_breaks_where_answers_go_elsewhere() {
             world.tell_topic(member, "flood");
         }
         (0..24).for_each(|member| world.subscribe(member, topic, Start::Live));
-        for second in 0..60 {
+        let mut second = 0;
+        let mut published = 0;
+        while published < 30 {
+            assert!(second < JOIN_SECONDS_MAX, "seed {seed}: everybody comes in");
             if second % 5 == 0 {
                 world.renew_reply_ports(&mut draw);
             }
-            if second >= 30 {
+            let is_in = |member| world.node(member).is_some_and(|it| it.member_count() == 24);
+            if published > 0 || second >= 30 && (0..24).all(is_in) {
+                published += 1;
                 let payload = checker.publish(0, 1, 400);
                 let published = world.publish(0, topic, payload, &mut checker);
                 published.expect("the pace is far above the rate");
             }
             world.run(Duration::from_secs(1), &mut checker);
+            second += 1;
         }
         checker.check_bounds(&world);
         assert_eq!(checker.violations(), [], "seed {seed}");
