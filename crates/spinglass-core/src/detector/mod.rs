@@ -302,15 +302,16 @@ impl Detector {
         self.other_observers(self.own, table)
     }
 
-    /// An answer to a probe.
-    pub(crate) fn on_answer(&mut self, number: u64) {
+    /// An answer to a probe. Returns whether one was waited for.
+    pub(crate) fn on_answer(&mut self, number: u64) -> bool {
         let found = self.probes.iter_mut().find(|probe| probe.number == number);
-        let Some(probe) = found.filter(|probe| !probe.answered) else { return };
+        let Some(probe) = found.filter(|probe| !probe.answered) else { return false };
         probe.answered = true;
         if let Some(watch) = self.watched.get_mut(&probe.to) {
             let (_, answered) = self.health.weights();
             watch.score = (watch.score - answered).max(0);
         }
+        true
     }
 
     /// Another observer doubts an agent.

@@ -229,6 +229,14 @@ impl Members {
         }
     }
 
+    /// Whoever is at this address has answered: it could open what this member sealed, so it knows
+    /// who that is.
+    pub(crate) fn note_answer(&mut self, from: SocketAddr) {
+        if let Some(told) = self.directory.told_mut(from) {
+            told.confirm();
+        }
+    }
+
     /// Whether anybody at this address has been met.
     pub(crate) fn has_met(&self, address: SocketAddr) -> bool {
         self.directory.told(address).is_some()

@@ -44,6 +44,12 @@ impl Told {
         true
     }
 
+    /// The destination has shown that it knows: it is told as seldom from now on as one who has
+    /// been told often.
+    pub(super) const fn confirm(&mut self) {
+        self.0 |= TIMES_MAX;
+    }
+
     /// None was made.
     pub(super) const fn forget(&mut self) {
         self.0 &= !TIMES_MAX;
@@ -81,5 +87,9 @@ mod tests {
         assert!(!told.is_fresh(now));
         told.forget();
         assert!(told.tell(now, TOLD_DOUBLINGS) && told.is_fresh(now));
+        told.confirm();
+        let long = TOLD_WAIT * (1 << TOLD_DOUBLINGS);
+        assert!(!told.tell(now + long - TOLD_WAIT, TOLD_DOUBLINGS), "whoever knows can wait");
+        assert!(told.tell(now + long, TOLD_DOUBLINGS), "and may forget");
     }
 }

@@ -51,7 +51,12 @@ impl Node {
             Frame::Probe(number) if !self.has_left => {
                 self.outbox.control(Control::Answer { to, number });
             }
-            Frame::Answer(number) => self.detector.on_answer(number),
+            Frame::Answer(number) => {
+                let was_asked = self.detector.on_answer(number);
+                if was_asked {
+                    self.members.note_answer(to);
+                }
+            }
             Frame::Doubt(subject) if self.has_detector() => self.detector.on_doubt(subject),
             Frame::Accusations(verdict) if self.has_detector() => {
                 self.detector.on_accusations(verdict, &mut detector_cx!(self, now))?;

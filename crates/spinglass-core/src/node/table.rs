@@ -159,6 +159,10 @@ impl Node {
         self.remind((from, to), inventory, now.monotonic);
         let record = self.members.find(from).ok_or(Reject::UnknownSender)?;
         let region = record.region.clone();
+        if matches!(frame, Frame::Inventory(_) | Frame::Want(_)) {
+            // They follow a digest and an inventory.
+            self.members.note_answer(to);
+        }
         let cx = &mut table_cx!(self, now.wall_ms);
         match frame {
             Frame::TableDigest(digest) => self.table.on_digest(to, &region, &digest, cx),
