@@ -48,7 +48,8 @@ impl Health {
     }
 
     pub(crate) const fn on_removed(&mut self) {
-        self.is_removed = true;
+        // How well it was before it fell sick is no sign that it is well again.
+        (self.is_removed, self.well) = (true, 0);
     }
 
     /// Notes whether an agent that nobody doubts answered in a half round in which others did: what

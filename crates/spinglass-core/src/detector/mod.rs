@@ -70,6 +70,9 @@ const STAND_TICKS: u32 = 10;
 const VERSIONS_APART: u64 = 2;
 /// Half rounds between two verdicts on this agent that it takes another's word for.
 const LIFE_TICKS: u32 = 20;
+/// Half rounds after which whoever was removed and is still there for somebody was beyond a
+/// partition: one in trouble must not learn of its verdict so early that it does not feel sick.
+const OLD_TICKS: u32 = 120;
 /// Agents that are shown a verdict by each one that it is new to.
 const VERDICT_FANOUT: usize = 4;
 /// Verdicts kept, to be shown to those who missed them; the oldest is forgotten first.
@@ -104,7 +107,7 @@ pub(crate) struct Detector {
     probes: VecDeque<Probe>,
     watched: BTreeMap<RowKey, Watch>,
     cases: BTreeMap<RowKey, Vec<Standing>>,
-    verdicts: BTreeMap<RowKey, (u32, Arc<Verdict>)>,
+    verdicts: BTreeMap<RowKey, Removal>,
     health: Health,
     rng: Prng,
 }
@@ -129,6 +132,15 @@ struct Watch {
     doubt_told: bool,
     /// Since when it is accused.
     accused: Option<u32>,
+}
+
+/// An agent that was removed.
+#[derive(Debug)]
+struct Removal {
+    since: u32,
+    verdict: Arc<Verdict>,
+    /// Where it was reached.
+    address: Option<SocketAddr>,
 }
 
 /// An accusation that stands.
@@ -334,16 +346,15 @@ impl Detector {
             return Ok(());
         };
         let known = self.verdicts.get(&verdict.subject);
-        let is_known = known.is_some_and(|(_, known)| known.incarnation >= verdict.incarnation);
+        let is_known = known.is_some_and(|it| it.verdict.incarnation >= verdict.incarnation);
         if verdict.zone != *cx.table.region() || held.incarnation != verdict.incarnation || is_known
         {
             return Ok(());
         }
         if verdict.subject == self.own {
-            // A lone accusation is refuted by answering probes.
-            if verdict.accusations.len() > 1 {
-                self.on_own_verdict(cx.table);
-            }
+            // Observers tell each other what they accuse one of, and the accused what they removed
+            // it for: who was alone in its half of a region was a quorum by itself.
+            self.on_own_verdict(cx.table);
             return Ok(());
         }
         self.on_doubt(verdict.subject);
@@ -392,14 +403,17 @@ impl Detector {
 
     /// Shows an agent that was removed why, when it speaks as if it were not.
     pub(crate) fn on_sign_of(&self, agent: RowKey, to: SocketAddr, cx: &mut DetectorCx<'_>) {
-        if let Some((_, verdict)) = self.verdicts.get(&agent)
+        if let Some(removal) = self.verdicts.get(&agent)
             && cx.table.agent(agent).is_none()
         {
-            cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(verdict) });
+            let verdict = Arc::clone(&removal.verdict);
+            cx.outbox.control(Control::Accusations { to, verdict });
         }
     }
 
-    /// Shows another who still holds rows of removed agents why they are gone.
+    /// Shows another who still holds rows of removed agents why they are gone. If they have been
+    /// gone for long, they are there for somebody, and may not come to speak with this one for
+    /// as long again: then they are shown, too.
     pub(crate) fn on_inventory(
         &self,
         to: SocketAddr,
@@ -407,10 +421,13 @@ impl Detector {
         cx: &mut DetectorCx<'_>,
     ) {
         for line in &inventory.lines {
-            if let Some((_, verdict)) = self.verdicts.get(&line.key)
+            if let Some(Removal { since, verdict, address }) = self.verdicts.get(&line.key)
                 && verdict.incarnation == line.version.incarnation
             {
-                cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(verdict) });
+                let is_old = self.tick.saturating_sub(*since) > OLD_TICKS;
+                for to in core::iter::once(to).chain(address.filter(|_| is_old)) {
+                    cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(verdict) });
+                }
             }
         }
     }
@@ -466,14 +483,16 @@ impl Detector {
         self.cases.remove(&subject);
         self.watched.remove(&subject);
         cx.stats.agents_removed += 1;
+        let address = cx.table.address_of(subject);
         cx.table.condemn(subject, held.incarnation);
         if self.verdicts.len() >= VERDICTS_MAX {
-            let oldest = self.verdicts.iter().min_by_key(|(_, (since, _))| *since);
+            let oldest = self.verdicts.iter().min_by_key(|(_, it)| it.since);
             if let Some(oldest) = oldest.map(|(key, _)| *key) {
                 self.verdicts.remove(&oldest);
             }
         }
-        self.verdicts.insert(subject, (self.tick, Arc::clone(&verdict)));
+        let removal = Removal { since: self.tick, verdict: Arc::clone(&verdict), address };
+        self.verdicts.insert(subject, removal);
         self.show(&verdict, cx);
     }
 

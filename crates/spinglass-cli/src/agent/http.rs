@@ -1,0 +1,251 @@
+//! The agent's HTTP door, for reading: health, metrics, members, zones, queries.
+//!
+//! It serves programs of this machine alone: it listens on loopback, and answers only who calls it
+//! by a name of loopback, so no web page can read it through a name of its own. What is read
+//! needs no permission here: whoever has an account on the machine may know what it knows.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request as HttpRequest, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use axum::{Json, Router, middleware};
+use serde::{Deserialize, Serialize};
+use spinglass::Node;
+use tokio::net::TcpListener;
+
+use super::metrics::exposition;
+use super::protocol::{Answer, Request};
+use super::server::answer;
+
+/// Where the door is, unless another agent of this machine has taken it.
+const PORT: u16 = 7780;
+/// Time for a query that says none.
+const QUERY_WITHIN_MS: u64 = 3000;
+/// The longest that a query may take.
+const QUERY_WITHIN_MAX_MS: u64 = 60_000;
+const EXPOSITION: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the door's handlers need: the node, while it lives, and whether it joins by others.
+#[derive(Debug, Clone)]
+struct Door {
+    node: Weak<Node>,
+    has_seeds: bool,
+}
+
+/// Something that can't be done, as RFC 9457 has it told.
+#[derive(Debug, Serialize)]
+struct Problem {
+    status: u16,
+    title: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { status: status.as_u16(), title, detail: detail.into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, kind, Json(self)).into_response()
+    }
+}
+
+/// Opens the door.
+///
+/// # Errors
+/// The address is not of loopback, or can't be had.
+pub(super) async fn listen(address: Option<SocketAddr>) -> Result<TcpListener> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+    let wanted = address.unwrap_or(usual);
+    ensure!(
+        wanted.ip().is_loopback(),
+        "--http serves this machine alone: give an address of loopback, and let a proxy with TLS \
+         and a password stand before it"
+    );
+    match TcpListener::bind(wanted).await {
+        Err(error) if address.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
+            TcpListener::bind((wanted.ip(), 0)).await.context("no port for --http")
+        }
+        other => other.with_context(|| format!("--http can't have {wanted}")),
+    }
+}
+
+/// Serves until the task ends.
+pub(super) async fn serve(listener: TcpListener, node: Weak<Node>, has_seeds: bool) {
+    let door = Door { node, has_seeds };
+    let router = Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
+        .route("/v1/members", get(members))
+        .route("/v1/zones", get(own_zones))
+        .route("/v1/zones/", get(root))
+        .route("/v1/zones/{*path}", get(zone))
+        .route("/v1/query", get(query))
+        .fallback(nothing)
+        .layer(middleware::from_fn(called_by_loopback))
+        .with_state(door);
+    // Answers are small and many: they are not to wait for each other.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::warn!(%error, "the HTTP door has closed");
+    }
+}
+
+impl Door {
+    fn node(&self) -> Result<Arc<Node>, Problem> {
+        let gone = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is leaving");
+        self.node.upgrade().ok_or_else(gone)
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, Problem> {
+        let node = self.node()?;
+        let told = answer(request, &node).await;
+        told.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("{error:#}")))
+    }
+}
+
+/// Refuses whoever calls this door by a name that is not loopback's: a web page whose own name was
+/// made to lead here.
+async fn called_by_loopback(request: HttpRequest, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(is_loopback) {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::FORBIDDEN, "call it 127.0.0.1, [::1] or localhost").into_response()
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+async fn nothing() -> Problem {
+    let there = "there are /healthz, /readyz, /metrics, /v1/members, /v1/zones, /v1/zones/PATH and \
+                 /v1/query?sql=SELECT";
+    Problem::new(StatusCode::NOT_FOUND, there)
+}
+
+/// What `/healthz` and `/readyz` say.
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    members: usize,
+}
+
+async fn health(State(door): State<Door>) -> Result<Json<Health>, Problem> {
+    let node = door.node()?;
+    // It takes an answer of the node's own task: one that hangs gives none.
+    let answered = tokio::time::timeout(Duration::from_secs(1), node.stats()).await;
+    match answered {
+        Ok(_) => Ok(Json(Health { status: "ok", members: node.member_count() })),
+        Err(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer")),
+    }
+}
+
+async fn readiness(State(door): State<Door>) -> Result<Json<Health>, Problem> {
+    let Json(health) = health(State(door.clone())).await?;
+    if door.has_seeds && health.members < 2 {
+        let alone = "it has not met anybody yet of those by whom it joins";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, alone));
+    }
+    Ok(Json(Health { status: "ready", ..health }))
+}
+
+async fn metrics(State(door): State<Door>) -> Result<Response, Problem> {
+    let node = door.node()?;
+    let text = exposition(&node.stats().await, node.member_count());
+    let text = text.map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("no metrics: {error}"))
+    })?;
+    Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())
+}
+
+async fn members(State(door): State<Door>) -> Result<Response, Problem> {
+    let Answer::Members(members) = door.ask(Request::Members).await? else { return Err(odd()) };
+    Ok(Json(members).into_response())
+}
+
+async fn zones(door: &Door, zone: Option<String>) -> Result<Response, Problem> {
+    let is_one = zone.is_some();
+    let Answer::Zones(mut zones) = door.ask(Request::Zones { zone }).await? else {
+        return Err(odd());
+    };
+    Ok(match zones.pop() {
+        Some(zone) if is_one => Json(zone).into_response(),
+        last => Json(zones.into_iter().chain(last).collect::<Vec<_>>()).into_response(),
+    })
+}
+
+async fn own_zones(State(door): State<Door>) -> Result<Response, Problem> {
+    zones(&door, None).await
+}
+
+async fn root(State(door): State<Door>) -> Result<Response, Problem> {
+    zones(&door, Some("/".into())).await
+}
+
+async fn zone(State(door): State<Door>, Path(path): Path<String>) -> Result<Response, Problem> {
+    zones(&door, Some(format!("/{path}"))).await
+}
+
+/// What a query says of itself.
+#[derive(Debug, Deserialize)]
+struct Asked {
+    sql: String,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
+    within_ms: Option<u64>,
+}
+
+async fn query(
+    State(door): State<Door>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let asked = asked.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let Query(Asked { sql, zone, within_ms }) = asked;
+    let within_ms = within_ms.unwrap_or(QUERY_WITHIN_MS).min(QUERY_WITHIN_MAX_MS);
+    let zone = zone.unwrap_or_else(|| "/".into());
+    let Answer::Hosts(hosts) = door.ask(Request::Query { sql, zone, within_ms }).await? else {
+        return Err(odd());
+    };
+    Ok(Json(hosts).into_response())
+}
+
+fn odd() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the agent answered something else")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_loopback_are_told_from_others() {
+        let here = ["127.0.0.1", "127.0.0.1:7780", "localhost:7780", "LOCALHOST", "[::1]:7780"];
+        assert!(here.into_iter().all(is_loopback));
+        let others = ["example.org", "example.org:7780", "10.0.0.1:7780", "127.0.0.1.example", ""];
+        assert!(!others.into_iter().any(is_loopback));
+    }
+}
