@@ -166,6 +166,11 @@ impl Join {
         Ok(node)
     }
 
+    /// Whether it joins by others.
+    pub(crate) const fn has_seeds(&self) -> bool {
+        !self.seeds.is_empty()
+    }
+
     async fn start_on(&self, bind: SocketAddr, seeds: &[Seed]) -> Result<Node, StartError> {
         let mut builder = Node::builder()
             .bind(bind)

@@ -27,10 +27,11 @@ mod sleepers;
 mod statistics;
 mod warnings;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,7 +45,7 @@ Start here:
   spinglass demo                         32 processes, a real file, loss and sleepers: 20 seconds
   spinglass recv logs                    in one terminal, and in another:
   tail -f log | spinglass send logs
-  spinglass join --region /usa/ithaca    an agent; `spinglass table` shows what it knows
+  spinglass agent --region /usa/ithaca   an agent; `spinglass table` shows what it knows
 
 Every command explains itself with --help and speaks JSON with --json.")]
 struct Cli {
@@ -64,7 +65,8 @@ enum Command {
     /// Print a topic's messages
     Recv(pipe::Recv),
     /// Run an agent: take part in the table of all machines until Ctrl-C or `spinglass leave`
-    Join(agent::Agent),
+    #[command(visible_alias = "join")]
+    Agent(agent::Agent),
     /// Show the table of all machines as this machine's agent holds it, and set what it says
     Table(agent::TableCommand),
     /// Find hosts anywhere, by SQL
@@ -107,6 +109,8 @@ enum Command {
     Member,
 }
 
+/// Exit code of a command that was told what it can't be told.
+const WRONG_USAGE: u8 = 2;
 /// Exit code of an interrupted command, by the shells' custom: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
 
@@ -117,7 +121,13 @@ const INTERRUPTED: u8 = 130;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::read() {
+        Ok(cli) => cli,
+        Err(error) => {
+            eprintln!("spinglass: {error:#}");
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
     let format = if cli.json { Format::Json } else { Format::Text };
     // One thread: the kernel ties a child's end to the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -132,6 +142,22 @@ fn main() -> ExitCode {
     // A thread may be waiting for standard input, or compute on; nobody waits for it.
     runtime.shutdown_background();
     code
+}
+
+impl Cli {
+    /// Reads the command line, and with an agent's its environment and its file.
+    fn read() -> Result<Self> {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let command = agent::with_variables(Self::command());
+        let matches = command.clone().get_matches_from(&arguments);
+        let agent::Completed { matches, attributes } =
+            agent::complete(&command, matches, &arguments)?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let Command::Agent(agent) = &mut cli.command {
+            agent.add_attributes(attributes);
+        }
+        Ok(cli)
+    }
 }
 
 impl Command {
@@ -197,7 +223,7 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Demo(options) => demo::run(options, format).await,
         Command::Send(options) => pipe::send(options, format).await,
         Command::Recv(options) => pipe::recv(options, format).await,
-        Command::Join(options) => agent::join(options, format).await,
+        Command::Agent(options) => agent::agent(options, format).await,
         Command::Table(command) => agent::table(command, format).await,
         Command::Query(command) => agent::query(command, format).await,
         Command::Summary(command) => agent::summary(command, format).await,

@@ -4,11 +4,12 @@
 //! what hardly changed is not said again, so an idle machine costs the table nothing.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use spinglass::{Node, Value};
 use sysinfo::System;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Names that are the user's.
 #[derive(Debug, Default)]
@@ -30,15 +31,11 @@ const MEMORY_PARTS: f64 = 50.0;
 const LOAD_PARTS: f64 = 10.0;
 
 /// Tells what there is to tell, until the node is gone.
-pub(super) async fn keep_telling(
-    node: Weak<Node>,
-    claimed: std::sync::Arc<Claimed>,
-    every: Duration,
-) {
+pub(super) async fn keep_telling(node: Weak<Node>, claimed: Arc<Claimed>, every: Duration) {
     let mut system = System::new();
     let mut said: Vec<(&str, Value)> = Vec::new();
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         system.refresh_memory();

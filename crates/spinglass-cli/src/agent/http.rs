@@ -63,24 +63,27 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Opens the door.
+/// Opens the door at an address that somebody asked for.
 ///
 /// # Errors
 /// The address is not of loopback, or can't be had.
-pub(super) async fn listen(address: Option<SocketAddr>) -> Result<TcpListener> {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
-    let wanted = address.unwrap_or(usual);
+pub(super) async fn listen_at(address: SocketAddr) -> Result<TcpListener> {
     ensure!(
-        wanted.ip().is_loopback(),
+        address.ip().is_loopback(),
         "--http serves this machine alone: give an address of loopback, and let a proxy with TLS \
          and a password stand before it"
     );
-    match TcpListener::bind(wanted).await {
-        Err(error) if address.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => {
-            TcpListener::bind((wanted.ip(), 0)).await.context("no port for --http")
-        }
-        other => other.with_context(|| format!("--http can't have {wanted}")),
+    TcpListener::bind(address).await.with_context(|| format!("--http can't have {address}"))
+}
+
+/// Opens the door where it usually is, or at any port. An agent does its work without one, too:
+/// that there is none is said, and no error.
+pub(super) async fn listen() -> Option<TcpListener> {
+    let mut opened = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await;
+    if opened.is_err() {
+        opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     }
+    opened.inspect_err(|error| eprintln!("spinglass: no HTTP door: {error}")).ok()
 }
 
 /// Serves until the task ends.

@@ -1,13 +1,17 @@
-//! `spinglass join`: an agent in the foreground, which answers `spinglass table`, `query`,
-//! `summary`, `members` and `leave` on a socket of this machine.
+//! `spinglass agent`: an agent in the foreground, which answers `spinglass table`, `query`,
+//! `summary`, `members` and `leave` on a socket of this machine, and programs by HTTP.
 
 mod control;
+mod facts;
+mod http;
 mod lifetime;
+mod metrics;
 mod object;
 mod orders;
 mod protocol;
 mod query;
 mod server;
+mod settings;
 mod summary;
 mod table;
 mod tree;
@@ -15,15 +19,22 @@ mod values;
 
 pub(crate) use orders::{KeysCommand, RespondCommand, keys, parse_rotation, respond};
 pub(crate) use query::{QueryCommand, query};
+pub(crate) use settings::{Completed, complete, with_variables};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table};
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, CommandFactory as _};
+use sd_notify::NotifyState;
 use serde::Serialize;
+use spinglass::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::join::Join;
 use crate::output::{Format, Verdict};
@@ -31,23 +42,55 @@ use control::Socket;
 use protocol::{Answer, Request, Started};
 use server::Server;
 
-/// Options of `join`.
+/// Options of `agent`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  spinglass join --region /usa/ithaca --name web1           the first agent on this machine, and
-  spinglass join --region /usa/boston --name web2 --socket /tmp/web2.sock         a second one
+  spinglass agent --region /usa/ithaca --name web1          the first agent on this machine, and
+  spinglass agent --region /usa/boston --name web2 --socket /tmp/web2.sock        a second one
   spinglass table                                           what the first one knows, and
   spinglass table --socket /tmp/web2.sock                   what the second one does
-  spinglass join --seeds agents.example.org --bind 10.0.0.5:7710 --group-key group.key
-  spinglass join --interface 10.0.0.5 --group-key group.key      no seeds: who is on this network
+  spinglass agent --seeds agents.example.org --bind 10.0.0.5:7710 --group-key group.key
+  spinglass agent --interface 10.0.0.5 --group-key group.key     no seeds: who is on this network
+  spinglass agent --print-config > agent.toml               all settings, explained, to edit, and
+  spinglass agent --config agent.toml                       an agent by them
+  curl http://127.0.0.1:7780/v1/query?sql=SELECT+hostname,load+FROM+hosts    and /metrics, /healthz
 
 The agent runs until Ctrl-C or `spinglass leave`, and says good-bye in either case. Other commands
-find it by its socket: --socket, or else $SPINGLASS_SOCKET, or else one per user.")]
+find it by its socket: --socket, or else $SPINGLASS_SOCKET, or else one per user.
+
+Each option is a key of --config's file, too (rotate_every), and a variable
+(SPINGLASS_ROTATE_EVERY). The command line goes before the environment, that before the file.")]
 pub(crate) struct Agent {
+    /// A file of settings, in TOML
+    #[arg(long, value_name = "FILE", env = "SPINGLASS_CONFIG", hide_env = true)]
+    config: Option<PathBuf>,
+    /// Print a file with all settings, explained, and stop
+    #[arg(long)]
+    print_config: bool,
+    /// Say whether the settings are good, and stop
+    #[arg(long, conflicts_with = "print_config")]
+    check_config: bool,
     /// Attributes to begin with, such as load=0.5
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = values::assignment)]
-    attributes: Vec<(String, spinglass::Value)>,
+    attributes: Vec<(String, Value)>,
+    /// The same, from the file of settings.
+    #[arg(skip)]
+    more_attributes: Vec<(String, Value)>,
+    /// Where to serve /healthz, /readyz, /metrics and /v1 by HTTP: an address of loopback [default:
+    /// 127.0.0.1:7780, or any port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "no_http")]
+    http: Option<SocketAddr>,
+    /// Serve nothing by HTTP
+    #[arg(long)]
+    no_http: bool,
+    /// How often to look at the machine's load and memory, and say so in the own row
+    #[arg(long, value_name = "TIME", default_value = "10s", conflicts_with = "no_facts",
+          value_parser = lifetime::parse)]
+    facts: Duration,
+    /// Say nothing of the machine: neither what it is, nor how busy
+    #[arg(long)]
+    no_facts: bool,
     #[command(flatten)]
     join: Join,
     #[command(flatten)]
@@ -67,6 +110,24 @@ pub(crate) struct At {
 pub(crate) struct Ask {
     #[command(flatten)]
     at: At,
+}
+
+impl Agent {
+    /// Takes in a file's attributes: those of the command line go before them.
+    pub(crate) fn add_attributes(&mut self, attributes: Vec<(String, Value)>) {
+        self.more_attributes = attributes;
+    }
+
+    /// Attributes to begin with, the last of one name holding.
+    fn all_attributes(&self) -> impl Iterator<Item = &(String, Value)> {
+        self.more_attributes.iter().chain(&self.attributes)
+    }
+}
+
+/// What `agent --check-config --json` prints.
+#[derive(Debug, Serialize)]
+struct Checked {
+    good: bool,
 }
 
 /// What `leave --json` prints.
@@ -89,26 +150,50 @@ impl At {
 ///
 /// # Errors
 /// The node does not start, or its socket can't be made.
-pub(crate) async fn join(options: &Agent, format: Format) -> Result<Verdict> {
+pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
+    if options.print_config {
+        print!("{}", settings::template(&crate::Cli::command()));
+        return Ok(Verdict::Good);
+    }
+    if options.check_config {
+        format.print(&Checked { good: true }, |_| String::from("the settings are good\n"))?;
+        return Ok(Verdict::Good);
+    }
     let socket = options.at.socket()?;
     let listener = socket.listen().await?;
-    let node = options.join.start().await?;
+    let door = match options.http {
+        Some(address) => Some(http::listen_at(address).await?),
+        None if options.no_http => None,
+        None => http::listen().await,
+    };
+    let node = Arc::new(options.join.start().await?);
     let table = node.table();
-    for (name, value) in &options.attributes {
+    let claimed = Arc::new(facts::Claimed::default());
+    for (name, value) in options.all_attributes() {
+        claimed.add(name);
         table.set(name, value.clone()).await?;
     }
+    let http = door.as_ref().map(TcpListener::local_addr).transpose()?;
     let started = Started {
         id: node.id().to_string(),
         address: node.local_addr().to_string(),
         region: table.region().await?.to_string(),
         socket: socket.path().display().to_string(),
+        http: http.map(|address| address.to_string()),
     };
-    format.print(&started, |started| {
-        let Started { id, address, region, socket } = started;
-        format!("agent {id} at {address} in {region}; commands at {socket}\n")
-    })?;
-    let server = Server::new(node, listener);
-    server.run().await?;
+    // They end with the command, and hold no node.
+    let mut beside = JoinSet::new();
+    if let Some(door) = door {
+        beside.spawn(http::serve(door, Arc::downgrade(&node), options.join.has_seeds()));
+    }
+    if !options.no_facts {
+        let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));
+        beside.spawn(facts::keep_telling(node, claimed, options.facts));
+    }
+    format.print(&started, Started::sentence)?;
+    // A supervisor that waits for it learns that the agent is there; others hear nothing.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    Server::new(node, claimed, listener).run().await?;
     Ok(Verdict::Good)
 }
 

@@ -97,6 +97,16 @@ pub(super) struct Started {
     pub(super) address: String,
     pub(super) region: String,
     pub(super) socket: String,
+    /// Where its HTTP door is, if it has one.
+    pub(super) http: Option<String>,
+}
+
+impl Started {
+    pub(super) fn sentence(&self) -> String {
+        let Self { id, address, region, socket, http } = self;
+        let http = http.as_ref().map(|http| format!(", http://{http}")).unwrap_or_default();
+        format!("agent {id} at {address} in {region}; commands at {socket}{http}\n")
+    }
 }
 
 /// A zone.

@@ -11,6 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::control::LINE_BYTES_MAX;
+use super::facts::Claimed;
 use super::object;
 use super::orders;
 use super::protocol::{
@@ -25,12 +26,17 @@ const CONNECTIONS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Server {
     node: Arc<Node>,
+    claimed: Arc<Claimed>,
     listener: UnixListener,
 }
 
 impl Server {
-    pub(super) fn new(node: Node, listener: UnixListener) -> Self {
-        Self { node: Arc::new(node), listener }
+    pub(super) const fn new(
+        node: Arc<Node>,
+        claimed: Arc<Claimed>,
+        listener: UnixListener,
+    ) -> Self {
+        Self { node, claimed, listener }
     }
 
     /// Answers until somebody asks the agent to leave.
@@ -46,8 +52,9 @@ impl Server {
             let Ok((stream, _)) = accepted else { continue };
             let permit = Arc::clone(&room).acquire_owned().await?;
             let (node, leave) = (Arc::clone(&self.node), leave.clone());
+            let claimed = Arc::clone(&self.claimed);
             tokio::spawn(async move {
-                if serve(stream, &node).await == After::Leave {
+                if serve(stream, &node, &claimed).await == After::Leave {
                     let _ = leave.send(()).await;
                 }
                 drop(permit);
@@ -69,7 +76,7 @@ enum After {
 }
 
 /// Answers one connection's requests, a line each.
-async fn serve(stream: UnixStream, node: &Node) -> After {
+async fn serve(stream: UnixStream, node: &Node, claimed: &Claimed) -> After {
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -79,6 +86,9 @@ async fn serve(stream: UnixStream, node: &Node) -> After {
         }
         let request = serde_json::from_str::<Request>(&line);
         let leaves = matches!(request, Ok(Request::Leave));
+        if let Ok(Request::Set { name, .. }) = &request {
+            claimed.add(name);
+        }
         let answer = match request {
             Ok(request) => answer(request, node)
                 .await
@@ -96,7 +106,7 @@ async fn serve(stream: UnixStream, node: &Node) -> After {
     }
 }
 
-async fn answer(request: Request, node: &Node) -> Result<Answer> {
+pub(super) async fn answer(request: Request, node: &Node) -> Result<Answer> {
     let table = node.table();
     Ok(match request {
         Request::Zones { zone } => Answer::Zones(zones(node, zone.as_deref()).await?),

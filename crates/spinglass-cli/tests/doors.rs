@@ -1,0 +1,202 @@
+//! The agent's doors: its file of settings, what it says of its machine, and HTTP.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+fn spinglass() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spinglass"));
+    command.stdin(Stdio::null()).env_remove("SPINGLASS_SOCKET");
+    command
+}
+
+/// A file of this test alone.
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("spinglass-doors-{}-{name}", std::process::id()))
+}
+
+/// An agent by a file of settings, ended with the test.
+struct Agent {
+    process: Child,
+    settings: PathBuf,
+    started: Value,
+}
+
+impl Agent {
+    fn start(name: &str, settings: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let path = file(&format!("{name}.toml"));
+        let socket = file(&format!("{name}.sock"));
+        let all = format!("socket = {socket:?}\nbind = \"127.0.0.1:0\"\n{settings}");
+        std::fs::write(&path, all).expect("the folder for such files is there");
+        let mut command = spinglass();
+        command.args(["agent", "--json", "--http", "127.0.0.1:0", "--config"]).arg(&path);
+        command.args(more).envs(environment.iter().copied()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("the program that cargo built runs");
+        let mut line = String::new();
+        let out = process.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("it says where it is");
+        let started = serde_json::from_str(&line).expect("JSON");
+        Self { process, settings: path, started }
+    }
+
+    /// Asks by HTTP; returns the status and the body.
+    fn get(&self, path: &str, host: &str) -> (u16, String) {
+        let door = self.started["http"].as_str().expect("it has a door");
+        let mut stream = TcpStream::connect(door).expect("the door is open");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        (status.expect("a status"), body.expect("a body"))
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path, "localhost");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// The agent's own row, once it says something by this name.
+    fn own_row(&self, region: &str, name: &str) -> Value {
+        for _ in 0..100 {
+            let zone = self.json(&format!("/v1/zones{region}"));
+            let rows = zone["rows"].as_array().cloned().unwrap_or_default();
+            let own = rows.into_iter().find(|row| row["own"] == true);
+            if let Some(row) = own.filter(|row| !row["attributes"][name].is_null()) {
+                return row;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("the own row never says {name}");
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let mut command = spinglass();
+        let socket = self.started["socket"].as_str().expect("it has a socket");
+        let output = command.args(arguments).args(["--socket", socket]).output();
+        let Output { stdout, .. } = output.expect("the program that cargo built runs");
+        String::from_utf8_lossy(&stdout).trim().to_owned()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_file(&self.settings);
+    }
+}
+
+#[test]
+fn settings_come_from_the_command_line_the_environment_and_a_file() {
+    let settings = "region = \"/usa/ithaca\"\nname = \"file\"\npace = 1000000\n\
+                    [attributes]\nrole = \"db\"\nweight = 3\ntags = [\"a\", \"b\"]\nload = 7\n";
+    let environment = [("SPINGLASS_NAME", "environment"), ("SPINGLASS_REGION", "/usa/boston")];
+    let agent =
+        Agent::start("all", settings, &["--region", "/eu", "--set", "weight=4"], &environment);
+    assert_eq!(agent.started["region"], "/eu", "the command line goes first");
+    let row = agent.own_row("/eu", "role");
+    assert_eq!(row["name"], "environment", "the environment goes before the file");
+    assert_eq!(row["attributes"]["role"], "db");
+    assert_eq!(row["attributes"]["weight"], 4);
+    assert_eq!(row["attributes"]["tags"], serde_json::json!(["a", "b"]));
+    // Facts of the machine, but for what is the user's.
+    let row = agent.own_row("/eu", "memory");
+    assert!(row["attributes"]["cpus"].as_i64().is_some_and(|cpus| cpus >= 1));
+    assert_eq!(row["attributes"]["load"], 7);
+}
+
+#[test]
+fn what_is_wrong_with_settings_is_told_with_its_line() {
+    let path = file("wrong.toml");
+    let checked = |settings: &str| {
+        std::fs::write(&path, settings).expect("the folder for such files is there");
+        let mut command = spinglass();
+        command.args(["agent", "--check-config", "--config"]).arg(&path);
+        let output = command.output().expect("the program that cargo built runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let wrong = [
+        ("\nregoin = \"/usa\"", "line 2: there is no setting \"regoin\"; do you mean \"region\"?"),
+        ("quux = 1", "`spinglass agent --print-config` shows all"),
+        ("pace = \"fast\"", "invalid value 'fast' for '--pace <BYTES>'"),
+        ("reply_ports = \"nevr\"", "[possible values: never, flooded, always]"),
+        ("wan = 3", "line 1: wan is true or false"),
+        ("name = [\"a\"]", "line 1: name takes one value, and no list"),
+        ("name = \"a", "TOML parse error at line 1"),
+        ("[attributes]\nx = {}", "the attribute x: a value is true, false, a number"),
+        ("certificate = \"x.crt\"", "--trust"),
+    ];
+    for (settings, expected) in wrong {
+        let (code, error) = checked(settings);
+        assert_eq!(code, Some(2), "{settings}: {error}");
+        assert!(error.contains(expected), "{settings}: {error}");
+    }
+    assert_eq!(checked("name = \"a\"\nseeds = [\"b\", \"127.0.0.1:7710\"]\n").0, Some(0));
+    let _ = std::fs::remove_file(&path);
+}
+
+#[test]
+fn the_file_with_all_settings_is_good_and_the_one_in_deploy() {
+    let output = spinglass().args(["agent", "--print-config"]).output();
+    let printed = output.expect("the program that cargo built runs").stdout;
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    let kept = include_str!("../../../deploy/agent.toml");
+    assert_eq!(printed, kept, "spinglass agent --print-config > deploy/agent.toml");
+    let parsed: toml::Table = printed.parse().expect("TOML");
+    assert_eq!(parsed.keys().collect::<Vec<_>>(), ["attributes"], "nothing is set");
+    for key in ["region", "seeds", "rotate_every", "facts", "socket"] {
+        assert!(printed.contains(&format!("\n# {key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn programs_read_by_http_what_the_agent_knows() {
+    let first = Agent::start("first", "region = \"/usa\"\nname = \"web1\"\n", &[], &[]);
+    let address = first.started["address"].as_str().expect("an address");
+    let seeds = format!("region = \"/eu\"\nname = \"db1\"\nseeds = [{address:?}]\n");
+    let second = Agent::start("second", &seeds, &[], &[]);
+    for _ in 0..150 {
+        if second.get("/readyz", "127.0.0.1").0 == 200 && first.text(&["members"]).contains("usa") {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!(second.json("/readyz")["status"], "ready");
+    assert_eq!(first.json("/healthz")["status"], "ok");
+    let root = second.json("/v1/zones/");
+    assert_eq!((&root["path"], &root["summary"]["nmembers"]), (&"/".into(), &2.into()));
+    assert_eq!(second.json("/v1/zones")[1]["path"], "/eu");
+    assert_eq!(second.json("/v1/members")[0]["region"], "/eu");
+    let hosts = second.json("/v1/query?sql=SELECT+id,+zone+FROM+hosts+ORDER+BY+id");
+    let ids: Vec<_> = hosts["rows"].as_array().expect("rows").iter().map(|it| &it["id"]).collect();
+    assert_eq!(ids, ["db1", "web1"]);
+    let (status, metrics) = first.get("/metrics", "[::1]:7780");
+    assert!(status == 200 && metrics.contains("\nspinglass_members 2.0\n"), "{metrics}");
+
+    let problem = |path: &str, host: &str| {
+        let (status, body) = first.get(path, host);
+        let problem: Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(problem["status"], status);
+        (status, problem["detail"].as_str().expect("it says what to do").to_owned())
+    };
+    assert_eq!(problem("/v1/zones", "rebound.example").0, 403);
+    assert_eq!(problem("/nothing", "localhost").0, 404);
+    assert!(problem("/v1/zones/mars", "localhost").1.contains("there is no zone /mars"));
+    assert!(problem("/v1/query", "localhost").1.contains("sql"));
+    assert!(problem("/v1/query?sql=DROP", "localhost").1.contains("SELECT"));
+
+    // Who knows of nobody by whom it joins is not ready.
+    let alone = Agent::start("alone", "seeds = [\"127.0.0.1:9\"]\n", &[], &[]);
+    assert_eq!(alone.get("/readyz", "localhost").0, 503);
+    let beyond = spinglass().args(["agent", "--http", "0.0.0.0:0"]).output();
+    let error = beyond.expect("the program that cargo built runs").stderr;
+    assert!(String::from_utf8_lossy(&error).contains("an address of loopback"));
+}
