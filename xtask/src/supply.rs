@@ -9,7 +9,7 @@ use crate::shell::{cargo, run_quietly};
 
 /// Packages whose build scripts have been looked at: they probe the compiler, generate tables, or
 /// build C that comes with them.
-const BUILD_SCRIPTS: [&str; 28] = [
+const BUILD_SCRIPTS: [&str; 30] = [
     "anyhow",
     "aws-lc-rs",
     "aws-lc-sys",
@@ -24,8 +24,10 @@ const BUILD_SCRIPTS: [&str; 28] = [
     "libsqlite3-sys",
     "num-traits",
     "oid-registry",
+    "parking_lot_core",
     "portable-atomic",
     "proc-macro2",
+    "prometheus-client",
     "quinn-udp",
     "quote",
     "ring",

@@ -19,42 +19,65 @@ type Counted = (&'static str, &'static str, fn(&Stats) -> u64);
 const PPM: f64 = 1e-6;
 
 /// What is counted.
-#[rustfmt::skip]
 const COUNTERS: [Counted; 34] = [
-    ("datagrams_received", "Datagrams taken in, refused ones included", |it| it.protocol.datagrams_received),
+    ("datagrams_received", "Datagrams taken in, refused ones included", |it| {
+        it.protocol.datagrams_received
+    }),
     ("datagrams_sent", "Datagrams sent, once per destination", |it| it.protocol.datagrams_sent),
     ("received_bytes", "Bytes of the datagrams taken in", |it| it.protocol.bytes_received),
-    ("sent_bytes", "Bytes of the datagrams sent, once per destination", |it| it.protocol.bytes_sent),
+    ("sent_bytes", "Bytes of the datagrams sent, once per destination", |it| {
+        it.protocol.bytes_sent
+    }),
     ("send_errors", "Sends that the system refused", |it| {
         let it = &it.runtime;
-        it.errors_refused + it.errors_denied + it.errors_no_buffers + it.errors_too_large
-            + it.errors_unreachable + it.errors_other
+        it.errors_refused
+            + it.errors_denied
+            + it.errors_no_buffers
+            + it.errors_too_large
+            + it.errors_unreachable
+            + it.errors_other
     }),
     ("gossip_rounds", "Rounds of gossip repair begun", |it| it.protocol.rounds),
     ("digests_sent", "Digests of streams sent", |it| it.protocol.digests_sent),
     ("messages_published", "Messages published here", |it| it.protocol.messages_published),
-    ("messages_delivered", "Messages delivered to subscribers here", |it| it.protocol.messages_delivered),
+    ("messages_delivered", "Messages delivered to subscribers here", |it| {
+        it.protocol.messages_delivered
+    }),
     ("delivered_bytes", "Bytes of the messages delivered", |it| it.protocol.bytes_delivered),
     ("messages_lagged", "Messages that slow subscribers missed", |it| it.runtime.messages_lagged),
     ("packets_received", "Packets of streams taken in", |it| it.protocol.packets_received),
     ("packets_forwarded", "Packets passed on along trees", |it| it.protocol.packets_forwarded),
-    ("packets_surplus", "Packets that came by trees though they were there", |it| it.protocol.spread_surplus),
+    ("packets_surplus", "Packets that came by trees though they were there", |it| {
+        it.protocol.spread_surplus
+    }),
     ("packets_lost", "Packets given up", |it| it.protocol.packets_lost),
     ("gaps", "Gaps told to subscribers", |it| it.protocol.gaps),
     ("packets_solicited", "Packets asked for", |it| it.protocol.packets_solicited),
     ("repairs_sent", "Packets sent because others asked", |it| it.protocol.repairs_sent),
     ("repair_sent_bytes", "Bytes of those", |it| it.protocol.repair_bytes_sent),
-    ("repairs_received", "Packets that came because they were asked for", |it| it.protocol.repairs_received),
-    ("repairs_surplus", "Of these, those that were there by then", |it| it.protocol.repairs_surplus),
+    ("repairs_received", "Packets that came because they were asked for", |it| {
+        it.protocol.repairs_received
+    }),
+    ("repairs_surplus", "Of these, those that were there by then", |it| {
+        it.protocol.repairs_surplus
+    }),
     ("table_digests_sent", "Digests of the table sent", |it| it.protocol.table_digests_sent),
-    ("table_inventories_sent", "Inventories of parts of the table sent", |it| it.protocol.table_inventories_sent),
+    ("table_inventories_sent", "Inventories of parts of the table sent", |it| {
+        it.protocol.table_inventories_sent
+    }),
     ("table_rows_issued", "Rows that this agent signed", |it| it.protocol.rows_issued),
     ("table_rows_sent", "Rows of the table sent", |it| it.protocol.rows_sent),
-    ("table_rows_merged", "Rows of the table taken in that were news", |it| it.protocol.rows_merged),
-    ("table_over_budget", "Times that a round's bytes did not suffice for the table", |it| it.protocol.table_over_budget),
+    ("table_rows_merged", "Rows of the table taken in that were news", |it| {
+        it.protocol.rows_merged
+    }),
+    ("table_over_budget", "Times that a round's bytes did not suffice for the table", |it| {
+        it.protocol.table_over_budget
+    }),
     ("probes_sent", "Probes of the failure detector sent", |it| it.protocol.probes_sent),
     ("accusations", "Accusations that this agent signed", |it| it.protocol.accusations_made),
-    ("agents_removed", "Agents that a quorum removed, as seen here", |it| it.protocol.agents_removed),
+    ("agents_removed", "Agents that a quorum removed, as seen here", |it| {
+        it.protocol.agents_removed
+    }),
     ("signatures_made", "Signatures made", |it| it.protocol.signatures_made),
     ("signatures_checked", "Signatures checked", |it| it.protocol.signatures_checked),
     ("members_quarantined", "Members put in quarantine", |it| it.protocol.quarantined),
