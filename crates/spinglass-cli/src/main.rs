@@ -23,6 +23,7 @@ mod plan;
 mod policy;
 mod relay;
 mod replay;
+mod shell;
 mod sleepers;
 mod statistics;
 mod warnings;
@@ -104,6 +105,10 @@ enum Command {
     /// Repeat the papers' experiments, in the simulator or with real processes
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Print what completes these commands in a shell
+    Completions(shell::Completions),
+    /// Write the manual's pages
+    Man(shell::Man),
     /// A member's process, conducted by another command
     #[command(hide = true)]
     Member,
@@ -239,6 +244,8 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Plan(options) => plan::run(options, format),
         Command::Bench(bench) => bench::run(bench, format).await,
         Command::Lab(lab) => lab::run(lab, format).await,
+        Command::Completions(options) => shell::completions(options),
+        Command::Man(options) => shell::man(options, format),
         Command::Member => member::run().await.map(|()| Verdict::Good),
     }
 }

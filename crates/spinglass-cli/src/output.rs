@@ -29,10 +29,7 @@ impl Format {
             Self::Text => text(report),
             Self::Json => serde_json::to_string(report)? + "\n",
         };
-        let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes())?;
-        out.flush()?;
-        Ok(())
+        write(line.as_bytes())
     }
 
     /// A bar of progress, drawn on standard error, for a person at a terminal only.
@@ -49,6 +46,17 @@ impl Format {
             eprintln!("{line}");
         }
     }
+}
+
+/// Writes to standard output; a reader that has gone away is an error, and no panic.
+///
+/// # Errors
+/// Standard output can't be written.
+pub(crate) fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()?;
+    Ok(())
 }
 
 /// Whether a command reached what it set out to reach.

@@ -215,3 +215,20 @@ fn no_damaged_datagram_is_accepted_or_answered() {
     assert_eq!(report["datagrams"], 20_000);
     assert_eq!((&report["accepted"], &report["answered"]), (&0.into(), &0.into()));
 }
+
+#[test]
+fn shells_and_the_manual_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        let script = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && script.contains("rotate-every"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "cmd"]).status.code(), Some(2));
+    let folder = scratch("man1");
+    let output = spinglass(&["man", "--json"]).arg(&folder).output().unwrap();
+    let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(written["pages"].as_u64().is_some_and(|pages| pages > 30), "{written}");
+    let page = std::fs::read_to_string(folder.join("spinglass-agent.1")).unwrap();
+    assert!(page.starts_with(".") && page.contains("check"), "{page}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

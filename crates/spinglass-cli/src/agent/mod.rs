@@ -152,7 +152,7 @@ impl At {
 /// The node does not start, or its socket can't be made.
 pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     if options.print_config {
-        print!("{}", settings::template(&crate::Cli::command()));
+        crate::output::write(settings::template(&crate::Cli::command()).as_bytes())?;
         return Ok(Verdict::Good);
     }
     if options.check_config {
