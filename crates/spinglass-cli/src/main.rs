@@ -153,6 +153,9 @@ impl Cli {
     /// Reads the command line, and with an agent's its environment and its file.
     fn read() -> Result<Self> {
         let arguments: Vec<OsString> = std::env::args_os().collect();
+        if !agent::is_named_in(&arguments) {
+            return Ok(Self::parse_from(arguments));
+        }
         let command = agent::with_variables(Self::command());
         let matches = command.clone().get_matches_from(&arguments);
         let agent::Completed { matches, attributes } =

@@ -19,7 +19,7 @@ mod values;
 
 pub(crate) use orders::{KeysCommand, RespondCommand, keys, parse_rotation, respond};
 pub(crate) use query::{QueryCommand, query};
-pub(crate) use settings::{Completed, complete, with_variables};
+pub(crate) use settings::{Completed, complete, is_named_in, with_variables};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table};
 

@@ -37,11 +37,24 @@ pub(crate) struct Completed {
     pub(crate) attributes: Vec<(String, Value)>,
 }
 
+/// Whether a command line is an agent's, as far as one sees without reading it.
+pub(crate) fn is_named_in(arguments: &[OsString]) -> bool {
+    place_in(arguments).is_some()
+}
+
+fn place_in(arguments: &[OsString]) -> Option<usize> {
+    arguments.iter().position(|argument| NAMES.iter().any(|name| argument == name))
+}
+
 /// Lets each option of the agent be told by a variable.
 pub(crate) fn with_variables(command: Command) -> Command {
     command.mut_subcommand(NAMES[0], |agent| {
         agent.mut_args(|argument| match key_of(&argument) {
-            Some(key) => argument.env(format!("SPINGLASS_{}", key.to_uppercase())).hide_env(true),
+            // They are made once, and named until the end.
+            Some(key) => {
+                let name: &str = format!("SPINGLASS_{}", key.to_uppercase()).leak();
+                argument.env(name).hide_env(true)
+            }
             None => argument,
         })
     })
@@ -63,8 +76,7 @@ pub(crate) fn complete(
     };
     let settings = command.find_subcommand(NAMES[0]).context("there is a command agent")?;
     let read = read(file, settings, told).with_context(|| format!("{}", file.display()))?;
-    let named = |argument: &OsString| NAMES.iter().any(|name| argument == name);
-    let place = arguments.iter().position(named).context("the command is named")?;
+    let place = place_in(arguments).context("the command is named")?;
     let (before, after) = arguments.split_at(place + 1);
     let all = before.iter().cloned().chain(read.arguments).chain(after.iter().cloned());
     let matches = command.clone().try_get_matches_from(all);
