@@ -193,6 +193,12 @@ fn programs_read_by_http_what_the_agent_knows() {
     assert!(problem("/v1/query", "localhost").1.contains("sql"));
     assert!(problem("/v1/query?sql=DROP", "localhost").1.contains("SELECT"));
 
+    // Connections that say nothing take no room from those that do, up to a limit.
+    let door = first.started["http"].as_str().expect("it has a door");
+    let silent: Vec<_> = (0..60).map(|_| TcpStream::connect(door).expect("it is open")).collect();
+    assert_eq!(first.json("/healthz")["status"], "ok");
+    drop(silent);
+
     // Who knows of nobody by whom it joins is not ready.
     let alone = Agent::start("alone", "seeds = [\"127.0.0.1:9\"]\n", &[], &[]);
     assert_eq!(alone.get("/readyz", "localhost").0, 503);

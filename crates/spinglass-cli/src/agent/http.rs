@@ -3,6 +3,9 @@
 //! It serves programs of this machine alone: it listens on loopback, and answers only who calls it
 //! by a name of loopback, so no web page can read it through a name of its own. What is read
 //! needs no permission here: whoever has an account on the machine may know what it knows.
+//!
+//! Invariants: at most [`CONNECTIONS_MAX`] connections at once, further ones wait to be accepted; one
+//! that does not say what it wants within [`REQUEST_WITHIN`] is closed, and so makes room.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -15,11 +18,14 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use axum::{Json, Router, middleware};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use spinglass::Node;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::metrics::exposition;
 use super::protocol::{Answer, Request};
@@ -27,6 +33,12 @@ use super::server::answer;
 
 /// Where the door is, unless another agent of this machine has taken it.
 const PORT: u16 = 7780;
+/// Connections at once: dashboards and scripts of one machine need few.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a connection may take to say what it wants, at first and after each answer.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// How long to wait when no connection can be accepted: for want of files, say.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// Time for a query that says none.
 const QUERY_WITHIN_MS: u64 = 3000;
 /// The longest that a query may take.
@@ -101,12 +113,30 @@ pub(super) async fn serve(listener: TcpListener, node: Weak<Node>, has_seeds: bo
         .fallback(nothing)
         .layer(middleware::from_fn(called_by_loopback))
         .with_state(door);
-    // Answers are small and many: they are not to wait for each other.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::warn!(%error, "the HTTP door has closed");
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let router = router.clone();
+        tokio::spawn(async move {
+            converse(stream, router).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Answers one connection's requests.
+async fn converse(stream: TcpStream, router: Router) {
+    // Answers are small: they are not to wait for more to go with them.
+    let _ = stream.set_nodelay(true);
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(REQUEST_WITHIN);
+    let service = TowerToHyperService::new(router);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection to the HTTP door broke");
     }
 }
 
