@@ -4,8 +4,8 @@
 //! by a name of loopback, so no web page can read it through a name of its own. What is read
 //! needs no permission here: whoever has an account on the machine may know what it knows.
 //!
-//! Invariants: at most [`CONNECTIONS_MAX`] connections at once, further ones wait to be accepted; one
-//! that does not say what it wants within [`REQUEST_WITHIN`] is closed, and so makes room.
+//! Invariants: at most [`CONNECTIONS_MAX`] connections at once, further ones wait to be accepted;
+//! one that does not say what it wants within [`REQUEST_WITHIN`] is closed, and so makes room.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Weak};
