@@ -76,8 +76,7 @@ fn nothing_that_must_hold_breaks_where_answers_go_elsewhere() {
             world.tell_topic(member, "flood");
         }
         (0..24).for_each(|member| world.subscribe(member, topic, Start::Live));
-        let mut second = 0;
-        let mut published = 0;
+        let (mut second, mut published) = (0, 0);
         while published < 30 {
             assert!(second < JOIN_SECONDS_MAX, "seed {seed}: everybody comes in");
             if second % 5 == 0 {
@@ -87,8 +86,8 @@ fn nothing_that_must_hold_breaks_where_answers_go_elsewhere() {
             if published > 0 || second >= 30 && (0..24).all(is_in) {
                 published += 1;
                 let payload = checker.publish(0, 1, 400);
-                let published = world.publish(0, topic, payload, &mut checker);
-                published.expect("the pace is far above the rate");
+                let taken = world.publish(0, topic, payload, &mut checker);
+                taken.expect("the pace is far above the rate");
             }
             world.run(Duration::from_secs(1), &mut checker);
             second += 1;

@@ -32,6 +32,15 @@ fn who_was_alone_of_its_region_is_back_as_soon_as_all_others() {
     }
 }
 
+/// The last other agent of its half says good-bye (29); or one that is alone in its half removes
+/// another, of which nobody else thinks so (133, 498, 717).
+#[test]
+fn whom_one_alone_removed_is_back_as_soon_as_all_others() {
+    for seed in [29, 133, 498, 717] {
+        assert_good(&run(AGENTS, seed, false));
+    }
+}
+
 /// Cuts through every region, so that no zone falls silent: what is left to call on are the agents
 /// that each part of a region lost.
 #[test]

@@ -14,7 +14,7 @@ const RELAPSE_TICKS: u32 = 2;
 /// Half rounds in a row without a single answer after which an agent was cut off, by a partition or
 /// its own network, rather than flapping: a minute, longer than the troubles of Rapid's and
 /// Lifeguard's measurements. It has been away for so long that it need not be kept away for longer.
-const CUT_OFF_TICKS: u32 = 120;
+pub(super) const CUT_OFF_TICKS: u32 = 120;
 /// Such half rounds that are no sickness yet: single probes are lost.
 const SICK_TICKS_MIN: u32 = 3;
 
@@ -61,7 +61,7 @@ impl Health {
 
     /// Which share of probes of agents that nobody doubts got no answer lately, in millionths.
     pub(crate) const fn lost_ppm(&self) -> u32 {
-        self.strain.unsigned_abs() * (1_000_000 >> 12)
+        self.strain.unsigned_abs() * (1_000_000 / STRAIN_ONE.unsigned_abs())
     }
 
     /// What a silence adds to a subject's score, and what an answer takes off.
@@ -100,16 +100,17 @@ impl Health {
         }
     }
 
+    fn may_return(&self, return_rounds: u32) -> bool {
+        let is_sick = self.sick >= SICK_TICKS_MIN;
+        let wait = if is_sick { self.sick.saturating_add(return_rounds) } else { 0 };
+        self.is_removed && self.well >= wait
+    }
+
     /// Lets a removed agent begin a new life once it has been well for long enough: for as long as
     /// it was sick, and `return_rounds` more if it was sick at all. One that a partition parted
     /// from its observers, and that was never sick, or was alone for long, returns at once.
     pub(crate) fn on_tick(&mut self, table: &mut Table, return_rounds: u32) {
-        if !self.is_removed {
-            return;
-        }
-        let is_sick = self.sick >= SICK_TICKS_MIN;
-        let wait = if is_sick { self.sick.saturating_add(return_rounds) } else { 0 };
-        if self.well >= wait {
+        if self.may_return(return_rounds) {
             (self.sick, self.well, self.is_removed) = (0, 0, false);
             table.begin_new_life();
         }
@@ -147,6 +148,18 @@ mod tests {
         assert_eq!(health.sick, 30);
         health.judge(1, 1);
         assert_eq!(health.sick, 0);
+    }
+
+    #[test]
+    fn who_was_well_before_it_fell_sick_waits_all_the_same() {
+        let mut health = Health::default();
+        (0..100).for_each(|_| health.judge(1, 1));
+        (0..10).for_each(|_| health.judge(2, 0));
+        assert!(!health.may_return(10), "it was not removed");
+        health.on_removed();
+        assert!(!health.may_return(10));
+        (0..20).for_each(|_| health.judge(1, 1));
+        assert!(health.may_return(10));
     }
 
     #[test]

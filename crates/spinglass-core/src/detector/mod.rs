@@ -45,7 +45,7 @@ use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::table::{Inventory, RowKey, Table};
 use crate::time::Instant;
-use health::Health;
+use health::{CUT_OFF_TICKS, Health};
 
 /// Half rounds between two regular probes.
 const REGULAR_TICKS: u32 = 2;
@@ -70,9 +70,6 @@ const STAND_TICKS: u32 = 10;
 const VERSIONS_APART: u64 = 2;
 /// Half rounds between two verdicts on this agent that it takes another's word for.
 const LIFE_TICKS: u32 = 20;
-/// Half rounds after which whoever was removed and is still there for somebody was beyond a
-/// partition: one in trouble must not learn of its verdict so early that it does not feel sick.
-const OLD_TICKS: u32 = 120;
 /// Agents that are shown a verdict by each one that it is new to.
 const VERDICT_FANOUT: usize = 4;
 /// Verdicts kept, to be shown to those who missed them; the oldest is forgotten first.
@@ -137,6 +134,7 @@ struct Watch {
 /// An agent that was removed.
 #[derive(Debug)]
 struct Removal {
+    /// In which half round.
     since: u32,
     verdict: Arc<Verdict>,
     /// Where it was reached.
@@ -183,7 +181,8 @@ impl Detector {
             // Whoever slept can't tell who else did.
             self.probes.clear();
         } else {
-            self.judge(cx.table);
+            self.judge();
+            cx.table.note_loss(self.health.lost_ppm());
         }
         self.tick += 1;
         let tick = self.tick;
@@ -216,7 +215,7 @@ impl Detector {
         self.watched.retain(|subject, _| subjects.contains(subject));
     }
 
-    fn judge(&mut self, table: &mut Table) {
+    fn judge(&mut self) {
         let tick = self.tick;
         let of_this = |probe: &&Probe| probe.tick == tick;
         let sent = self.probes.iter().filter(of_this).count();
@@ -233,7 +232,6 @@ impl Detector {
             }
         }
         self.health.judge(sent, answered);
-        table.note_loss(self.health.lost_ppm());
         for subject in silent {
             let watch = self.watch(subject);
             watch.score = (watch.score + if any_answered { lost } else { 0 }).min(SCORE_MAX);
@@ -352,8 +350,8 @@ impl Detector {
             return Ok(());
         }
         if verdict.subject == self.own {
-            // Observers tell each other what they accuse one of, and the accused what they removed
-            // it for: who was alone in its half of a region was a quorum by itself.
+            // Observers tell their accusations to each other, and to the accused what it was
+            // removed for: one accuser is a quorum where it was alone in its half of a region.
             self.on_own_verdict(cx.table);
             return Ok(());
         }
@@ -411,9 +409,10 @@ impl Detector {
         }
     }
 
-    /// Shows another who still holds rows of removed agents why they are gone. If they have been
-    /// gone for long, they are there for somebody, and may not come to speak with this one for
-    /// as long again: then they are shown, too.
+    /// Shows another who still holds rows of removed agents why they are gone. Who has been gone
+    /// for so long, and is there for somebody, was cut off, and might not come to speak with this
+    /// agent for as long again: it is shown, too. Sooner it is not: one in trouble must not learn of
+    /// its verdict before it feels sick.
     pub(crate) fn on_inventory(
         &self,
         to: SocketAddr,
@@ -424,7 +423,7 @@ impl Detector {
             if let Some(Removal { since, verdict, address }) = self.verdicts.get(&line.key)
                 && verdict.incarnation == line.version.incarnation
             {
-                let is_old = self.tick.saturating_sub(*since) > OLD_TICKS;
+                let is_old = self.tick.saturating_sub(*since) > CUT_OFF_TICKS;
                 for to in core::iter::once(to).chain(address.filter(|_| is_old)) {
                     cx.outbox.control(Control::Accusations { to, verdict: Arc::clone(verdict) });
                 }

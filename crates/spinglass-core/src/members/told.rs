@@ -45,9 +45,11 @@ impl Told {
     }
 
     /// The destination has shown that it knows: it is told as seldom from now on as one who has
-    /// been told often.
+    /// been told often. An answer to what was sent before all was forgotten shows nothing.
     pub(super) const fn confirm(&mut self) {
-        self.0 |= TIMES_MAX;
+        if self.times() > 0 {
+            self.0 |= TIMES_MAX;
+        }
     }
 
     /// None was made.
@@ -86,7 +88,8 @@ mod tests {
         assert_eq!(waits[19], 12_800);
         assert!(!told.is_fresh(now));
         told.forget();
-        assert!(told.tell(now, TOLD_DOUBLINGS) && told.is_fresh(now));
+        told.confirm();
+        assert!(told.tell(now, TOLD_DOUBLINGS) && told.is_fresh(now), "an answer was under way");
         told.confirm();
         let long = TOLD_WAIT * (1 << TOLD_DOUBLINGS);
         assert!(!told.tell(now + long - TOLD_WAIT, TOLD_DOUBLINGS), "whoever knows can wait");

@@ -3,8 +3,8 @@
 //! A comparison is three or four datagrams, and does nothing if one of them is lost: at a loss of
 //! 15 % every second one fails, and an update that news missed takes rounds to arrive. So whoever
 //! learns by its failure detector's probes that some are lost tells news to more, and compares with
-//! more, at most three times as many. All of it stays within the round's bytes: where loss is
-//! a sign of overload, there is an end to it.
+//! more, at most three times as many. Rows and inventories stay within the round's bytes all the
+//! same: where loss is a sign of overload, there is an end to it.
 
 use crate::rng::Prng;
 
