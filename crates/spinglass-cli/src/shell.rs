@@ -57,10 +57,12 @@ pub(crate) fn man(options: &Man, format: Format) -> Result<Verdict> {
     let folder = &options.folder;
     let failed = || format!("{} can't be written", folder.display());
     std::fs::create_dir_all(folder).with_context(failed)?;
-    // Which is why `--help` comes without pages of its own.
+    // `spinglass help send` is `spinglass send --help`: no page says more.
     let command = crate::Cli::command().disable_help_subcommand(true);
     clap_mangen::generate_to(command, folder).with_context(failed)?;
-    let pages = std::fs::read_dir(folder).with_context(failed)?.count();
+    let files = std::fs::read_dir(folder).with_context(failed)?.flatten();
+    let pages = files.filter(|file| file.file_name().to_string_lossy().starts_with("spinglass"));
+    let pages = pages.count();
     format.print(&Written { folder: folder.clone(), pages }, |written| {
         format!("{} pages in {}\n", written.pages, written.folder.display())
     })?;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -52,7 +53,9 @@ impl Agent {
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+        let kind = if status.is_some_and(|status| status >= 400) { "problem+json" } else { "" };
+        assert!(answer.contains(&format!("content-type: application/{kind}")), "{answer}");
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
         (status.expect("a status"), body.expect("a body"))
     }
@@ -114,6 +117,19 @@ fn settings_come_from_the_command_line_the_environment_and_a_file() {
 }
 
 #[test]
+fn a_supervisor_learns_that_the_agent_is_there() {
+    let path = file("supervisor.sock");
+    let supervisor = UnixDatagram::bind(&path).expect("the folder for such files is there");
+    supervisor.set_read_timeout(Some(Duration::from_secs(60))).expect("it takes one");
+    let to = path.to_str().expect("a name of letters");
+    let _agent = Agent::start("notify", "", &[], &[("NOTIFY_SOCKET", to)]);
+    let mut said = [0; 64];
+    let length = supervisor.recv(&mut said).expect("it is told");
+    assert_eq!(said.split_at(length).0.trim_ascii_end(), b"READY=1");
+    let _ = std::fs::remove_file(&path);
+}
+
+#[test]
 fn what_is_wrong_with_settings_is_told_with_its_line() {
     let path = file("wrong.toml");
     let checked = |settings: &str| {
@@ -139,6 +155,11 @@ fn what_is_wrong_with_settings_is_told_with_its_line() {
         assert_eq!(code, Some(2), "{settings}: {error}");
         assert!(error.contains(expected), "{settings}: {error}");
     }
+    // What the command line excludes is not heeded, and no contradiction.
+    std::fs::write(&path, "facts = \"5s\"\nno_http = true\n").expect("the folder is there");
+    let mut command = spinglass();
+    command.args(["agent", "--no-facts", "--http", "127.0.0.1:0", "--check-config", "--config"]);
+    assert!(command.arg(&path).output().expect("it runs").status.success());
     assert_eq!(checked("name = \"a\"\nseeds = [\"b\", \"127.0.0.1:7710\"]\n").0, Some(0));
     let _ = std::fs::remove_file(&path);
 }
@@ -198,6 +219,20 @@ fn programs_read_by_http_what_the_agent_knows() {
     let silent: Vec<_> = (0..60).map(|_| TcpStream::connect(door).expect("it is open")).collect();
     assert_eq!(first.json("/healthz")["status"], "ok");
     drop(silent);
+
+    // A long question keeps nobody from leaving with a good-bye.
+    let door = second.started["http"].as_str().expect("it has a door");
+    let mut asking = TcpStream::connect(door).expect("the door is open");
+    let long = "/v1/query?sql=SELECT+id+FROM+hosts&within_ms=60000";
+    write!(asking, "GET {long} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
+    assert_eq!(second.text(&["leave"]), "it has left");
+    for _ in 0..50 {
+        if first.json("/v1/zones/")["summary"]["nmembers"] == 1 {
+            break;
+        }
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!(first.json("/v1/zones/")["summary"]["nmembers"], 1, "it said good-bye");
 
     // Who knows of nobody by whom it joins is not ready.
     let alone = Agent::start("alone", "seeds = [\"127.0.0.1:9\"]\n", &[], &[]);

@@ -27,8 +27,10 @@ impl Claimed {
 
 /// Parts into which the share of memory in use is rounded.
 const MEMORY_PARTS: f64 = 50.0;
-/// Parts of one into which the load is rounded, and the same of ten and more.
+/// Parts of one into which the load is rounded, below [`LOAD_HIGH`].
 const LOAD_PARTS: f64 = 10.0;
+/// The load from which on it is rounded to a whole.
+const LOAD_HIGH: f64 = 10.0;
 
 /// Tells what there is to tell, until the node is gone.
 pub(super) async fn keep_telling(node: Weak<Node>, claimed: Arc<Claimed>, every: Duration) {
@@ -75,7 +77,7 @@ fn facts(system: &System) -> Vec<(&'static str, Value)> {
 
 /// To a tenth; from ten on, to a whole.
 fn rounded(load: f64) -> f64 {
-    if load < 10.0 { (load * LOAD_PARTS).round() / LOAD_PARTS } else { load.round() }
+    if load < LOAD_HIGH { (load * LOAD_PARTS).round() / LOAD_PARTS } else { load.round() }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! by a name of loopback, so no web page can read it through a name of its own. What is read
 //! needs no permission here: whoever has an account on the machine may know what it knows.
 //!
-//! Invariants: at most [`CONNECTIONS_MAX`] connections at once, further ones wait to be accepted;
-//! one that does not say what it wants within [`REQUEST_WITHIN`] is closed, and so makes room.
+//! Invariants: so many connections at once as [`LIMITS`] says, further ones wait to be accepted;
+//! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -26,17 +26,25 @@ use serde::{Deserialize, Serialize};
 use spinglass::Node;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::metrics::exposition;
-use super::protocol::{Answer, Request};
+use super::protocol::{Answer, HostsTold, MemberTold, Request, ZoneTold};
 use super::server::answer;
 
 /// Where the door is, unless another agent of this machine has taken it.
 const PORT: u16 = 7780;
-/// Connections at once: dashboards and scripts of one machine need few.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a connection may take to say what it wants, at first and after each answer.
-const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections at once.
+    connections: usize,
+    /// How long one may take to say what it wants, at first and after each answer.
+    request_within: Duration,
+}
+
+/// Dashboards and scripts of one machine need few.
+const LIMITS: Limits = Limits { connections: 64, request_within: Duration::from_secs(30) };
 /// How long to wait when no connection can be accepted: for want of files, say.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// Time for a query that says none.
@@ -113,27 +121,34 @@ pub(super) async fn serve(listener: TcpListener, node: Weak<Node>, has_seeds: bo
         .fallback(nothing)
         .layer(middleware::from_fn(called_by_loopback))
         .with_state(door);
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    accept(listener, router, LIMITS).await;
+}
+
+/// Answers connections until the task ends, and they with it.
+async fn accept(listener: TcpListener, router: Router, limits: Limits) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_AGAIN).await;
             continue;
         };
         let router = router.clone();
-        tokio::spawn(async move {
-            converse(stream, router).await;
+        connections.spawn(async move {
+            converse(stream, router, limits.request_within).await;
             drop(permit);
         });
     }
 }
 
 /// Answers one connection's requests.
-async fn converse(stream: TcpStream, router: Router) {
+async fn converse(stream: TcpStream, router: Router, request_within: Duration) {
     // Answers are small: they are not to wait for more to go with them.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(REQUEST_WITHIN);
+    server.timer(TokioTimer::new()).header_read_timeout(request_within);
     let service = TowerToHyperService::new(router);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "a connection to the HTTP door broke");
@@ -214,32 +229,33 @@ async fn metrics(State(door): State<Door>) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, EXPOSITION)], text).into_response())
 }
 
-async fn members(State(door): State<Door>) -> Result<Response, Problem> {
+async fn members(State(door): State<Door>) -> Result<Json<Vec<MemberTold>>, Problem> {
     let Answer::Members(members) = door.ask(Request::Members).await? else { return Err(odd()) };
-    Ok(Json(members).into_response())
+    Ok(Json(members))
 }
 
-async fn zones(door: &Door, zone: Option<String>) -> Result<Response, Problem> {
-    let is_one = zone.is_some();
-    let Answer::Zones(mut zones) = door.ask(Request::Zones { zone }).await? else {
-        return Err(odd());
-    };
-    Ok(match zones.pop() {
-        Some(zone) if is_one => Json(zone).into_response(),
-        last => Json(zones.into_iter().chain(last).collect::<Vec<_>>()).into_response(),
-    })
+async fn zones(door: &Door, zone: Option<String>) -> Result<Vec<ZoneTold>, Problem> {
+    let Answer::Zones(zones) = door.ask(Request::Zones { zone }).await? else { return Err(odd()) };
+    Ok(zones)
 }
 
-async fn own_zones(State(door): State<Door>) -> Result<Response, Problem> {
-    zones(&door, None).await
+async fn own_zones(State(door): State<Door>) -> Result<Json<Vec<ZoneTold>>, Problem> {
+    zones(&door, None).await.map(Json)
 }
 
-async fn root(State(door): State<Door>) -> Result<Response, Problem> {
-    zones(&door, Some("/".into())).await
+async fn one_zone(door: &Door, path: String) -> Result<Json<ZoneTold>, Problem> {
+    zones(door, Some(path)).await?.pop().map(Json).ok_or_else(odd)
 }
 
-async fn zone(State(door): State<Door>, Path(path): Path<String>) -> Result<Response, Problem> {
-    zones(&door, Some(format!("/{path}"))).await
+async fn root(State(door): State<Door>) -> Result<Json<ZoneTold>, Problem> {
+    one_zone(&door, "/".into()).await
+}
+
+async fn zone(
+    State(door): State<Door>,
+    Path(path): Path<String>,
+) -> Result<Json<ZoneTold>, Problem> {
+    one_zone(&door, format!("/{path}")).await
 }
 
 /// What a query says of itself.
@@ -255,7 +271,7 @@ struct Asked {
 async fn query(
     State(door): State<Door>,
     asked: Result<Query<Asked>, QueryRejection>,
-) -> Result<Response, Problem> {
+) -> Result<Json<HostsTold>, Problem> {
     let asked = asked.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
     let Query(Asked { sql, zone, within_ms }) = asked;
     let within_ms = within_ms.unwrap_or(QUERY_WITHIN_MS).min(QUERY_WITHIN_MAX_MS);
@@ -263,7 +279,7 @@ async fn query(
     let Answer::Hosts(hosts) = door.ask(Request::Query { sql, zone, within_ms }).await? else {
         return Err(odd());
     };
-    Ok(Json(hosts).into_response())
+    Ok(Json(hosts))
 }
 
 fn odd() -> Problem {
@@ -272,7 +288,35 @@ fn odd() -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// With room for two, two that say nothing keep a third waiting until they are closed.
+    #[tokio::test]
+    async fn connections_that_say_nothing_take_room_for_a_while_only() {
+        let limits = Limits { connections: 2, request_within: Duration::from_millis(300) };
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let door = listener.local_addr().unwrap();
+        let mut task = JoinSet::new();
+        task.spawn(accept(listener, router, limits));
+        let mut silent = TcpStream::connect(door).await.unwrap();
+        let _second = TcpStream::connect(door).await.unwrap();
+        let mut third = TcpStream::connect(door).await.unwrap();
+        third.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = [0; 12];
+        third.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+        let closed = silent.try_read(&mut [0; 1]).map_err(|error| error.kind());
+        assert!(matches!(closed, Ok(0) | Err(ErrorKind::ConnectionReset)), "{closed:?}");
+        // Connections end with the door.
+        task.shutdown().await;
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+        assert!(third.read_to_end(&mut Vec::new()).await.is_ok());
+    }
 
     #[test]
     fn names_of_loopback_are_told_from_others() {

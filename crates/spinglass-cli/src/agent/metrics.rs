@@ -149,13 +149,20 @@ mod tests {
 
     /// The catalogue in the docs is this one.
     #[test]
-    fn every_metric_is_in_the_catalogue() {
+    fn the_catalogue_is_what_is_exposed() {
         let docs = include_str!("../../../../docs/agent.md");
         let text = exposition(&Stats::default(), 1).unwrap();
-        for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
-            let (name, kind) = name.split_once(' ').unwrap();
-            let shown = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-            assert!(docs.contains(&format!("| `{shown}` |")), "docs/agent.md has no {shown}");
+        let told = |what: &'static str| {
+            let lines = text.lines().filter_map(move |line| line.strip_prefix(what));
+            lines.filter_map(|line| line.split_once(' '))
+        };
+        let mut rows = 0;
+        for ((name, help), (_, kind)) in told("# HELP ").zip(told("# TYPE ")) {
+            let total = if kind == "counter" { "_total" } else { "" };
+            let row = format!("| `{name}{total}` | {kind} | {} |\n", help.trim_end_matches('.'));
+            assert!(docs.contains(&row), "docs/agent.md lacks: {row}");
+            rows += 1;
         }
+        assert_eq!(docs.matches("\n| `spinglass_").count(), rows, "and has no others");
     }
 }

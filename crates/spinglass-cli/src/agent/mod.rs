@@ -54,7 +54,7 @@ Examples:
   spinglass agent --interface 10.0.0.5 --group-key group.key     no seeds: who is on this network
   spinglass agent --print-config > agent.toml               all settings, explained, to edit, and
   spinglass agent --config agent.toml                       an agent by them
-  curl http://127.0.0.1:7780/v1/query?sql=SELECT+hostname,load+FROM+hosts    and /metrics, /healthz
+  curl 'http://127.0.0.1:7780/v1/query?sql=SELECT+id,load+FROM+hosts'       also /metrics, /healthz
 
 The agent runs until Ctrl-C or `spinglass leave`, and says good-bye in either case. Other commands
 find it by its socket: --socket, or else $SPINGLASS_SOCKET, or else one per user.
@@ -68,15 +68,12 @@ pub(crate) struct Agent {
     /// Print a file with all settings, explained, and stop
     #[arg(long)]
     print_config: bool,
-    /// Say whether the settings are good, and stop
+    /// Say whether the settings can be read, and stop; files that they name are not looked at
     #[arg(long, conflicts_with = "print_config")]
     check_config: bool,
     /// Attributes to begin with, such as load=0.5
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = values::assignment)]
     attributes: Vec<(String, Value)>,
-    /// The same, from the file of settings.
-    #[arg(skip)]
-    more_attributes: Vec<(String, Value)>,
     /// Where to serve /healthz, /readyz, /metrics and /v1 by HTTP: an address of loopback [default:
     /// 127.0.0.1:7780, or any port if that is taken]
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "no_http")]
@@ -113,14 +110,9 @@ pub(crate) struct Ask {
 }
 
 impl Agent {
-    /// Takes in a file's attributes: those of the command line go before them.
+    /// Takes in a file's attributes. Of one name the last holds: that of the command line.
     pub(crate) fn add_attributes(&mut self, attributes: Vec<(String, Value)>) {
-        self.more_attributes = attributes;
-    }
-
-    /// Attributes to begin with, the last of one name holding.
-    fn all_attributes(&self) -> impl Iterator<Item = &(String, Value)> {
-        self.more_attributes.iter().chain(&self.attributes)
+        self.attributes.splice(..0, attributes);
     }
 }
 
@@ -156,7 +148,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
         return Ok(Verdict::Good);
     }
     if options.check_config {
-        format.print(&Checked { good: true }, |_| String::from("the settings are good\n"))?;
+        format.print(&Checked { good: true }, |_| String::from("the settings can be read\n"))?;
         return Ok(Verdict::Good);
     }
     let socket = options.at.socket()?;
@@ -169,7 +161,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     let node = Arc::new(options.join.start().await?);
     let table = node.table();
     let claimed = Arc::new(facts::Claimed::default());
-    for (name, value) in options.all_attributes() {
+    for (name, value) in &options.attributes {
         claimed.add(name);
         table.set(name, value.clone()).await?;
     }
@@ -181,7 +173,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
         socket: socket.path().display().to_string(),
         http: http.map(|address| address.to_string()),
     };
-    // They end with the command, and hold no node.
+    // They end with the command.
     let mut beside = JoinSet::new();
     if let Some(door) = door {
         beside.spawn(http::serve(door, Arc::downgrade(&node), options.join.has_seeds()));
@@ -192,8 +184,15 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     }
     format.print(&started, Started::sentence)?;
     // A supervisor that waits for it learns that the agent is there; others hear nothing.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    Server::new(node, claimed, listener).run().await?;
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        eprintln!("spinglass: the supervisor can't be told that the agent is there: {error}");
+    }
+    let node = Server::new(node, claimed, listener).run().await?;
+    // Whoever is still being answered holds the node, which is to say good-bye.
+    beside.shutdown().await;
+    if let Ok(node) = Arc::try_unwrap(node) {
+        node.close().await?;
+    }
     Ok(Verdict::Good)
 }
 

@@ -39,8 +39,8 @@ impl Server {
         Self { node, claimed, listener }
     }
 
-    /// Answers until somebody asks the agent to leave.
-    pub(super) async fn run(self) -> Result<()> {
+    /// Answers until somebody asks the agent to leave; returns the node, which has yet to.
+    pub(super) async fn run(self) -> Result<Arc<Node>> {
         let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let (leave, mut asked_to_leave) = mpsc::channel(1);
         loop {
@@ -61,10 +61,7 @@ impl Server {
             });
         }
         drop(self.listener);
-        if let Ok(node) = Arc::try_unwrap(self.node) {
-            node.close().await?;
-        }
-        Ok(())
+        Ok(self.node)
     }
 }
 
@@ -86,7 +83,7 @@ async fn serve(stream: UnixStream, node: &Node, claimed: &Claimed) -> After {
         }
         let request = serde_json::from_str::<Request>(&line);
         let leaves = matches!(request, Ok(Request::Leave));
-        if let Ok(Request::Set { name, .. }) = &request {
+        if let Ok(Request::Set { name, .. } | Request::PutObject { name, .. }) = &request {
             claimed.add(name);
         }
         let answer = match request {

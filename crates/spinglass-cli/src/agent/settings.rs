@@ -130,14 +130,28 @@ fn read(file: &Path, agent: &Command, told: &ArgMatches) -> Result<FromFile> {
         let Some(argument) = agent.get_arguments().find(of_key) else {
             bail!("line {}: there is no setting {key:?}{}", line(&text, key), nearest(agent, key));
         };
-        let source = told.value_source(argument.get_id().as_str());
-        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+        if is_told(argument, told) || is_told_otherwise(argument, agent, told) {
             continue;
         }
-        let arguments = options(argument, value);
+        let arguments = options(argument, key, value);
         read.arguments.extend(arguments.with_context(|| format!("line {}", line(&text, key)))?);
     }
     Ok(read)
+}
+
+/// Whether the command line or the environment tells an option.
+fn is_told(argument: &Arg, told: &ArgMatches) -> bool {
+    let source = told.value_source(argument.get_id().as_str());
+    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+}
+
+/// Whether they tell one that excludes it: `--no-http` where the file says `http`.
+fn is_told_otherwise(argument: &Arg, agent: &Command, told: &ArgMatches) -> bool {
+    let excludes = |one: &Arg, other: &Arg| {
+        agent.get_arg_conflicts_with(one).iter().any(|it| it.get_id() == other.get_id())
+    };
+    let others = agent.get_arguments().filter(|other| is_told(other, told));
+    others.into_iter().any(|other| excludes(argument, other) || excludes(other, argument))
 }
 
 /// The key of an option, if it has one.
@@ -151,17 +165,15 @@ fn is_list(argument: &Arg) -> bool {
 }
 
 /// A key's value as the option would be told it.
-fn options(argument: &Arg, value: &Toml) -> Result<Vec<OsString>> {
+fn options(argument: &Arg, key: &str, value: &Toml) -> Result<Vec<OsString>> {
     let long = argument.get_long().unwrap_or_default();
     if matches!(argument.get_action(), ArgAction::SetTrue) {
-        let Toml::Boolean(is_on) = value else {
-            bail!("{} is true or false", long.replace('-', "_"))
-        };
+        let Toml::Boolean(is_on) = value else { bail!("{key} is true or false") };
         return Ok(is_on.then(|| format!("--{long}").into()).into_iter().collect());
     }
     let values = match value {
         Toml::Array(values) if is_list(argument) => values.as_slice(),
-        Toml::Array(_) => bail!("{} takes one value, and no list", long.replace('-', "_")),
+        Toml::Array(_) => bail!("{key} takes one value, and no list"),
         one => std::slice::from_ref(one),
     };
     let told = values.iter().map(|value| {
@@ -171,7 +183,7 @@ fn options(argument: &Arg, value: &Toml) -> Result<Vec<OsString>> {
             Toml::Float(number) => number.to_string(),
             Toml::Boolean(truth) => truth.to_string(),
             Toml::Array(_) | Toml::Table(_) | Toml::Datetime(_) => {
-                bail!("{} takes a text, a number, or a list of these", long.replace('-', "_"))
+                bail!("{key} takes a text, a number, or a list of these")
             }
         };
         Ok(format!("--{long}={text}").into())
@@ -204,9 +216,9 @@ fn attribute(value: &Toml) -> Result<Value> {
 /// The line in which a key stands.
 fn line(text: &str, key: &str) -> usize {
     let table = DeTable::parse(text).ok();
-    let spans = table.iter().flat_map(|table| table.get_ref().keys());
-    let start = spans.filter(|it| it.get_ref() == key).map(|it| it.span().start).next();
-    1 + text.get(..start.unwrap_or(0)).unwrap_or_default().matches('\n').count()
+    let mut keys = table.iter().flat_map(|table| table.get_ref().keys());
+    let start = keys.find(|it| it.get_ref() == key).map_or(0, |it| it.span().start);
+    1 + text.get(..start).unwrap_or_default().matches('\n').count()
 }
 
 /// What may be meant.

@@ -409,10 +409,10 @@ impl Detector {
         }
     }
 
-    /// Shows another who still holds rows of removed agents why they are gone. Who has been gone
-    /// for so long, and is there for somebody, was cut off, and might not come to speak with this
-    /// agent for as long again: it is shown, too. Sooner it is not: one in trouble must not learn of
-    /// its verdict before it feels sick.
+    /// Shows another who still holds rows of removed agents why they are gone. One that has been
+    /// gone for long, and is there for somebody, was cut off, and might not come to speak with
+    /// this agent for as long again: it is shown, too. Sooner it is not: one in trouble must not
+    /// learn of its verdict before it feels sick.
     pub(crate) fn on_inventory(
         &self,
         to: SocketAddr,
