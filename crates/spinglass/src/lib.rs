@@ -81,8 +81,8 @@ pub use spinglass_core::orders::{Body, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::rules::NamePattern;
 pub use spinglass_core::table::{
-    Kind as RowKind, Name, NewFunction, PathError, Row, SetError, SqlError, Summary, SummaryError,
-    TableRow, Value, ZonePath,
+    Kind as RowKind, Name, NewFunction, PathError, Query, Row, SetError, SqlError, Summary,
+    SummaryError, TableRow, Time, Value, ZonePath,
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,

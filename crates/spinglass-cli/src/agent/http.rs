@@ -7,11 +7,10 @@
 //! Invariants: so many connections at once as [`LIMITS`] says, further ones wait to be accepted;
 //! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request as HttpRequest, State};
 use axum::http::{StatusCode, header};
@@ -32,8 +31,6 @@ use super::metrics::exposition;
 use super::protocol::{Answer, HostsTold, MemberTold, Request, ZoneTold};
 use super::server::answer;
 
-/// Where the door is, unless another agent of this machine has taken it.
-const PORT: u16 = 7780;
 /// What connections may take.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -81,29 +78,6 @@ impl IntoResponse for Problem {
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         (status, kind, Json(self)).into_response()
     }
-}
-
-/// Opens the door at an address that somebody asked for.
-///
-/// # Errors
-/// The address is not of loopback, or can't be had.
-pub(super) async fn listen_at(address: SocketAddr) -> Result<TcpListener> {
-    ensure!(
-        address.ip().is_loopback(),
-        "--http serves this machine alone: give an address of loopback, and let a proxy with TLS \
-         and a password stand before it"
-    );
-    TcpListener::bind(address).await.with_context(|| format!("--http can't have {address}"))
-}
-
-/// Opens the door where it usually is, or at any port. An agent does its work without one, too:
-/// that there is none is said, and no error.
-pub(super) async fn listen() -> Option<TcpListener> {
-    let mut opened = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await;
-    if opened.is_err() {
-        opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    }
-    opened.inspect_err(|error| eprintln!("spinglass: no HTTP door: {error}")).ok()
 }
 
 /// Serves until the task ends.
@@ -289,6 +263,7 @@ fn odd() -> Problem {
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
+    use std::net::Ipv4Addr;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

@@ -8,6 +8,7 @@ mod lifetime;
 mod metrics;
 mod object;
 mod orders;
+mod ports;
 mod protocol;
 mod query;
 mod server;
@@ -33,6 +34,7 @@ use clap::{Args, CommandFactory as _};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use spinglass::Value;
+use spinglass_doors::sql::{Settings, Users};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -55,6 +57,7 @@ Examples:
   spinglass agent --print-config > agent.toml               all settings, explained, to edit, and
   spinglass agent --config agent.toml                       an agent by them
   curl 'http://127.0.0.1:7780/v1/query?sql=SELECT+id,load+FROM+hosts'       also /metrics, /healthz
+  psql -h 127.0.0.1 -p 7754 -c 'SELECT zone, count(*) FROM hosts GROUP BY zone'
 
 The agent runs until Ctrl-C or `spinglass leave`, and says good-bye in either case. Other commands
 find it by its socket: --socket, or else $SPINGLASS_SOCKET, or else one per user.
@@ -81,6 +84,17 @@ pub(crate) struct Agent {
     /// Serve nothing by HTTP
     #[arg(long)]
     no_http: bool,
+    /// Where to serve SQL by PostgreSQL's protocol: an address of loopback [default: 127.0.0.1:7754,
+    /// or any port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "no_sql")]
+    sql: Option<SocketAddr>,
+    /// Serve no SQL
+    #[arg(long)]
+    no_sql: bool,
+    /// Who may come in by SQL, and by which passwords, as `spinglass keygen --sql-password` writes
+    /// them [default: everybody on this machine, to read; under the development key to change, too]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_sql")]
+    sql_users: Option<PathBuf>,
     /// How often to look at the machine's load and memory, and say so in the own row
     #[arg(long, value_name = "TIME", default_value = "10s", conflicts_with = "no_facts",
           value_parser = lifetime::parse)]
@@ -153,11 +167,9 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     }
     let socket = options.at.socket()?;
     let listener = socket.listen().await?;
-    let door = match options.http {
-        Some(address) => Some(http::listen_at(address).await?),
-        None if options.no_http => None,
-        None => http::listen().await,
-    };
+    let door = ports::HTTP.open(options.http, options.no_http).await?;
+    let sql_door = ports::SQL.open(options.sql, options.no_sql).await?;
+    let users = options.sql_users.as_deref().map(Users::load).transpose()?;
     let node = Arc::new(options.join.start().await?);
     let table = node.table();
     let claimed = Arc::new(facts::Claimed::default());
@@ -165,18 +177,28 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
         claimed.add(name);
         table.set(name, value.clone()).await?;
     }
-    let http = door.as_ref().map(TcpListener::local_addr).transpose()?;
+    let at = |door: &Option<TcpListener>| {
+        let address = door.as_ref().and_then(|door| door.local_addr().ok());
+        address.map(|address| address.to_string())
+    };
     let started = Started {
         id: node.id().to_string(),
         address: node.local_addr().to_string(),
         region: table.region().await?.to_string(),
         socket: socket.path().display().to_string(),
-        http: http.map(|address| address.to_string()),
+        http: at(&door),
+        sql: at(&sql_door),
     };
     // They end with the command.
     let mut beside = JoinSet::new();
     if let Some(door) = door {
         beside.spawn(http::serve(door, Arc::downgrade(&node), options.join.has_seeds()));
+    }
+    if let Some(door) = sql_door {
+        let claimed = Arc::clone(&claimed);
+        let claims = Box::new(move |name: &str| claimed.add(name));
+        let settings = Settings { users, is_open: node.is_development(), claims };
+        beside.spawn(spinglass_doors::sql::serve(door, Arc::downgrade(&node), settings));
     }
     if !options.no_facts {
         let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));

@@ -99,13 +99,16 @@ pub(super) struct Started {
     pub(super) socket: String,
     /// Where its HTTP door is, if it has one.
     pub(super) http: Option<String>,
+    /// Where its door for SQL is, if it has one.
+    pub(super) sql: Option<String>,
 }
 
 impl Started {
     pub(super) fn sentence(&self) -> String {
-        let Self { id, address, region, socket, http } = self;
+        let Self { id, address, region, socket, http, sql } = self;
         let http = http.as_ref().map(|http| format!(", http://{http}")).unwrap_or_default();
-        format!("agent {id} at {address} in {region}; commands at {socket}{http}\n")
+        let sql = sql.as_ref().map(|sql| format!(", postgresql://{sql}")).unwrap_or_default();
+        format!("agent {id} at {address} in {region}; commands at {socket}{http}{sql}\n")
     }
 }
 

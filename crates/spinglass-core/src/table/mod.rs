@@ -50,7 +50,9 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-pub use spinglass_summary::{Budget, Function, Name, Query, Row, RowBuilder, SqlError, Value};
+pub use spinglass_summary::{
+    Budget, Function, Name, Query, Row, RowBuilder, SqlError, Time, Value,
+};
 
 pub use discovery::ACQUAINTANCES_MAX;
 pub use functions::{CORE, CORE_SQL, InForce, Summary, SummaryError};

@@ -1,0 +1,56 @@
+//! Where the agent's doors are: on loopback, at the usual port or at any other.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::net::TcpListener;
+
+/// A door's usual place.
+#[derive(Debug)]
+pub(super) struct Door {
+    option: &'static str,
+    port: u16,
+}
+
+/// Health, metrics and the table, for programs that speak HTTP.
+pub(super) const HTTP: Door = Door { option: "http", port: 7780 };
+/// The table, for programs that speak PostgreSQL's protocol.
+pub(super) const SQL: Door = Door { option: "sql", port: 7754 };
+
+impl Door {
+    /// Opens the door where somebody asked for it; else where it usually is, or, if that is taken,
+    /// at any port. An agent does its work without one, too: that there is none is said, and no
+    /// error.
+    ///
+    /// # Errors
+    /// The address asked for is not of loopback, or can't be had.
+    pub(super) async fn open(
+        &self,
+        asked: Option<SocketAddr>,
+        is_shut: bool,
+    ) -> Result<Option<TcpListener>> {
+        if let Some(address) = asked {
+            return self.open_at(address).await.map(Some);
+        }
+        if is_shut {
+            return Ok(None);
+        }
+        let mut opened = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await;
+        if opened.is_err() {
+            opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        }
+        Ok(opened
+            .inspect_err(|error| eprintln!("spinglass: no door for {}: {error}", self.option))
+            .ok())
+    }
+
+    async fn open_at(&self, address: SocketAddr) -> Result<TcpListener> {
+        let Self { option, .. } = self;
+        ensure!(
+            address.ip().is_loopback(),
+            "--{option} serves this machine alone: give an address of loopback, and let a proxy \
+             with TLS and a password stand before it"
+        );
+        TcpListener::bind(address).await.with_context(|| format!("--{option} can't have {address}"))
+    }
+}

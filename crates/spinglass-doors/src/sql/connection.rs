@@ -1,0 +1,175 @@
+//! One client's connection: its socket, its bounds, and notifications in between.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use pgwire::api::cancel::DefaultCancelHandler;
+use pgwire::api::{ClientInfo, NoopHandler, PgWireConnectionState as At};
+use pgwire::error::PgWireError;
+use pgwire::messages::extendedquery::{Close, TARGET_TYPE_BYTE_STATEMENT};
+use pgwire::messages::response::{NoticeResponse, NotificationResponse};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
+use pgwire::tokio::server::{
+    MaybeTls, PgWireMessageServerCodec, negotiate_tls, process_error, process_message,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, FramedParts};
+
+use super::bounded::Bounded;
+use super::fault::Fault;
+use super::listen::{Notice, WAITING_MAX};
+use super::session::{Handlers, Session};
+use super::statement::Parsed;
+use super::{Door, login};
+
+/// How long a client may take to come in.
+const LOGIN_WITHIN: Duration = Duration::from_secs(10);
+/// Prepared statements and portals with a name that a client may have.
+const NAMED_MAX: usize = 256;
+/// Bytes of a name.
+const NAME_BYTES_MAX: usize = 1024;
+
+type Socket = Framed<Bounded<MaybeTls>, PgWireMessageServerCodec<Parsed>>;
+
+/// Names of prepared statements and portals: a client that makes more and more is told so.
+#[derive(Debug, Default)]
+struct Named(BTreeSet<(u8, String)>);
+
+impl Named {
+    fn admit(&mut self, message: &PgWireFrontendMessage) -> Result<(), Fault> {
+        let name = match message {
+            PgWireFrontendMessage::Parse(parse) => {
+                parse.name.as_ref().map(|name| (TARGET_TYPE_BYTE_STATEMENT, name))
+            }
+            PgWireFrontendMessage::Bind(bind) => bind.portal_name.as_ref().map(|name| (b'P', name)),
+            PgWireFrontendMessage::Close(Close { target_type, name: Some(name), .. }) => {
+                self.0.remove(&(*target_type, name.clone()));
+                None
+            }
+            _ => None,
+        };
+        let Some((kind, name)) = name.filter(|(_, name)| !name.is_empty()) else { return Ok(()) };
+        if name.len() > NAME_BYTES_MAX || self.0.len() >= NAMED_MAX {
+            let text = format!("a client has {NAMED_MAX} prepared statements and portals at most");
+            return Err(Fault::new("54000", &text));
+        }
+        self.0.insert((kind, name.clone()));
+        Ok(())
+    }
+}
+
+/// Serves a client until it leaves.
+///
+/// # Errors
+/// The connection broke.
+pub(super) async fn converse(stream: TcpStream, door: Arc<Door>) -> io::Result<()> {
+    let (mailbox, mut notices) = mpsc::channel(WAITING_MAX);
+    let Ok(socket) = timeout(LOGIN_WITHIN, come_in(stream, &door)).await else { return Ok(()) };
+    let Some(mut socket) = socket? else { return Ok(()) };
+    let may_change = match &door.users {
+        Some(users) => users.may_change(login::name(&socket)),
+        None => door.is_open,
+    };
+    let session = Session::new(Arc::clone(&door), may_change, mailbox);
+    socket.session_extensions().insert(session);
+    let mut named = Named::default();
+    loop {
+        let is_idle = matches!(socket.state(), At::ReadyForQuery);
+        let message = tokio::select! {
+            message = socket.next() => message,
+            Some(notice) = notices.recv(), if is_idle => {
+                tell(&mut socket, notice).await?;
+                continue;
+            }
+        };
+        match message {
+            Some(Ok(message)) => {
+                if !step(&mut socket, &door, message, &mut named).await? {
+                    return Ok(());
+                }
+            }
+            Some(Err(error)) => {
+                // What was sent can't be read, so neither can what follows.
+                let text = error.to_string();
+                process_error(&mut socket, Fault::new("08P01", &text).into(), false).await?;
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Negotiates, bounds and authenticates. `None`: the client was not to stay.
+async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Socket>> {
+    let Some(socket) = negotiate_tls::<Parsed>(stream, None).await? else { return Ok(None) };
+    let parts = socket.into_parts();
+    let inner = Bounded::new(parts.io, &parts.read_buf)?;
+    let mut bounded = FramedParts::new::<PgWireBackendMessage>(inner, parts.codec);
+    bounded.read_buf = parts.read_buf;
+    bounded.write_buf = parts.write_buf;
+    let mut socket = Framed::from_parts(bounded);
+    let mut named = Named::default();
+    while !matches!(socket.state(), At::ReadyForQuery) {
+        let Some(Ok(message)) = socket.next().await else { return Ok(None) };
+        if !step(&mut socket, door, message, &mut named).await? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(socket))
+}
+
+/// Answers a message. `false`: the connection is over.
+async fn step(
+    socket: &mut Socket,
+    door: &Door,
+    message: PgWireFrontendMessage,
+    named: &mut Named,
+) -> io::Result<bool> {
+    if matches!(message, PgWireFrontendMessage::Terminate(_)) {
+        return Ok(false);
+    }
+    let is_cancel = matches!(message, PgWireFrontendMessage::CancelRequest(_));
+    let is_login = matches!(socket.state(), At::AwaitingStartup | At::AuthenticationInProgress);
+    let is_extended = match socket.state() {
+        At::CopyInProgress(is_extended) => is_extended,
+        _ => message.is_extended_query(),
+    };
+    let done = match named.admit(&message) {
+        Ok(()) => {
+            let handlers = Arc::new(Handlers);
+            let cancel = Arc::new(DefaultCancelHandler::new(Arc::clone(&door.connections)));
+            let login = Arc::clone(&door.login);
+            let (simple, extended) = (Arc::clone(&handlers), handlers);
+            let copy = Arc::new(NoopHandler);
+            process_message(message, socket, login, simple, extended, copy, cancel).await
+        }
+        Err(fault) => Err(PgWireError::from(fault)),
+    };
+    if let Err(error) = done {
+        let is_over = is_login || error.is_fatal();
+        process_error(socket, error, is_extended).await?;
+        return Ok(!is_over);
+    }
+    Ok(!is_cancel)
+}
+
+async fn tell(socket: &mut Socket, notice: Notice) -> io::Result<()> {
+    let (pid, _) = socket.pid_and_secret_key();
+    let message = match notice {
+        Notice::Message { topic, payload } => PgWireBackendMessage::NotificationResponse(
+            NotificationResponse::new(pid, topic.replace('\0', ""), payload.replace('\0', "")),
+        ),
+        Notice::Missed { topic, what } => {
+            let text = format!("{what} of {topic} did not get here");
+            let fields = [(b'S', "WARNING"), (b'V', "WARNING"), (b'C', "01000"), (b'M', &text)];
+            let fields = fields.map(|(kind, text)| (kind, text.to_owned())).into();
+            PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields))
+        }
+    };
+    socket.send(message).await
+}

@@ -1,0 +1,144 @@
+//! The live table by PostgreSQL's protocol: any client and driver of PostgreSQL's reads it with
+//! ordinary SQL, changes the agent's own row, and publishes and subscribes.
+//!
+//! ```text
+//!  psql ─▶ connection ─▶ session ─▶ engine ─▶ SQLite ─▶ vtab ─▶ live ─▶ spinglass::Table
+//!           bounds,       verbs,     threads,  joins,     what     this region from memory,
+//!           login,        cursors,   time,     grouping,  it       hosts elsewhere by a
+//!           notices       LISTEN     limits    ordering   needs    question down the tree
+//! ```
+//!
+//! A statement is text until `lexer` makes tokens of it; `statement` says what it wants, and
+//! `translate` writes what is for SQLite in SQLite's words.
+//!
+//! Invariants: nothing that a client does delays the node's task, which never waits for one; every
+//! queue, list, text and time has a bound with a name; no statement reaches anything but the tables
+//! that are listed in `live`.
+
+mod bounded;
+mod catalogue;
+mod connection;
+mod copy;
+mod engine;
+mod fault;
+mod functions;
+mod infer;
+mod lexer;
+mod listen;
+mod live;
+mod login;
+mod session;
+mod statement;
+mod translate;
+mod types;
+mod vtab;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use pgwire::api::ConnectionManager;
+use spinglass::Node;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, broadcast};
+use tokio::task::JoinSet;
+
+use engine::Engine;
+use fault::Fault;
+use live::Live;
+use login::Login;
+pub use login::{Users, UsersError, verifier};
+
+/// Clients at once; further ones wait to be accepted.
+const CLIENTS_MAX: usize = 200;
+/// Parameters of a statement.
+const PARAMETERS_MAX: usize = 1000;
+/// What this agent's clients publish and its other clients have not heard yet.
+const NOTICES_MAX: usize = 256;
+/// How long to wait when no connection can be accepted: for want of files, say.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// A topic on which nobody publishes: who subscribes hears what becomes of members.
+const EVENTS_TOPIC: &str = "&events";
+/// What a reader is told who would change something.
+const READ_ONLY: &str = "permission denied: this login may read only (see --sql-users)";
+
+/// Who hears that the user has taken a name of the agent's row for their own.
+pub type Claims = Box<dyn Fn(&str) + Send + Sync>;
+
+/// How the door is to be.
+pub struct Settings {
+    /// Who may come in; none: everybody who reaches it, as readers.
+    pub users: Option<Users>,
+    /// Without users: whether everybody may change something, too.
+    pub is_open: bool,
+    /// Who hears which attributes users set.
+    pub claims: Claims,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Settings").field("users", &self.users).finish_non_exhaustive()
+    }
+}
+
+/// What connections share.
+struct Door {
+    node: Weak<Node>,
+    engine: Engine,
+    users: Option<Users>,
+    is_open: bool,
+    claims: Claims,
+    login: Arc<Login>,
+    connections: Arc<ConnectionManager>,
+    notices: listen::Notices,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Door").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+impl Door {
+    fn node(&self) -> Result<Arc<Node>, Fault> {
+        self.node.upgrade().ok_or_else(Fault::gone)
+    }
+}
+
+/// Serves clients until the task ends, and they with it.
+pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) {
+    let live = Arc::new(Live::new(Weak::clone(&node), Handle::current()));
+    let connections = Arc::new(ConnectionManager::new());
+    let Settings { users, is_open, claims } = settings;
+    let login = Arc::new(Login::new(users.as_ref(), &connections));
+    let (notices, _) = broadcast::channel(NOTICES_MAX);
+    let engine = Engine::new(Arc::clone(&live));
+    let door = Door { node, engine, users, is_open, claims, login, connections, notices };
+    let door = Arc::new(door);
+    let mut tasks = JoinSet::new();
+    if let Ok(node) = door.node() {
+        let mut events = node.group(EVENTS_TOPIC).subscribe();
+        tasks.spawn(async move {
+            while let Some(event) = events.next().await {
+                live.tell(&event);
+            }
+        });
+    }
+    let room = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        while tasks.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        let door = Arc::clone(&door);
+        tasks.spawn(async move {
+            if let Err(error) = connection::converse(stream, door).await {
+                tracing::debug!(%error, "a client of the SQL door is gone");
+            }
+            drop(permit);
+        });
+    }
+}
