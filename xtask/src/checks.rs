@@ -1,11 +1,12 @@
 //! `cargo xtask test`: every check, in the order in which they are cheap to fail.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::shell::{Finished, cargo, is_there, run_shown};
-use crate::tidy;
+use crate::{clients, tidy};
 
 /// Tests and checks counted so far.
 #[derive(Debug, Default)]
@@ -65,11 +66,18 @@ fn closing_line(line: &str) -> Option<Count> {
 /// Runs every check and prints `N passed, N failed, N skipped`.
 ///
 /// Of the system the tests need `openssl`, whose certificates must hold with ours and the other way
-/// round; it is installed if it is missing and that is possible. The C compiler, which cargo needs
-/// before this program exists, is installed by `.ci/run`.
+/// round, and clients of PostgreSQL's; they are installed if they are missing and that is possible.
+/// The C compiler, which cargo needs before this program exists, is installed by `.ci/run`.
 pub(crate) fn test() -> Result<bool> {
     let mut count = Count::default();
-    count.one("openssl, which tests run (apt-get install openssl)", install_openssl()?);
+    let missing = clients::install()?;
+    let name = match missing.as_slice() {
+        [] => "programs that tests run".into(),
+        missing => format!("programs that tests run: apt-get install {}", missing.join(" ")),
+    };
+    count.one(&name, missing.is_empty());
+    let python = clients::python()?;
+    count.one("Python with its clients of PostgreSQL's", python.is_some());
     let steps: [(&str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -82,22 +90,12 @@ pub(crate) fn test() -> Result<bool> {
         count.one(name, run_shown(&mut command)?.success);
     }
     tidy_into(&mut count)?;
-    run_tests(&mut count)?;
+    run_tests(&mut count, python.as_deref())?;
     println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     Ok(count.failed == 0)
 }
 
-/// Whether `openssl` is there, after an attempt to install it if it was not.
-fn install_openssl() -> Result<bool> {
-    if !is_there("openssl", "version") && is_there("apt-get", "--version") {
-        for arguments in [&["update", "-qq"][..], &["install", "-y", "-qq", "openssl"]] {
-            run_shown(Command::new("apt-get").args(arguments))?;
-        }
-    }
-    Ok(is_there("openssl", "version"))
-}
-
-fn run_tests(count: &mut Count) -> Result<()> {
+fn run_tests(count: &mut Count, clients: Option<&Path>) -> Result<()> {
     let nextest = is_there("cargo-nextest", "--version");
     let runner: &[&str] = if nextest {
         &["nextest", "run", "--workspace", "--no-fail-fast"]
@@ -106,6 +104,7 @@ fn run_tests(count: &mut Count) -> Result<()> {
     };
     for (name, arguments) in [("tests", runner), ("documentation tests", DOC_TESTS)] {
         let mut command = cargo(arguments);
+        command.envs(clients.map(|clients| ("SPINGLASS_CLIENTS", clients)));
         announce(name, &command);
         count.add_run(name, &run_shown(&mut command)?);
     }

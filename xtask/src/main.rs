@@ -6,6 +6,7 @@
 
 mod bars;
 mod checks;
+mod clients;
 mod shell;
 mod supply;
 mod switches;

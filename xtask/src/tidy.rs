@@ -21,9 +21,17 @@ const EDGES: &[(&str, &[&str])] = &[
     ("spinglass-sim", &["spinglass-core", "spinglass-crypto"]),
     ("spinglass-relay", &["spinglass-core", "spinglass-crypto"]),
     ("spinglass", &["spinglass-core", "spinglass-crypto", "spinglass-relay"]),
+    ("spinglass-doors", &["spinglass"]),
     (
         "spinglass-cli",
-        &["spinglass-core", "spinglass-crypto", "spinglass-sim", "spinglass-relay", "spinglass"],
+        &[
+            "spinglass-core",
+            "spinglass-crypto",
+            "spinglass-sim",
+            "spinglass-relay",
+            "spinglass",
+            "spinglass-doors",
+        ],
     ),
     ("xtask", &[]),
 ];

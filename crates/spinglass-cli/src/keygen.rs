@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::Serialize;
 use spinglass_crypto::{GroupKeys, SigningKey};
 
@@ -19,12 +20,14 @@ Examples:
   spinglass keygen --identity me.key --public me.pub    me.pub goes to whoever certifies members
   spinglass keygen --group g.key --identity a.key --force
   spinglass keygen --relay relay.key --of group.key    what a relay needs, and no more
+  spinglass keygen --sql-password alice >> users.toml  for `spinglass agent --sql-users users.toml`
 
 The files can be read by their owner alone, and are refused if others can read them. Whoever holds
 the group key can take part in the group; the identity key signs what its member publishes.")]
 pub(crate) struct Keygen {
     /// Write a new group key here
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["identity", "relay"])]
+    #[arg(long, value_name = "FILE")]
+    #[arg(required_unless_present_any = ["identity", "relay", "sql_password"])]
     group: Option<PathBuf>,
     /// Write a new identity key here
     #[arg(long, value_name = "FILE")]
@@ -39,6 +42,9 @@ pub(crate) struct Keygen {
     /// The group's key that it follows from
     #[arg(long, value_name = "FILE", requires = "relay", conflicts_with = "group")]
     of: Option<PathBuf>,
+    /// Read a password, and print what a file of `agent --sql-users` holds of it
+    #[arg(long, value_name = "USER", exclusive = true)]
+    sql_password: Option<String>,
     /// Overwrite files that exist: what is under the old key is lost with it
     #[arg(long)]
     force: bool,
@@ -58,6 +64,9 @@ struct Made {
 /// # Errors
 /// A file exists and `--force` was not given, or can't be written.
 pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
+    if let Some(user) = &options.sql_password {
+        return sql_password(user, format);
+    }
     let paths = [&options.group, &options.identity, &options.public, &options.relay];
     let paths: Vec<&Path> = paths.into_iter().filter_map(Option::as_deref).collect();
     ca::check_new(&paths, options.force)?;
@@ -100,4 +109,45 @@ pub(crate) fn run(options: &Keygen, format: Format) -> Result<Verdict> {
         text
     })?;
     Ok(Verdict::Good)
+}
+
+/// What a file of SQL's users holds of one.
+#[derive(Debug, Serialize)]
+struct SqlUser {
+    user: String,
+    password: String,
+}
+
+/// Reads a password, from standard input's first line or unseen from the terminal.
+fn sql_password(user: &str, format: Format) -> Result<Verdict> {
+    let plain = user.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-');
+    ensure!(plain && !user.is_empty(), "a user's name has letters, digits, - and _ only");
+    let password = unseen_line(&format!("password of {user}: "))?;
+    ensure!(!password.is_empty(), "an empty password is none");
+    let password = spinglass_doors::sql::verifier(&password)?;
+    let made = SqlUser { user: user.into(), password };
+    format.print(&made, |SqlUser { user, password }| {
+        format!("[users.{user}]\npassword = {password:?}\n# changes = true    # not only reads\n")
+    })?;
+    Ok(Verdict::Good)
+}
+
+/// A line of standard input; a terminal is asked for it, and does not show it.
+fn unseen_line(prompt: &str) -> Result<String> {
+    let input = std::io::stdin();
+    let before = tcgetattr(&input).ok();
+    if let Some(before) = &before {
+        eprint!("{prompt}");
+        let mut unseen = before.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&input, OptionalActions::Flush, &unseen)?;
+    }
+    let mut line = String::new();
+    let read = input.read_line(&mut line);
+    if let Some(before) = &before {
+        tcsetattr(&input, OptionalActions::Flush, before)?;
+        eprintln!();
+    }
+    read.context("no password comes")?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

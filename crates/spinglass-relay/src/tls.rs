@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
@@ -22,6 +23,14 @@ const ALPN: &[u8] = b"http/1.1";
 pub struct ServerTls(pub(crate) Arc<ServerConfig>);
 
 impl ServerTls {
+    /// What accepts TLS with this certificate for another protocol, by its name in ALPN.
+    #[must_use]
+    pub fn acceptor(&self, protocol: &[u8]) -> TlsAcceptor {
+        let mut config = ServerConfig::clone(&self.0);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    }
+
     /// With the certificates in one file, the server's first, and its key in another, in PEM.
     ///
     /// # Errors

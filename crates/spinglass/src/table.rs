@@ -313,6 +313,14 @@ impl Table {
         .await
     }
 
+    /// This agent's attributes, with those that were set just now and are not in its row yet.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn own(&self) -> Result<Row, TableError> {
+        self.look(|node| node.table().own_next()).await
+    }
+
     /// This agent's region.
     ///
     /// # Errors

@@ -35,8 +35,10 @@ use sd_notify::NotifyState;
 use serde::Serialize;
 use spinglass::Value;
 use spinglass_doors::sql::{Settings, Users};
+use spinglass_relay::ServerTls;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::join::Join;
 use crate::output::{Format, Verdict};
@@ -84,8 +86,8 @@ pub(crate) struct Agent {
     /// Serve nothing by HTTP
     #[arg(long)]
     no_http: bool,
-    /// Where to serve SQL by PostgreSQL's protocol: an address of loopback [default: 127.0.0.1:7754,
-    /// or any port if that is taken]
+    /// Where to serve SQL by PostgreSQL's protocol: at an address of loopback, or, with --sql-users
+    /// and --sql-tls-cert, at any [default: 127.0.0.1:7754, or any port if that is taken]
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "no_sql")]
     sql: Option<SocketAddr>,
     /// Serve no SQL
@@ -95,6 +97,12 @@ pub(crate) struct Agent {
     /// them [default: everybody on this machine, to read; under the development key to change, too]
     #[arg(long, value_name = "FILE", conflicts_with = "no_sql")]
     sql_users: Option<PathBuf>,
+    /// The certificate by which SQL's clients may speak TLS, and those of its certifiers, in PEM
+    #[arg(long, value_name = "FILE", requires = "sql_tls_key")]
+    sql_tls_cert: Option<PathBuf>,
+    /// That certificate's key, in PEM
+    #[arg(long, value_name = "FILE", requires = "sql_tls_cert")]
+    sql_tls_key: Option<PathBuf>,
     /// How often to look at the machine's load and memory, and say so in the own row
     #[arg(long, value_name = "TIME", default_value = "10s", conflicts_with = "no_facts",
           value_parser = lifetime::parse)]
@@ -124,6 +132,13 @@ pub(crate) struct Ask {
 }
 
 impl Agent {
+    /// What accepts TLS for SQL's clients, if there is a certificate.
+    fn sql_tls(&self) -> Result<Option<TlsAcceptor>> {
+        let files = self.sql_tls_cert.as_ref().zip(self.sql_tls_key.as_ref());
+        let tls = files.map(|(certificate, key)| ServerTls::load(certificate, key));
+        Ok(tls.transpose()?.map(|tls| tls.acceptor(b"postgresql")))
+    }
+
     /// Takes in a file's attributes. Of one name the last holds: that of the command line.
     pub(crate) fn add_attributes(&mut self, attributes: Vec<(String, Value)>) {
         self.attributes.splice(..0, attributes);
@@ -167,9 +182,11 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     }
     let socket = options.at.socket()?;
     let listener = socket.listen().await?;
-    let door = ports::HTTP.open(options.http, options.no_http).await?;
-    let sql_door = ports::SQL.open(options.sql, options.no_sql).await?;
     let users = options.sql_users.as_deref().map(Users::load).transpose()?;
+    let tls = options.sql_tls()?;
+    let is_guarded = users.is_some() && tls.is_some();
+    let door = ports::HTTP.open(options.http, options.no_http, false).await?;
+    let sql_door = ports::SQL.open(options.sql, options.no_sql, is_guarded).await?;
     let node = Arc::new(options.join.start().await?);
     let table = node.table();
     let claimed = Arc::new(facts::Claimed::default());
@@ -197,7 +214,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     if let Some(door) = sql_door {
         let claimed = Arc::clone(&claimed);
         let claims = Box::new(move |name: &str| claimed.add(name));
-        let settings = Settings { users, is_open: node.is_development(), claims };
+        let settings = Settings { users, tls, is_open: node.is_development(), claims };
         beside.spawn(spinglass_doors::sql::serve(door, Arc::downgrade(&node), settings));
     }
     if !options.no_facts {

@@ -10,17 +10,27 @@ use tokio::net::TcpListener;
 pub(super) struct Door {
     option: &'static str,
     port: u16,
+    /// What it takes to serve other machines, too.
+    beyond: &'static str,
 }
 
 /// Health, metrics and the table, for programs that speak HTTP.
-pub(super) const HTTP: Door = Door { option: "http", port: 7780 };
+pub(super) const HTTP: Door = Door {
+    option: "http",
+    port: 7780,
+    beyond: "and let a proxy with TLS and a password stand before it",
+};
 /// The table, for programs that speak PostgreSQL's protocol.
-pub(super) const SQL: Door = Door { option: "sql", port: 7754 };
+pub(super) const SQL: Door = Door {
+    option: "sql",
+    port: 7754,
+    beyond: "or say who may come in by --sql-users, and by which certificate by --sql-tls-cert",
+};
 
 impl Door {
-    /// Opens the door where somebody asked for it; else where it usually is, or, if that is taken,
-    /// at any port. An agent does its work without one, too: that there is none is said, and no
-    /// error.
+    /// Opens the door where somebody asked for it, beyond loopback only if it is guarded; else at
+    /// its usual port, or, if that is taken, at any. An agent does its work without one, too: that
+    /// there is none is said, and no error.
     ///
     /// # Errors
     /// The address asked for is not of loopback, or can't be had.
@@ -28,9 +38,10 @@ impl Door {
         &self,
         asked: Option<SocketAddr>,
         is_shut: bool,
+        is_guarded: bool,
     ) -> Result<Option<TcpListener>> {
         if let Some(address) = asked {
-            return self.open_at(address).await.map(Some);
+            return self.open_at(address, is_guarded).await.map(Some);
         }
         if is_shut {
             return Ok(None);
@@ -44,12 +55,11 @@ impl Door {
             .ok())
     }
 
-    async fn open_at(&self, address: SocketAddr) -> Result<TcpListener> {
-        let Self { option, .. } = self;
+    async fn open_at(&self, address: SocketAddr, is_guarded: bool) -> Result<TcpListener> {
+        let Self { option, beyond, .. } = self;
         ensure!(
-            address.ip().is_loopback(),
-            "--{option} serves this machine alone: give an address of loopback, and let a proxy \
-             with TLS and a password stand before it"
+            is_guarded || address.ip().is_loopback(),
+            "--{option} serves this machine alone: give an address of loopback, {beyond}"
         );
         TcpListener::bind(address).await.with_context(|| format!("--{option} can't have {address}"))
     }

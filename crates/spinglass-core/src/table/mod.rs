@@ -406,6 +406,12 @@ impl Table {
         Some(rows)
     }
 
+    /// What this agent's row will say when it is issued next: with what was set since.
+    #[must_use]
+    pub fn own_next(&self) -> Row {
+        self.own_attributes(&self.attributes)
+    }
+
     /// The agent's own row, once it has been issued.
     #[must_use]
     pub fn own_row(&self) -> Option<&Arc<TableRow>> {

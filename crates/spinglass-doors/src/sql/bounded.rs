@@ -99,7 +99,7 @@ impl<S> Bounded<S> {
             return poll;
         }
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(TAKEN_WITHIN)));
-        let _over = ready!(stuck.as_mut().poll(cx));
+        ready!(stuck.as_mut().poll(cx));
         stuck.as_mut().reset(Instant::now() + TAKEN_WITHIN);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

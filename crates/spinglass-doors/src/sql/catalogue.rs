@@ -272,12 +272,14 @@ const EMPTY: [(&str, &str); 51] = [
     ("pg_catalog.pg_subscription", "oid subdbid subname subowner subenabled"),
     (
         "information_schema.table_constraints",
-        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name \
+        "constraint_catalog constraint_schema constraint_name table_catalog table_schema \
+         table_name \
       constraint_type is_deferrable initially_deferred",
     ),
     (
         "information_schema.key_column_usage",
-        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name \
+        "constraint_catalog constraint_schema constraint_name table_catalog table_schema \
+         table_name \
       column_name ordinal_position position_in_unique_constraint",
     ),
     (

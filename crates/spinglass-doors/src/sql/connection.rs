@@ -106,13 +106,21 @@ pub(super) async fn converse(stream: TcpStream, door: Arc<Door>) -> io::Result<(
 
 /// Negotiates, bounds and authenticates. `None`: the client was not to stay.
 async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Socket>> {
-    let Some(socket) = negotiate_tls::<Parsed>(stream, None).await? else { return Ok(None) };
+    let is_afar = !stream.peer_addr()?.ip().is_loopback();
+    let socket = negotiate_tls::<Parsed>(stream, door.tls.clone()).await?;
+    let Some(socket) = socket else { return Ok(None) };
+    let in_the_clear = is_afar && !socket.is_secure();
     let parts = socket.into_parts();
     let inner = Bounded::new(parts.io, &parts.read_buf)?;
     let mut bounded = FramedParts::new::<PgWireBackendMessage>(inner, parts.codec);
     bounded.read_buf = parts.read_buf;
     bounded.write_buf = parts.write_buf;
     let mut socket = Framed::from_parts(bounded);
+    if in_the_clear {
+        let fault = Fault::new("28000", "from another machine this door speaks TLS only");
+        process_error(&mut socket, fault.into(), false).await?;
+        return Ok(None);
+    }
     let mut named = Named::default();
     while !matches!(socket.state(), At::ReadyForQuery) {
         let Some(Ok(message)) = socket.next().await else { return Ok(None) };

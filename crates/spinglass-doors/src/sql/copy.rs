@@ -11,13 +11,14 @@ pub(super) fn lines(
     outcome: Outcome,
     form: &Form,
 ) -> impl Iterator<Item = CopyData> + Send + 'static {
-    let Outcome { columns, rows, .. } = outcome;
+    let Outcome { columns, rows, room, .. } = outcome;
     let form = form.clone();
     let header = form.header.then(|| {
         let names = columns.iter().map(|(name, _)| Some(name.clone()));
         line(names, &form)
     });
     let rows = rows.into_iter().map(move |row| {
+        let _until_the_last = &room;
         let cells = row.iter().zip(&columns).map(|(cell, (_, of))| text_of(cell, of));
         line(cells, &form)
     });
@@ -72,7 +73,7 @@ mod tests {
         let outcome = Outcome {
             columns: vec![("a".into(), Type::TEXT), ("b".into(), Type::BOOL)],
             rows: vec![vec![text("x\ty, \"z\""), Cell::Integer(1)], vec![Cell::Null, Cell::Null]],
-            warnings: Vec::new(),
+            ..Outcome::default()
         };
         let lines = lines(outcome, form);
         lines.map(|line| String::from_utf8(line.data.to_vec()).unwrap()).collect()

@@ -4,6 +4,9 @@
 //! that asks nothing costs no SQLite. A connection has no data but the catalogue; it reads only,
 //! and for no longer than the statement may take.
 //!
+//! Rows that wait to be sent are held against a bound for all clients together; so are those of
+//! cursors, against one of their own, since a client may leave them for as long as it likes.
+//!
 //! Invariants: so many statements at once as [`STATEMENTS_MAX`], others wait; none takes more than
 //! its time, [`RESULT_BYTES_MAX`] and SQLite's limits set here. A statement that is given up is
 //! interrupted.
@@ -19,8 +22,9 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, InterruptHandle, Statement, params_from_iter};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::fault::Fault;
 use super::lexer::{Kind, Token, quoted_name};
@@ -34,6 +38,13 @@ use super::{catalogue, functions, infer};
 const STATEMENTS_MAX: usize = 4;
 /// Bytes of a statement's rows.
 const RESULT_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the rows of all clients that wait to be sent, and of all cursors.
+const SENT_BYTES_MAX: usize = 48 << 20;
+const KEPT_BYTES_MAX: usize = 32 << 20;
+/// The unit in which they are counted.
+const PIECE_BYTES: usize = 1024;
+/// How long a statement waits until other clients have taken their rows.
+const ROOM_WITHIN: Duration = Duration::from_secs(30);
 /// Parentheses within each other.
 const NESTING_MAX: usize = 100;
 /// Tries of one statement: each but the last found a column or a table that was not known.
@@ -74,11 +85,21 @@ pub(super) struct Job {
 }
 
 /// What a statement gave.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) columns: Vec<(String, Type)>,
     pub(super) rows: Vec<Vec<Cell>>,
     pub(super) warnings: Vec<String>,
+    /// The room that the rows take; it is free again when they are gone.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Outcome {
+    /// Pieces of memory that the rows take.
+    fn pieces(&self) -> u32 {
+        let bytes: usize = self.rows.iter().flatten().map(bytes_of).sum();
+        u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX)
+    }
 }
 
 /// The connections, and what they read.
@@ -87,6 +108,8 @@ pub(super) struct Engine {
     live: Arc<Live>,
     idle: Mutex<Vec<Worker>>,
     room: Arc<Semaphore>,
+    sent: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
 }
 
 /// Interrupts a statement that nobody waits for any more.
@@ -102,8 +125,10 @@ impl Drop for Interrupt {
 
 impl Engine {
     pub(super) fn new(live: Arc<Live>) -> Self {
-        let room = Arc::new(Semaphore::new(STATEMENTS_MAX));
-        Self { live, idle: Mutex::default(), room }
+        let room = |pieces| Arc::new(Semaphore::new(pieces));
+        let (sent, kept) = (SENT_BYTES_MAX / PIECE_BYTES, KEPT_BYTES_MAX / PIECE_BYTES);
+        let (room, sent, kept) = (room(STATEMENTS_MAX), room(sent), room(kept));
+        Self { live, idle: Mutex::default(), room, sent, kept }
     }
 
     /// The type of a column by its name, in whichever table it is.
@@ -114,8 +139,27 @@ impl Engine {
         named.find_map(|(_, holds)| typed(holds.declared()))
     }
 
-    /// Runs a statement.
+    /// Runs a statement whose rows are sent at once.
     pub(super) async fn run(&self, job: Job) -> Result<Outcome, Fault> {
+        let mut outcome = self.execute(job).await?;
+        let room = Arc::clone(&self.sent).acquire_many_owned(outcome.pieces());
+        let full = || Fault::new("53200", "other clients do not take their rows: try again");
+        outcome.room =
+            Some(timeout(ROOM_WITHIN, room).await.map_err(|_| full())?.map_err(|_| full())?);
+        Ok(outcome)
+    }
+
+    /// Runs a statement whose rows the client takes when it likes.
+    pub(super) async fn run_to_keep(&self, job: Job) -> Result<Outcome, Fault> {
+        let mut outcome = self.execute(job).await?;
+        let room = Arc::clone(&self.kept).try_acquire_many_owned(outcome.pieces());
+        outcome.room = Some(room.map_err(|_| {
+            Fault::new("53200", "cursors hold too many rows").with_hint("CLOSE some, or add LIMIT")
+        })?);
+        Ok(outcome)
+    }
+
+    async fn execute(&self, job: Job) -> Result<Outcome, Fault> {
         let permit = Arc::clone(&self.room).acquire_owned().await;
         let permit = permit.map_err(|_| Fault::gone())?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -202,6 +246,7 @@ impl Worker {
                 Err(error) => match self.mend(&error, job) {
                     Some(notice) => notices.push(notice),
                     None if is_about_catalogue(&job.statement) && is_unknown(&error) => {
+                        tracing::debug!(%error, sql, "the catalogue lacks something");
                         return Ok(nothing(job));
                     }
                     None => return Err(Fault::of(&error)),
@@ -265,7 +310,7 @@ impl Worker {
             (name, declared.or(told).or_else(seen).unwrap_or(Type::TEXT))
         };
         let columns = named.into_iter().enumerate().map(column).collect();
-        Ok(Outcome { columns, rows, warnings: Vec::new() })
+        Ok(Outcome { columns, rows, ..Outcome::default() })
     }
 
     /// Whether rows from elsewhere have attributes that are no columns yet, and the statement wants
@@ -360,11 +405,14 @@ fn check_nesting(statement: &[Token]) -> Result<(), Fault> {
 
 /// Whether a statement asks what tables there are, and not for what is in them.
 fn is_about_catalogue(statement: &[Token]) -> bool {
-    let catalogue = |token: &Token| {
+    let catalogue = |pair: &[Token]| {
+        let [token, next] = pair else { return false };
         let name = token.bare();
-        token.is_name() && (name.starts_with("pg_") || name == "information_schema")
+        let is_table = token.is_name() && next.text != "(";
+        is_table && (name.starts_with("pg_") || name == "information_schema")
     };
-    statement.iter().any(catalogue)
+    let last = statement.last().is_some_and(|it| it.is_name() && it.bare().starts_with("pg_"));
+    last || statement.windows(2).any(catalogue)
 }
 
 /// Whether SQLite or the catalogue lacks something that the statement uses.
@@ -380,5 +428,5 @@ fn nothing(job: &Job) -> Outcome {
         (name, types.get(at).cloned().flatten().unwrap_or(Type::TEXT))
     };
     let columns = names.enumerate().map(column).collect();
-    Outcome { columns, rows: Vec::new(), warnings: Vec::new() }
+    Outcome { columns, ..Outcome::default() }
 }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use spinglass::{NewFunction, ZonePath};
 
 use super::catalogue::{self, oid_of_table, table_of_oid, type_name, type_oid};
-use super::types::{is_true, unhex};
+use super::types::{is_true, items, unhex};
 use super::vtab::Desk;
 
 /// The version that clients are told: what they do depends on it.
@@ -233,12 +233,13 @@ fn about_values(connection: &Connection, flags: FunctionFlags) -> Result<()> {
         let at = usize::try_from(context.get::<i64>(1)?).ok().and_then(|at| at.checked_sub(1));
         Ok(at.and_then(|at| items.get(at)).map(plain))
     })?;
-    for name in ["array_length", "cardinality"] {
+    for name in ["array_length", "array_upper", "cardinality"] {
         connection.create_scalar_function(name, -1, flags, |context| {
             let count = items(&text(context, 0).unwrap_or_default()).len();
             Ok(Some(count as i64).filter(|count| *count > 0))
         })?;
     }
+    connection.create_scalar_function("array_lower", 2, flags, |_| Ok(1))?;
     for name in ["pg_bool", "pg_boolean"] {
         connection.create_scalar_function(name, 1, flags, |context| {
             Ok(match context.get_raw(0) {
@@ -289,9 +290,8 @@ fn changes(connection: &Connection, desk: &Arc<Desk>) -> Result<()> {
     connection.create_scalar_function("pg_notify", 2, flags, move |context| {
         let (topic, payload): (String, Option<String>) = (context.get(0)?, context.get(1)?);
         changeable(&at)?;
-        let node = at.live.node().map_err(user)?;
         let payload = payload.unwrap_or_default();
-        at.live.wait(node.group(&topic).publish(payload)).map_err(user)?;
+        at.live.wait(at.live.publish(&topic, payload)).map_err(user)?;
         Ok("")
     })
 }
@@ -314,24 +314,6 @@ fn text(context: &Context<'_>, at: usize) -> Option<String> {
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
     })
-}
-
-/// The items of an array, be it JSON's or PostgreSQL's `{a,b}`; of anything else, it alone.
-fn items(array: &str) -> Vec<Json> {
-    if let Ok(Json::Array(items)) = serde_json::from_str(array) {
-        return items;
-    }
-    let inside = array.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
-    match inside {
-        Some("") => Vec::new(),
-        Some(inside) => inside.split(',').map(|item| item_of(item.trim())).collect(),
-        None => array.split_whitespace().map(item_of).collect(),
-    }
-}
-
-fn item_of(text: &str) -> Json {
-    let bare = text.trim_matches('"');
-    bare.parse::<i64>().map_or_else(|_| Json::from(bare), Json::from)
 }
 
 fn plain(json: &Json) -> String {
@@ -375,13 +357,5 @@ mod tests {
         assert!(!is_like("a%c", "abb") && !is_like("_", "") && !is_like("a", "ab"));
         let (pattern, text) = ("%a".repeat(40), "a".repeat(39) + "b");
         assert!(!is_like(&pattern, &text));
-    }
-
-    #[test]
-    fn arrays_are_read_in_either_form() {
-        assert_eq!(items("{1,b}"), [Json::from(1), Json::from("b")]);
-        assert_eq!(items("[1,\"b\"]"), [Json::from(1), Json::from("b")]);
-        assert_eq!(items("1 2"), [Json::from(1), Json::from(2)]);
-        assert!(items("{}").is_empty());
     }
 }

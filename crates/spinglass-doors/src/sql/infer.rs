@@ -6,7 +6,8 @@ use pgwire::api::Type;
 use super::lexer::{Kind, Token};
 
 /// Functions whose answers have one type.
-const RESULTS: [(&str, Type); 25] = [
+const RESULTS: [(&str, Type); 31] = [
+    ("array_agg", Type::JSON),
     ("array_length", Type::INT4),
     ("avg", Type::FLOAT8),
     ("count", Type::INT8),
@@ -19,6 +20,11 @@ const RESULTS: [(&str, Type); 25] = [
     ("format_type", Type::TEXT),
     ("group_concat", Type::TEXT),
     ("has_table_privilege", Type::BOOL),
+    ("json_agg", Type::JSON),
+    ("json_array", Type::JSON),
+    ("json_build_array", Type::JSON),
+    ("json_build_object", Type::JSON),
+    ("json_object", Type::JSON),
     ("length", Type::INT8),
     ("lower", Type::TEXT),
     ("pg_backend_pid", Type::INT4),
@@ -61,8 +67,8 @@ fn named(name: &str) -> Option<Type> {
 /// has `*` among its columns.
 pub(super) fn columns(statement: &[Token]) -> Vec<Option<Type>> {
     let items = items(statement);
-    let all = |item: &&[Token]| item.last().is_some_and(|it| it.is_operator("*"));
-    if items.iter().any(|item| all(&item)) {
+    let all = |item: &[Token]| item.last().is_some_and(|it| it.is_operator("*"));
+    if items.iter().any(|item| all(item)) {
         return Vec::new();
     }
     items.into_iter().map(|item| of_item(item).0).collect()
@@ -117,9 +123,7 @@ fn of_item(item: &[Token]) -> (Option<Type>, String) {
     let (expression, alias) = match item {
         [expression @ .., word, alias] if word.is("as") => (expression, Some(alias)),
         [expression @ .., before, alias]
-            if alias.is_name()
-                && !alias.is("end")
-                && (before.is_name() && !before.is("not") || before.kind == Kind::Close) =>
+            if alias.is_name() && !alias.is("end") && ends_expression(before) =>
         {
             (&item[..=expression.len()], Some(alias))
         }
@@ -127,6 +131,12 @@ fn of_item(item: &[Token]) -> (Option<Type>, String) {
     };
     let name = alias.or_else(|| named_by(expression)).map(Token::bare);
     (of_expression(expression), name.unwrap_or_else(|| "?column?".into()))
+}
+
+/// Whether an expression may end with a token, so that a name after it is the column's.
+fn ends_expression(token: &Token) -> bool {
+    let is_value = matches!(token.kind, Kind::Text | Kind::Number | Kind::Parameter | Kind::Close);
+    is_value || token.is_name() && !token.is("not")
 }
 
 fn named_by(expression: &[Token]) -> Option<&Token> {
@@ -147,6 +157,24 @@ fn of_expression(expression: &[Token]) -> Option<Type> {
         && cast.is_operator("::")
     {
         return named(&name.bare());
+    }
+    if let [open, query @ .., close] = expression
+        && open.text == "("
+        && close.text == ")"
+    {
+        // A query gives its first column; anything else is in parentheses for order's sake.
+        let is_query = query.first().is_some_and(|it| it.is("select"));
+        return if is_query { columns(query).into_iter().next()? } else { of_expression(query) };
+    }
+    if let [case, .., end] = expression
+        && case.is("case")
+        && end.is("end")
+    {
+        let then = expression.iter().position(|it| it.is("then"))?;
+        let rest = expression.get(then + 1..)?;
+        let ends = |it: &Token| it.is("when") || it.is("else") || it.is("end");
+        let end = at_depth_0(rest).find(|(_, it)| ends(it)).map_or(rest.len() - 1, |(at, _)| at);
+        return of_expression(rest.get(..end)?);
     }
     let mut outside = at_depth_0(expression);
     let is_truth = |token: &Token| {
@@ -220,6 +248,17 @@ fn beside(
     let compares = |token: Option<&Token>| {
         token.is_some_and(|it| it.kind == Kind::Operator && it.text != "||")
     };
+    // `x = ANY ($1)`.
+    if before(1).is_some_and(|it| it.text == "(")
+        && before(2).is_some_and(|it| it.is("any") || it.is("all"))
+    {
+        let of = before(4).and_then(|it| of_column(&it.bare()));
+        return Some(match of {
+            Some(Type::INT8) => Type::INT8_ARRAY,
+            Some(Type::FLOAT8) => Type::FLOAT8_ARRAY,
+            _ => Type::TEXT_ARRAY,
+        });
+    }
     if compares(before(1)) {
         return of_column(&before(2)?.bare());
     }
@@ -250,7 +289,7 @@ mod tests {
             Some(Type::FLOAT8),
             None,
             Some(Type::FLOAT8),
-            None,
+            Some(Type::BOOL),
             Some(Type::TEXT),
         ];
         assert_eq!(columns(&tokens(sql)), expected);
@@ -266,6 +305,8 @@ mod tests {
             "c" => Some(Type::INT8),
             _ => None,
         };
+        let any = parameters(&tokens("SELECT 1 FROM t WHERE c = ANY($1)"), &column);
+        assert_eq!(any, [Some(Type::INT8_ARRAY)]);
         let int = || Some(Type::INT8);
         let expected = [Some(Type::TEXT), Some(Type::INT4), int(), int(), int()];
         assert_eq!(parameters(&tokens(sql), &column), expected);

@@ -104,7 +104,8 @@ pub(super) fn joined(tokens: &[Token]) -> String {
     let mut text = String::new();
     for token in tokens {
         let tight = matches!(token.kind, Kind::Dot | Kind::Comma | Kind::Close);
-        if !tight && !text.is_empty() && !text.ends_with(['.', '(']) {
+        let joins = text.ends_with('(') || text.ends_with('.') && token.kind != Kind::Number;
+        if !tight && !text.is_empty() && !joins {
             text.push(' ');
         }
         text.push_str(&token.text);

@@ -21,13 +21,17 @@ use futures_util::FutureExt as _;
 use rusqlite::types::Value as Cell;
 use spinglass::{Event, Hosts, Node, Reach, Row, RowKind, Table, Time, Value, Zone, ZonePath};
 use tokio::runtime::Handle;
+use tokio::sync::broadcast;
 
+use super::listen::Notices;
 use super::types::{Holds, cell};
 
 /// Attributes that are columns; what comes later is none.
 const ATTRIBUTES_MAX: usize = 500;
 /// Zones off the path that are tables because somebody asked for them.
 const ZONES_MAX: usize = 64;
+/// What this agent's clients publish and its other clients have not heard yet.
+const NOTICES_MAX: usize = 256;
 /// Events that are kept.
 const EVENTS_MAX: usize = 256;
 /// The longest question that goes down the tree, in bytes: with less than the core allows, since
@@ -91,6 +95,7 @@ pub(super) struct Live {
     runtime: Handle,
     known: Mutex<Option<Known>>,
     events: Mutex<VecDeque<Vec<Cell>>>,
+    notices: Notices,
 }
 
 impl std::fmt::Debug for Live {
@@ -101,7 +106,22 @@ impl std::fmt::Debug for Live {
 
 impl Live {
     pub(super) fn new(node: Weak<Node>, runtime: Handle) -> Self {
-        Self { node, runtime, known: Mutex::new(None), events: Mutex::default() }
+        let (notices, _) = broadcast::channel(NOTICES_MAX);
+        Self { node, runtime, known: Mutex::new(None), events: Mutex::default(), notices }
+    }
+
+    /// What this agent's own clients publish.
+    pub(super) const fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Publishes a message, to this agent's own clients, too: nobody hears its own agent over the
+    /// network.
+    pub(super) async fn publish(&self, topic: &str, payload: String) -> Result<(), String> {
+        let group = self.node()?.group(topic);
+        group.publish(payload.clone()).await.map_err(|error| error.to_string())?;
+        let _nobody_listens = self.notices.send((topic.to_owned(), payload));
+        Ok(())
     }
 
     pub(super) fn node(&self) -> Result<Arc<Node>, String> {
@@ -147,7 +167,9 @@ impl Live {
         let node = self.node()?;
         let table = node.table();
         let path = self.wait(path(&table))?;
+        let own = self.wait(table.own()).map_err(|error| error.to_string())?;
         let known = known.get_or_insert_with(|| Known::new(table));
+        known.see_own(&own);
         known.see(&path);
         Ok(Arc::clone(&known.shapes))
     }
@@ -179,6 +201,19 @@ impl Live {
             known.see_rows(&zone);
             true
         })
+    }
+
+    /// Takes note of what this agent says of itself by now.
+    pub(super) fn see_own(&self) {
+        let own = self
+            .node()
+            .and_then(|node| self.wait(node.table().own()).map_err(|error| error.to_string()));
+        if let Ok(own) = own {
+            self.change(|known| {
+                known.see_own(&own);
+                true
+            });
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Known) -> bool) -> bool {
@@ -225,12 +260,14 @@ impl Live {
                 Ok(Found { rows, warning: missing(&zone.reach) })
             }
             Source::Own => {
-                let path = self.wait(path(&table))?;
-                let own = node.local_addr().to_string();
-                let region = path.last().into_iter();
-                let mut rows = region.flat_map(|zone| zone_rows(shape, zone, &path, &own));
-                let is_own = |row: &Vec<Cell>| row.get(2) == Some(&Cell::Integer(1));
-                Ok(Found { rows: rows.find(is_own).into_iter().collect(), warning: None })
+                // What was set just now is there at once, though the row is not issued yet.
+                let gone = |error: spinglass::TableError| error.to_string();
+                let own = self.wait(table.own()).map_err(gone)?;
+                let region = self.wait(table.region()).map_err(gone)?;
+                let name = own.get("id").map_or(Cell::Null, cell);
+                let fixed =
+                    [Cell::Text(region.to_string()), name, Cell::Integer(1), Cell::Real(0.0)];
+                Ok(Found { rows: vec![by_columns(shape, &own, &fixed)], warning: None })
             }
             Source::Members => {
                 let member = |member: spinglass::Member| {
@@ -285,6 +322,11 @@ impl Known {
         path.iter().for_each(|zone| self.see_rows(zone));
         let path: Vec<ZonePath> = path.iter().map(|zone| zone.path.clone()).collect();
         self.reshape(&path);
+    }
+
+    /// Makes columns of attributes that were set just now.
+    fn see_own(&mut self, own: &Row) {
+        see(&mut self.agents, own);
     }
 
     fn see_rows(&mut self, zone: &Zone) {

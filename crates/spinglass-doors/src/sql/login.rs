@@ -112,8 +112,16 @@ impl Users {
 
 /// What a file of users holds of a password: `SCRAM-SHA-256$4096:salt$stored:server`, as in
 /// PostgreSQL's `pg_authid`.
-#[must_use]
-pub fn verifier(password: &str, salt: [u8; SALT_BYTES]) -> String {
+///
+/// # Errors
+/// The system has no randomness.
+pub fn verifier(password: &str) -> Result<String, getrandom::Error> {
+    let mut salt = [0; SALT_BYTES];
+    getrandom::fill(&mut salt)?;
+    Ok(salted(password, salt))
+}
+
+fn salted(password: &str, salt: [u8; SALT_BYTES]) -> String {
     let salted = gen_salted_password(password, &salt, ITERATIONS);
     let secret = ScramSecret::verifier_from_salted_password(salt.to_vec(), salted, ITERATIONS);
     match secret {
@@ -231,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_verifier_is_read_as_it_is_written() {
-        let text = verifier("pencil", [7; SALT_BYTES]);
+        let text = salted("pencil", [7; SALT_BYTES]);
         let read = Verifier::parse(&text).unwrap();
         assert_eq!((read.iterations, read.salt.len(), read.server_key.len()), (4096, 16, 32));
         assert!(Verifier::parse("pencil").is_none());

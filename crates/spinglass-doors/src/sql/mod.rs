@@ -41,8 +41,9 @@ use pgwire::api::ConnectionManager;
 use spinglass::Node;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use engine::Engine;
 use fault::Fault;
@@ -54,8 +55,6 @@ pub use login::{Users, UsersError, verifier};
 const CLIENTS_MAX: usize = 200;
 /// Parameters of a statement.
 const PARAMETERS_MAX: usize = 1000;
-/// What this agent's clients publish and its other clients have not heard yet.
-const NOTICES_MAX: usize = 256;
 /// How long to wait when no connection can be accepted: for want of files, say.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// A topic on which nobody publishes: who subscribes hears what becomes of members.
@@ -70,6 +69,8 @@ pub type Claims = Box<dyn Fn(&str) + Send + Sync>;
 pub struct Settings {
     /// Who may come in; none: everybody who reaches it, as readers.
     pub users: Option<Users>,
+    /// By which certificate clients may speak TLS; none: they can't.
+    pub tls: Option<TlsAcceptor>,
     /// Without users: whether everybody may change something, too.
     pub is_open: bool,
     /// Who hears which attributes users set.
@@ -85,13 +86,14 @@ impl fmt::Debug for Settings {
 /// What connections share.
 struct Door {
     node: Weak<Node>,
+    live: Arc<Live>,
     engine: Engine,
     users: Option<Users>,
+    tls: Option<TlsAcceptor>,
     is_open: bool,
     claims: Claims,
     login: Arc<Login>,
     connections: Arc<ConnectionManager>,
-    notices: listen::Notices,
 }
 
 impl fmt::Debug for Door {
@@ -110,18 +112,18 @@ impl Door {
 pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) {
     let live = Arc::new(Live::new(Weak::clone(&node), Handle::current()));
     let connections = Arc::new(ConnectionManager::new());
-    let Settings { users, is_open, claims } = settings;
+    let Settings { users, tls, is_open, claims } = settings;
     let login = Arc::new(Login::new(users.as_ref(), &connections));
-    let (notices, _) = broadcast::channel(NOTICES_MAX);
     let engine = Engine::new(Arc::clone(&live));
-    let door = Door { node, engine, users, is_open, claims, login, connections, notices };
+    let events = Arc::clone(&live);
+    let door = Door { node, live, engine, users, tls, is_open, claims, login, connections };
     let door = Arc::new(door);
     let mut tasks = JoinSet::new();
     if let Ok(node) = door.node() {
-        let mut events = node.group(EVENTS_TOPIC).subscribe();
+        let mut subscription = node.group(EVENTS_TOPIC).subscribe();
         tasks.spawn(async move {
-            while let Some(event) = events.next().await {
-                live.tell(&event);
+            while let Some(event) = subscription.next().await {
+                events.tell(&event);
             }
         });
     }

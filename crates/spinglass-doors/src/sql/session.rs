@@ -22,6 +22,7 @@ use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{NoticeResponse, TransactionStatus};
 use rusqlite::types::Value as Cell;
 use spinglass::Value;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 
 use super::engine::{Job, Outcome};
@@ -59,11 +60,16 @@ struct State {
 struct Cursor {
     columns: Vec<(String, Type)>,
     rows: std::vec::IntoIter<Vec<Cell>>,
+    /// Whether it outlives its transaction.
+    is_held: bool,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a statement's answer is.
 enum Answer {
     Rows(Outcome),
+    /// Rows of a cursor.
+    Fetched(Outcome),
     Done(Tag),
     Begin,
     End(&'static str),
@@ -97,9 +103,20 @@ impl Session {
     }
 
     /// Does what a statement wants.
-    async fn perform(&self, verb: &Verb, parameters: Vec<Cell>) -> Result<Answer, Fault> {
+    ///
+    /// `is_partly` says that the client takes rows as it likes.
+    async fn perform(
+        &self,
+        verb: &Verb,
+        parameters: Vec<Cell>,
+        is_partly: bool,
+    ) -> Result<Answer, Fault> {
         let done = |tag: &str| Ok(Answer::Done(Tag::new(tag)));
         match verb {
+            Verb::Query(query) if is_partly => {
+                let job = self.job(query, parameters);
+                self.door.engine.run_to_keep(job).await.map(Answer::Rows)
+            }
             Verb::Query(query) => self.run(query, parameters).await.map(Answer::Rows),
             Verb::Copy { query, form } => {
                 Ok(Answer::Copy(self.run(query, parameters).await?, form.clone()))
@@ -127,7 +144,10 @@ impl Session {
                 self.notify(topic, payload.as_ref()).await?;
                 done("NOTIFY")
             }
-            Verb::Declare { name, query } => self.declare(name, query, parameters).await,
+            Verb::Declare { name, query, is_held } => {
+                let outcome = self.door.engine.run_to_keep(self.job(query, parameters)).await?;
+                self.declare(name, *is_held, outcome)
+            }
             Verb::Fetch { name, count, moves } => self.fetch(name, *count, *moves),
             Verb::Close(name) => {
                 let mut state = self.state();
@@ -159,6 +179,9 @@ impl Session {
                 (self.door.claims)(name);
             }
         }
+        let door = Arc::clone(&self.door);
+        // A column of this name may not have been there before.
+        let _seen = tokio::task::spawn_blocking(move || door.live.see_own()).await;
         Ok(Answer::Done(Tag::new("UPDATE").with_rows(outcome.rows.len())))
     }
 
@@ -183,7 +206,7 @@ impl Session {
             }
             let group = node.group(topic);
             group.may_subscribe().map_err(|error| Fault::new("42501", &error.to_string()))?;
-            let task = listen::listen(&group, &self.door.notices, self.mailbox.clone());
+            let task = listen::listen(&group, self.door.live.notices(), self.mailbox.clone());
             state.listens.insert(topic.to_owned(), task);
         }
         Ok(Answer::Done(Tag::new("LISTEN")))
@@ -204,27 +227,24 @@ impl Session {
             return Err(Fault::new("42501", super::READ_ONLY));
         }
         let payload = payload.map(Token::bare).unwrap_or_default();
-        let group = self.door.node()?.group(topic);
-        let sent = group.publish(payload.clone()).await;
-        sent.map_err(|error| Fault::new("42501", &error.to_string()))?;
-        // Nobody hears its own agent over the network.
-        let _nobody_listens = self.door.notices.send((topic.to_owned(), payload));
-        Ok(())
+        let sent = self.door.live.publish(topic, payload).await;
+        sent.map_err(|error| Fault::new("42501", &error))
     }
 
-    async fn declare(
-        &self,
-        name: &str,
-        query: &Arc<Vec<Token>>,
-        parameters: Vec<Cell>,
-    ) -> Result<Answer, Fault> {
-        if self.state().cursors.len() == CURSORS_MAX {
+    fn declare(&self, name: &str, is_held: bool, outcome: Outcome) -> Result<Answer, Fault> {
+        let Outcome { columns, rows, room, .. } = outcome;
+        let cursor = Cursor { columns, rows: rows.into_iter(), is_held, _room: room };
+        let mut state = self.state();
+        if state.cursors.len() == CURSORS_MAX {
             return Err(Fault::new("54000", "a session has 16 cursors at most: CLOSE one"));
         }
-        let Outcome { columns, rows, .. } = self.run(query, parameters).await?;
-        let cursor = Cursor { columns, rows: rows.into_iter() };
-        self.state().cursors.insert(name.to_owned(), cursor);
+        state.cursors.insert(name.to_owned(), cursor);
         Ok(Answer::Done(Tag::new("DECLARE CURSOR")))
+    }
+
+    /// Cursors end with their transaction, but for those that were declared to stay.
+    fn end_transaction(&self) {
+        self.state().cursors.retain(|_, cursor| cursor.is_held);
     }
 
     fn fetch(&self, name: &str, count: Option<usize>, moves: bool) -> Result<Answer, Fault> {
@@ -236,7 +256,8 @@ impl Session {
         if moves {
             return Ok(Answer::Done(Tag::new("MOVE").with_rows(rows.len())));
         }
-        Ok(Answer::Rows(Outcome { columns: cursor.columns.clone(), rows, warnings: Vec::new() }))
+        let columns = cursor.columns.clone();
+        Ok(Answer::Fetched(Outcome { columns, rows, ..Outcome::default() }))
     }
 
     fn cursor_columns(&self, name: &str) -> Option<Vec<(String, Type)>> {
@@ -259,7 +280,7 @@ fn show(name: &str) -> Result<Outcome, Fault> {
         return Ok(Outcome {
             columns: ["name", "setting", "description"].map(text).into(),
             rows: catalogue::settings().map(row).collect(),
-            warnings: Vec::new(),
+            ..Outcome::default()
         });
     }
     let name = if name == "transaction_isolation_level" { "transaction_isolation" } else { name };
@@ -267,7 +288,7 @@ fn show(name: &str) -> Result<Outcome, Fault> {
         Fault::new("42704", &format!("unrecognized configuration parameter \"{name}\""))
     })?;
     let rows = vec![vec![Cell::Text(value.into())]];
-    Ok(Outcome { columns: vec![text(name)], rows, warnings: Vec::new() })
+    Ok(Outcome { columns: vec![text(name)], rows, ..Outcome::default() })
 }
 
 /// `5s`, `500ms`, `1min`, or milliseconds.
@@ -322,12 +343,19 @@ fn check_transaction(status: TransactionStatus, verb: &Verb) -> Result<bool, Fau
 
 /// An answer as the protocol sends it.
 fn response(answer: Answer, told: Option<&[(String, Type)]>, format: &Format) -> Response {
+    let tag = if matches!(answer, Answer::Fetched(_)) { "FETCH" } else { "SELECT" };
     match answer {
-        Answer::Rows(Outcome { columns, rows, .. }) => {
+        Answer::Rows(Outcome { columns, rows, room, .. })
+        | Answer::Fetched(Outcome { columns, rows, room, .. }) => {
             let schema = Arc::new(fields(told.unwrap_or(&columns), format));
             let sent = Arc::clone(&schema);
-            let rows = rows.into_iter().map(move |row| Ok(types::row(&row, &sent)));
-            Response::Query(QueryResponse::new(schema, stream::iter(rows)))
+            let rows = rows.into_iter().map(move |row| {
+                let _until_the_last = &room;
+                Ok(types::row(&row, &sent))
+            });
+            let mut response = QueryResponse::new(schema, stream::iter(rows));
+            response.set_command_tag(tag);
+            Response::Query(response)
         }
         Answer::Done(tag) => Response::Execution(tag),
         Answer::Begin => Response::TransactionStart(Tag::new("BEGIN")),
@@ -364,7 +392,7 @@ impl SimpleQueryHandler for Handlers {
         for statement in statements(tokens(sql)) {
             let verb = Parsed::read(statement)?.verb;
             let undone = check_transaction(status, &verb)?;
-            let mut answer = match session.perform(&verb, Vec::new()).await {
+            let mut answer = match session.perform(&verb, Vec::new(), false).await {
                 Ok(answer) => answer,
                 // What was done before is told, and then what failed.
                 Err(fault) if !responses.is_empty() => {
@@ -378,13 +406,13 @@ impl SimpleQueryHandler for Handlers {
                 Answer::Begin => status = TransactionStatus::Transaction,
                 Answer::End(tag) => {
                     status = TransactionStatus::Idle;
-                    session.state().cursors.clear();
+                    session.end_transaction();
                     *tag = if undone { "ROLLBACK" } else { tag };
                 }
                 Answer::Rows(outcome) | Answer::Copy(outcome, _) => {
                     warn(client, &outcome.warnings).await?;
                 }
-                Answer::Done(_) => {}
+                Answer::Fetched(_) | Answer::Done(_) => {}
             }
             responses.push(response(answer, None, &Format::UnifiedText));
         }
@@ -507,7 +535,7 @@ impl ExtendedQueryHandler for Handlers {
         &self,
         client: &mut C,
         portal: &Portal<Parsed>,
-        _: usize,
+        max_rows: usize,
     ) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -520,16 +548,16 @@ impl ExtendedQueryHandler for Handlers {
         let undone = check_transaction(client.transaction_status(), &parsed.verb)?;
         let types = Self::parameter_types(&session, &portal.statement);
         let parameters = parameters(portal, &types)?;
-        let mut answer = session.perform(&parsed.verb, parameters).await?;
+        let mut answer = session.perform(&parsed.verb, parameters, max_rows > 0).await?;
         match &mut answer {
             Answer::Rows(outcome) | Answer::Copy(outcome, _) => {
                 warn(client, &outcome.warnings).await?;
             }
             Answer::End(tag) => {
-                session.state().cursors.clear();
+                session.end_transaction();
                 *tag = if undone { "ROLLBACK" } else { tag };
             }
-            Answer::Begin | Answer::Done(_) => {}
+            Answer::Begin | Answer::Fetched(_) | Answer::Done(_) => {}
         }
         if let Verb::Declare { name, .. } = &parsed.verb {
             // A client may ask for the cursor's columns by its name.

@@ -46,6 +46,7 @@ pub(super) enum Verb {
     Declare {
         name: String,
         query: Arc<Vec<Token>>,
+        is_held: bool,
     },
     /// No count: all that is left.
     Fetch {
@@ -168,11 +169,16 @@ fn set(tokens: &[Token]) -> Verb {
     Verb::Set { name, value: value.join(" ") }
 }
 
-/// `DECLARE name .. CURSOR .. FOR query`.
+/// `DECLARE name .. CURSOR [WITH HOLD] FOR query`.
 fn declare(tokens: Vec<Token>) -> Result<Verb, Fault> {
     let name = tokens.get(1).map(Token::bare).ok_or_else(unfinished)?;
     let from = tokens.iter().position(|token| token.is("for")).ok_or_else(unfinished)?;
-    Ok(Verb::Declare { name, query: Arc::new(tokens.into_iter().skip(from + 1).collect()) })
+    let is_held = tokens
+        .windows(2)
+        .take(from)
+        .any(|pair| matches!(pair, [with, hold] if with.is("with") && hold.is("hold")));
+    let query = Arc::new(tokens.into_iter().skip(from + 1).collect());
+    Ok(Verb::Declare { name, query, is_held })
 }
 
 /// `FETCH [NEXT | FORWARD] [count | ALL] [FROM | IN] name`.
@@ -195,8 +201,8 @@ fn fetch(tokens: &[Token]) -> Result<Verb, Fault> {
     Ok(Verb::Fetch { name, count, moves })
 }
 
-/// `UPDATE self SET name = value, .. [WHERE condition]`, as the query `SELECT value AS name, .. FROM
-/// self WHERE condition`.
+/// `UPDATE self SET name = value, .. [WHERE condition]`, as the query
+/// `SELECT value AS name, .. FROM self WHERE condition`.
 fn update(tokens: &[Token]) -> Result<Verb, Fault> {
     let refused = |text: &str| {
         Err(Fault::new("0A000", text).with_hint("UPDATE self SET name = value, .. [WHERE ..]"))
@@ -343,7 +349,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_statement_is_read_or_refused(
-            sql in "(update|self|set|copy|to|stdout|fetch|declare|for|explain|=|,|\\(|\\)|a|1|'b'| ){0,24}"
+            sql in "(update|self|set|copy|to|stdout|fetch|declare|for|=|,|\\(|\\)|a|1|'b'| ){0,24}"
         ) {
             let _ = read(&sql);
         }

@@ -6,7 +6,8 @@
 //! | `x ~ 'a'`, `x !~* 'a'`, `OPERATOR(pg_catalog.~)` | `x REGEXP 'a'`, `x NOT REGEXP '(?i)' \|\| 'a'` |
 //! | `x ILIKE 'a'` | `x MATCH 'a'`, a function of ours |
 //! | `x = ANY (y)`, `x <> ALL (y)` | `x IN (SELECT value FROM json_each(pg_array(y)))`, `NOT IN` |
-//! | `ARRAY[a, b]` | `json_array(a, b)` |
+//! | `ARRAY[a, b]`, `ARRAY(SELECT ..)` | `json_array(a, b)`, `json_group_array` of the query |
+//! | `FROM unnest(x) AS y` | `FROM (SELECT value AS y FROM json_each(pg_array(x))) y` |
 //! | `pg_catalog.f(x)` | `f(x)` |
 //! | `$1` | `?1` |
 //! | `COLLATE pg_catalog.default`, `FOR UPDATE` | nothing |
@@ -45,6 +46,16 @@ const CASTS: [(&str, &str); 26] = [
 /// Types that a cast gives by a function of ours, called `pg_` and this.
 const FUNCTIONS: [&str; 8] =
     ["bool", "boolean", "bytea", "regclass", "regnamespace", "regproc", "regrole", "regtype"];
+/// What means nothing here.
+const LEFT_OUT: [&[&str]; 3] = [&["for", "update"], &["for", "share"], &["limit", "all"]];
+/// Functions that SQLite has under other names.
+const RENAMED: [(&str, &str); 5] = [
+    ("array_agg", "json_group_array"),
+    ("json_agg", "json_group_array"),
+    ("json_build_array", "json_array"),
+    ("json_build_object", "json_object"),
+    ("jsonb_agg", "json_group_array"),
+];
 /// Words that are followed by a parenthesis without calling anything.
 const NOT_CALLED: [&str; 16] = [
     "in", "and", "or", "not", "where", "on", "select", "when", "then", "else", "values", "as",
@@ -129,12 +140,22 @@ impl Translator<'_> {
             self.take(2);
         } else if self.sees(&["array", "["]) {
             self.array();
+        } else if self.sees(&["array", "(", "select"]) {
+            self.take(1);
+            let (inside, length) = self.parenthesis();
+            self.take(length);
+            let query = translated(&inside);
+            let array = format!("(WITH q(v) AS ({query}) SELECT json_group_array(v) FROM q)");
+            self.say(Kind::Word, &array);
+        } else if self.sees(&["unnest", "("]) {
+            self.unnest();
+        } else if let Some((_, ours)) = RENAMED.iter().find(|(theirs, _)| token.is(theirs)) {
+            self.take(1);
+            self.say(Kind::Word, ours);
         } else if self.sees(&["ilike"]) {
             self.take(1);
             self.say(Kind::Word, "MATCH");
-        } else if self.sees(&["for", "update"]) || self.sees(&["for", "share"]) {
-            self.take(2);
-        } else if self.sees(&["limit", "all"]) {
+        } else if LEFT_OUT.iter().any(|words| self.sees(words)) {
             self.take(2);
         } else if ["current_user", "session_user", "current_catalog", "current_schema", "user"]
             .iter()
@@ -231,6 +252,22 @@ impl Translator<'_> {
         self.say(Kind::Open, "(");
         self.say(Kind::Word, &translated(&inside));
         self.say(Kind::Close, ")");
+    }
+
+    /// `unnest(array) AS name`: a table of one column of that name.
+    fn unnest(&mut self) {
+        self.take(1);
+        let (inside, length) = self.parenthesis();
+        self.take(length + usize::from(self.rest.get(length).is_some_and(|it| it.is("as"))));
+        let array = translated(&inside);
+        let name = self
+            .rest
+            .first()
+            .filter(|it| it.is_name())
+            .map_or_else(|| "unnest".into(), Token::bare);
+        let name = super::lexer::quoted_name(&name);
+        let text = format!("(SELECT value AS {name} FROM json_each(pg_array({array})))");
+        self.say(Kind::Word, &text);
     }
 
     /// `x[1]`: an item of an array.
@@ -356,9 +393,9 @@ mod tests {
             ("x !~* 'a'", "x NOT REGEXP '(?i)' || 'a'"),
             (
                 "x = ANY(ARRAY['r','v'])",
-                "x IN (SELECT value FROM json_each(pg_array( json_array ('r', 'v'))))",
+                "x IN (SELECT value FROM json_each(pg_array(json_array ('r', 'v'))))",
             ),
-            ("x = ANY($1)", "x IN (SELECT value FROM json_each(pg_array( ?1)))"),
+            ("x = ANY($1)", "x IN (SELECT value FROM json_each(pg_array(?1)))"),
             ("x <> ALL (SELECT 1)", "x NOT IN (SELECT 1)"),
             ("pg_catalog.pg_get_userbyid(a.b)", "pg_get_userbyid (a.b)"),
             ("FROM pg_catalog.pg_class c", "FROM pg_catalog.pg_class c"),
@@ -372,7 +409,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_statement_is_written(sql in "[-a:=~()\\[\\] .,$1'*]{0,60}|(case|end|any|::|=| |\\(|\\)){0,30}") {
+        fn any_statement_is_written(
+            sql in "[-a:=~()\\[\\] .,$1'*]{0,60}|(case|end|any|::|=| |\\(|\\)){0,30}"
+        ) {
             let _ = sqlite(&sql);
         }
     }

@@ -23,6 +23,7 @@ pub(super) enum Holds {
     Any,
 }
 
+const DAY_MICROS: i64 = 86_400_000_000;
 /// Microseconds from 1970, the table's epoch, to 2000, PostgreSQL's.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -272,13 +273,28 @@ pub(super) fn parameter(bytes: &[u8], of: &Type, binary: bool) -> Option<Cell> {
             let micros = i64::from_be_bytes(bytes.try_into().ok()?);
             cell(&Value::Time(Time(micros.saturating_add(EPOCH_MICROS))))
         }
+        Type::DATE => {
+            let days = i64::from(i32::from_be_bytes(bytes.try_into().ok()?));
+            let at = Value::Time(Time(days * DAY_MICROS + EPOCH_MICROS));
+            Cell::Text(text_of(&cell(&at), &Type::TEXT)?.get(..10)?.into())
+        }
         Type::NUMERIC => Cell::Real(numeric(bytes)?),
         Type::JSONB => Cell::Text(std::str::from_utf8(bytes.get(1..)?).ok()?.into()),
-        Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::INT4_ARRAY | Type::INT8_ARRAY => {
-            array(bytes)?
-        }
+        _ if is_array(of) => array(bytes)?,
         _ => Cell::Text(std::str::from_utf8(bytes).ok()?.into()),
     })
+}
+
+const fn is_array(of: &Type) -> bool {
+    matches!(
+        *of,
+        Type::TEXT_ARRAY
+            | Type::VARCHAR_ARRAY
+            | Type::INT2_ARRAY
+            | Type::INT4_ARRAY
+            | Type::INT8_ARRAY
+            | Type::FLOAT8_ARRAY
+    )
 }
 
 fn of_text(text: &str, of: &Type) -> Cell {
@@ -292,8 +308,50 @@ fn of_text(text: &str, of: &Type) -> Cell {
             text.trim().parse().map_or_else(|_| as_text(), Cell::Real)
         }
         Type::BYTEA => unhex(text).map_or_else(as_text, Cell::Blob),
+        _ if is_array(of) => Cell::Text(Json::Array(items(text)).to_string()),
         _ => as_text(),
     }
+}
+
+/// The items of an array, be it JSON's or PostgreSQL's `{a,"b c",NULL}`; of anything else, its
+/// words.
+pub(super) fn items(array: &str) -> Vec<Json> {
+    if let Ok(Json::Array(items)) = serde_json::from_str(array) {
+        return items;
+    }
+    match array.strip_prefix('{').and_then(|it| it.strip_suffix('}')) {
+        Some("") => Vec::new(),
+        Some(inside) => parted(inside),
+        None => array.split_whitespace().map(bare_item).collect(),
+    }
+}
+
+fn parted(inside: &str) -> Vec<Json> {
+    let (mut items, mut item) = (Vec::new(), String::new());
+    let (mut in_quotes, mut was_quoted) = (false, false);
+    let mut letters = inside.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => item.extend(letters.next()),
+            '"' => (in_quotes, was_quoted) = (!in_quotes, true),
+            ',' if !in_quotes => {
+                let text = std::mem::take(&mut item);
+                items.push(if was_quoted { Json::from(text) } else { bare_item(&text) });
+                was_quoted = false;
+            }
+            other => item.push(other),
+        }
+    }
+    items.push(if was_quoted { Json::from(item) } else { bare_item(&item) });
+    items
+}
+
+fn bare_item(text: &str) -> Json {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("null") {
+        return Json::Null;
+    }
+    text.parse::<i64>().map_or_else(|_| Json::from(text), Json::from)
 }
 
 /// What PostgreSQL takes for true.
@@ -396,6 +454,17 @@ mod tests {
         let numeric = [0, 3, 0, 1, 0x40, 0, 0, 2, 0, 1, 9, 41, 26, 44];
         assert_eq!(parameter(&numeric, &Type::NUMERIC, true), Some(Cell::Real(-12345.67)));
         assert_eq!(parameter(&[0xff], &Type::TEXT, false), None);
+    }
+
+    #[test]
+    fn arrays_are_read_in_either_form() {
+        let mixed = [Json::from(1), Json::from("b, c"), Json::Null, Json::from("null")];
+        assert_eq!(items(r#"{1,"b, c",NULL,"null"}"#), mixed);
+        assert_eq!(items("[1,\"b, c\",null,\"null\"]"), mixed);
+        assert_eq!(items("1 2"), [Json::from(1), Json::from(2)]);
+        assert!(items("{}").is_empty());
+        let sent = parameter(b"{a,b}", &Type::TEXT_ARRAY, false);
+        assert_eq!(sent, Some(Cell::Text("[\"a\",\"b\"]".into())));
     }
 
     #[test]
