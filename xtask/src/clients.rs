@@ -1,4 +1,4 @@
-//! What tests of the doors need of the system: PostgreSQL's clients, of several languages.
+//! What tests of the doors need of the system: clients of PostgreSQL's and a browser.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +8,8 @@ use anyhow::Result;
 use crate::shell::{is_there, root, run_shown};
 
 /// Programs that tests run, how each says that it is there, and the package that brings it.
-const PROGRAMS: [(&str, &str, &[&str]); 4] = [
+const PROGRAMS: [(&str, &str, &[&str]); 5] = [
+    ("chromium", "--version", &["chromium"]),
     ("openssl", "version", &["openssl"]),
     ("psql", "--version", &["postgresql-client"]),
     ("isql", "--version", &["unixodbc", "odbc-postgresql"]),

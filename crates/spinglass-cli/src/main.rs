@@ -67,7 +67,7 @@ enum Command {
     Recv(pipe::Recv),
     /// Run an agent: take part in the table of all machines until Ctrl-C or `spinglass leave`
     #[command(visible_alias = "join")]
-    Agent(agent::Agent),
+    Agent(Box<agent::Agent>),
     /// Show the table of all machines as this machine's agent holds it, and set what it says
     Table(agent::TableCommand),
     /// Find hosts anywhere, by SQL

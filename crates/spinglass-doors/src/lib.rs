@@ -1,6 +1,15 @@
-//! What other programs talk to when they talk to an agent.
+//! What others talk to when they talk to an agent: HTTP, with a console for people, and SQL.
 //!
 //! A door knows the library, and nothing of the protocols behind it; it holds no node alive, and
 //! ends with the task that serves it.
 
+mod events;
+pub mod http;
+pub mod json;
 pub mod sql;
+pub mod told;
+
+use std::sync::Arc;
+
+/// Who hears that the user has taken a name of the agent's row for their own.
+pub type Claims = Arc<dyn Fn(&str) + Send + Sync>;

@@ -81,12 +81,13 @@ pub use spinglass_core::orders::{Body, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::rules::NamePattern;
 pub use spinglass_core::table::{
-    Kind as RowKind, Name, NewFunction, PathError, Query, Row, SetError, SqlError, Summary,
-    SummaryError, TableRow, Time, Value, ZonePath,
+    ATTRIBUTE_BYTES_MAX, Budget, Function, Kind as RowKind, Name, NewFunction, PathError, Query,
+    Row, SetError, SqlError, Summary, SummaryError, TableRow, Time, Value, ZonePath,
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Offence, Reliability, Sequence, Start, StreamId, TopicId,
+    Member, MemberId, Message, NodeError, Offence, Reject, Reliability, Sequence, Start, StreamId,
+    TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

@@ -3,9 +3,7 @@
 
 mod control;
 mod facts;
-mod http;
 mod lifetime;
-mod metrics;
 mod object;
 mod orders;
 mod ports;
@@ -29,12 +27,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use clap::{Args, CommandFactory as _};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use spinglass::Value;
-use spinglass_doors::sql::{Settings, Users};
+use spinglass_doors::sql::Users;
+use spinglass_doors::{Claims, http, sql};
 use spinglass_relay::ServerTls;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -45,6 +44,9 @@ use crate::output::{Format, Verdict};
 use control::Socket;
 use protocol::{Answer, Request, Started};
 use server::Server;
+
+/// The least length of a token: it can't be guessed.
+const TOKEN_BYTES_MIN: usize = 16;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
@@ -58,6 +60,7 @@ Examples:
   spinglass agent --interface 10.0.0.5 --group-key group.key     no seeds: who is on this network
   spinglass agent --print-config > agent.toml               all settings, explained, to edit, and
   spinglass agent --config agent.toml                       an agent by them
+  http://127.0.0.1:7780                                     its console, in a browser
   curl 'http://127.0.0.1:7780/v1/query?sql=SELECT+id,load+FROM+hosts'       also /metrics, /healthz
   psql -h 127.0.0.1 -p 7754 -c 'SELECT zone, count(*) FROM hosts GROUP BY zone'
 
@@ -86,6 +89,10 @@ pub(crate) struct Agent {
     /// Serve nothing by HTTP
     #[arg(long)]
     no_http: bool,
+    /// The file whose first line whoever would change something by HTTP has to know [default: under
+    /// the development key nothing has to be known; else nothing can be changed]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_http")]
+    http_token: Option<PathBuf>,
     /// Where to serve SQL by PostgreSQL's protocol: at an address of loopback, or, with --sql-users
     /// and --sql-tls-cert, at any [default: 127.0.0.1:7754, or any port if that is taken]
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "no_sql")]
@@ -132,6 +139,22 @@ pub(crate) struct Ask {
 }
 
 impl Agent {
+    /// What whoever would change something by HTTP has to know, if that was said.
+    fn token(&self) -> Result<Option<String>> {
+        let Some(path) = &self.http_token else { return Ok(None) };
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+        let token = text.lines().next().unwrap_or_default().trim();
+        let is_token =
+            token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|it| it.is_ascii_graphic());
+        ensure!(
+            is_token,
+            "{shown} is to have a token of {TOKEN_BYTES_MIN} letters or more in its first line, \
+             such as `openssl rand -hex 16` makes"
+        );
+        Ok(Some(token.to_owned()))
+    }
+
     /// What accepts TLS for SQL's clients, if there is a certificate.
     fn sql_tls(&self) -> Result<Option<TlsAcceptor>> {
         let files = self.sql_tls_cert.as_ref().zip(self.sql_tls_key.as_ref());
@@ -184,6 +207,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     let listener = socket.listen().await?;
     let users = options.sql_users.as_deref().map(Users::load).transpose()?;
     let tls = options.sql_tls()?;
+    let token = options.token()?;
     let is_guarded = users.is_some() && tls.is_some();
     let door = ports::HTTP.open(options.http, options.no_http, false).await?;
     let sql_door = ports::SQL.open(options.sql, options.no_sql, is_guarded).await?;
@@ -208,14 +232,19 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     };
     // They end with the command.
     let mut beside = JoinSet::new();
+    let is_open = node.is_development();
+    let claims: Claims = {
+        let claimed = Arc::clone(&claimed);
+        Arc::new(move |name: &str| claimed.add(name))
+    };
     if let Some(door) = door {
-        beside.spawn(http::serve(door, Arc::downgrade(&node), options.join.has_seeds()));
+        let (has_seeds, claims) = (options.join.has_seeds(), Arc::clone(&claims));
+        let settings = http::Settings { has_seeds, token, is_open, claims };
+        beside.spawn(http::serve(door, Arc::downgrade(&node), settings));
     }
     if let Some(door) = sql_door {
-        let claimed = Arc::clone(&claimed);
-        let claims = Box::new(move |name: &str| claimed.add(name));
-        let settings = Settings { users, tls, is_open: node.is_development(), claims };
-        beside.spawn(spinglass_doors::sql::serve(door, Arc::downgrade(&node), settings));
+        let settings = sql::Settings { users, tls, is_open, claims };
+        beside.spawn(sql::serve(door, Arc::downgrade(&node), settings));
     }
     if !options.no_facts {
         let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));

@@ -1,7 +1,7 @@
 //! What is said on an agent's socket: one request, one answer, each a line of JSON.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use spinglass_doors::told::{Explained, HostsTold, MemberTold, SummaryTold, ZoneTold};
 
 /// What a command asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,89 +110,6 @@ impl Started {
         let sql = sql.as_ref().map(|sql| format!(", postgresql://{sql}")).unwrap_or_default();
         format!("agent {id} at {address} in {region}; commands at {socket}{http}{sql}\n")
     }
-}
-
-/// A zone.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ZoneTold {
-    pub(super) path: String,
-    /// Its agents or child zones, by name.
-    pub(super) rows: Vec<RowTold>,
-    pub(super) summary: Map<String, Json>,
-    /// What has no value in the summary, and why.
-    pub(super) errors: Vec<String>,
-    /// Whether all its rows are there: an answer from afar has a limit.
-    pub(super) whole: bool,
-}
-
-/// What a query found, and how far it reached.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct HostsTold {
-    pub(super) columns: Vec<String>,
-    pub(super) rows: Vec<Map<String, Json>>,
-    /// Whether nothing is missing.
-    pub(super) whole: bool,
-    /// Seconds since the oldest row was heard from its host, at most.
-    pub(super) age: f64,
-    /// Zones that another agent was asked about.
-    pub(super) asked: u32,
-    /// Those of them that answered, and those that did not.
-    pub(super) answered: u32,
-    pub(super) silent: u32,
-    /// Zones that their summaries ruled out.
-    pub(super) ruled_out: u32,
-    /// Whether something did not fit into an answer.
-    pub(super) cut: bool,
-}
-
-/// A row.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct RowTold {
-    pub(super) name: String,
-    /// Whether it is the agent itself, or the child zone that it is in.
-    pub(super) own: bool,
-    /// Seconds since news of it came.
-    pub(super) age: f64,
-    pub(super) attributes: Map<String, Json>,
-}
-
-/// A function that holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct SummaryTold {
-    pub(super) name: String,
-    /// The zone from which downwards it holds; none: it is built in.
-    pub(super) zone: Option<String>,
-    pub(super) sql: String,
-    pub(super) steps_per_row: u32,
-    /// Seconds for which it still holds; none: until it is removed.
-    pub(super) seconds_left: Option<u64>,
-}
-
-/// What a function is and does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Explained {
-    pub(super) zone: String,
-    pub(super) sql: String,
-    pub(super) inputs: Vec<String>,
-    pub(super) outputs: Vec<String>,
-    pub(super) steps_per_row: u32,
-    pub(super) rows: usize,
-    /// Steps that the rows took, of those allowed.
-    pub(super) steps: u32,
-    pub(super) steps_max: u32,
-    /// Bytes of the zone's row that the outputs take, of those that all functions share.
-    pub(super) bytes: usize,
-    pub(super) bytes_max: usize,
-    pub(super) yields: Map<String, Json>,
-    pub(super) errors: Vec<String>,
-}
-
-/// A member.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct MemberTold {
-    pub(super) id: String,
-    pub(super) address: String,
-    pub(super) region: String,
 }
 
 /// An order in force.

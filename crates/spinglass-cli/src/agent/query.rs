@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use spinglass_doors::told::HostsTold;
+
 use super::At;
 use super::control::unexpected;
-use super::protocol::{Answer, HostsTold, Request};
+use super::protocol::{Answer, Request};
 use super::values::shown;
 use crate::output::{Format, Verdict};
 

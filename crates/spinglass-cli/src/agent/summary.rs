@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use serde_json::{Map, Value as Json};
 
+use spinglass_doors::told::{Explained, SummaryTold};
+
 use super::At;
 use super::control::unexpected;
 use super::lifetime;
-use super::protocol::{Answer, Explained, Request, SummaryTold};
+use super::protocol::{Answer, Request};
 use super::values::shown;
 use crate::output::{Format, Verdict};
 

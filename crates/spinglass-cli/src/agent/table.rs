@@ -8,10 +8,12 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
+use spinglass_doors::told::{RowTold, ZoneTold};
+
 use super::At;
 use super::control::unexpected;
 use super::object;
-use super::protocol::{Answer, Request, RowTold, Wire, ZoneTold};
+use super::protocol::{Answer, Request, Wire};
 use super::tree::tree;
 use super::values::{parse, shown};
 use crate::output::{Format, Verdict};

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::protocol::{RowTold, ZoneTold};
+use spinglass_doors::told::{RowTold, ZoneTold};
+
 use super::values::shown;
 
 /// What is not worth a column: the name is the row's beginning, contacts and what proves a summary
@@ -107,7 +108,14 @@ mod tests {
                     .clone(),
         };
         let rows = rows.iter().map(row).collect();
-        ZoneTold { path: path.into(), rows, summary: Map::new(), errors: Vec::new(), whole: true }
+        ZoneTold {
+            path: path.into(),
+            region: true,
+            rows,
+            summary: Map::new(),
+            errors: Vec::new(),
+            whole: true,
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Values as people write and read them, and as JSON.
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Map, Value as Json};
-use spinglass::{Row, Value};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value as Json;
+use spinglass::Value;
+use spinglass_doors::json::of_json;
 
 use super::protocol::Wire;
 
@@ -16,7 +17,7 @@ pub(super) fn assignment(text: &str) -> Result<(String, Value)> {
 pub(super) fn parse(text: &str) -> Result<Value> {
     if text.starts_with('[') {
         let json = serde_json::from_str(text).context("a list is written as in JSON")?;
-        return of_json(&json);
+        return Ok(of_json(&json)?);
     }
     if let Ok(number) = text.parse::<i64>() {
         return Ok(Value::Int(number));
@@ -33,42 +34,6 @@ pub(super) fn parse(text: &str) -> Result<Value> {
         "false" => Value::Bool(false),
         _ => Value::text(text),
     })
-}
-
-fn of_json(json: &Json) -> Result<Value> {
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(truth) => Value::Bool(*truth),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(number), _) => Value::Int(number),
-            (None, Some(number)) => Value::float(number),
-            (None, None) => bail!("{number} is too large"),
-        },
-        Json::String(text) => Value::text(text),
-        Json::Array(items) => Value::list(items.iter().map(of_json).collect::<Result<Vec<_>>>()?),
-        Json::Object(_) => bail!("a value is null, true, false, a number, text or a list of these"),
-    })
-}
-
-/// A value for programs. Times are ISO 8601, bytes hexadecimal, numbers that JSON lacks text.
-pub(super) fn to_json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(truth) => Json::Bool(*truth),
-        Value::Int(number) => Json::from(*number),
-        Value::Float(number) => {
-            let number = number.get();
-            serde_json::Number::from_f64(number)
-                .map_or_else(|| Json::String(number.to_string()), Json::Number)
-        }
-        Value::Text(text) => Json::from(&**text),
-        Value::List(items) => Json::Array(items.iter().map(to_json).collect()),
-        Value::Time(_) | Value::Bytes(_) => Json::String(value.to_string()),
-    }
-}
-
-pub(super) fn row_to_json(row: &Row) -> Map<String, Json> {
-    row.iter().map(|(name, value)| (name.as_str().to_owned(), to_json(value))).collect()
 }
 
 /// A value for people: text without quotes, lists by spaces.

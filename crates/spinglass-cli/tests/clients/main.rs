@@ -1,4 +1,5 @@
-//! Clients of PostgreSQL's, out of the box, against live agents: two in one region, one in another.
+//! Clients of PostgreSQL's, out of the box, and a browser, against live agents: two in one region,
+//! one in another.
 //!
 //! `cargo xtask test` installs them and says by `SPINGLASS_CLIENTS` where Python's are. Without it
 //! those tests pass over: `cargo test` alone needs nothing but psql.
@@ -26,13 +27,13 @@ impl Agent {
         let socket = folder().join(format!("{name}.sock"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_spinglass"));
         command.args(["agent", "--json", "--bind", "127.0.0.1:0", "--name", name]);
-        command.args(["--region", region, "--sql", "127.0.0.1:0", "--no-http", "--set", "up=true"]);
+        command.args(["--region", region, "--sql", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
         command
             .arg("--socket")
             .arg(socket)
             .args(more)
             .args(seed.map(|seed| format!("--seeds={seed}")));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["--set", "up=true"]).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.spawn().expect("the program that cargo built runs");
         let mut line = String::new();
         let out = process.stdout.take().expect("it is piped");
@@ -45,8 +46,12 @@ impl Agent {
         self.started[what].as_str().expect("it is told")
     }
 
+    fn port_of(&self, door: &str) -> &str {
+        self.told(door).rsplit(':').next().expect("an address has a port")
+    }
+
     fn port(&self) -> &str {
-        self.told("sql").rsplit(':').next().expect("an address has a port")
+        self.port_of("sql")
     }
 }
 
@@ -108,14 +113,14 @@ fn run(mut command: Command) {
 }
 
 /// The script of this name, by Python with its packages; nothing where these are not installed.
-fn run_python(script: &str, agents: &[&Agent]) {
+fn run_python(script: &str, arguments: &[&str]) {
     let Some(environment) = std::env::var_os("SPINGLASS_CLIENTS") else {
         eprintln!("passed over: run `cargo xtask test`, which installs what {script} needs");
         return;
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let mut command = Command::new(Path::new(&environment).join("bin/python"));
-    command.arg(folder.join(script)).args(agents.iter().map(|agent| agent.port()));
+    command.arg(folder.join(script)).args(arguments).env("CHROMIUM", "/usr/bin/chromium");
     run(command);
 }
 
@@ -212,16 +217,33 @@ fn who_comes_in_by_a_password_does_what_the_file_says() {
 fn psycopg_is_a_client() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let [first, second, _third] = &fleet();
-    run_python("with_psycopg.py", &[first, second]);
+    run_python("with_psycopg.py", &[first.port(), second.port()]);
 }
 
 #[test]
 fn asyncpg_sqlalchemy_and_odbc_are_clients() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let [first, _second, _third] = &fleet();
-    run_python("with_asyncpg.py", &[first]);
-    run_python("with_sqlalchemy.py", &[first]);
-    run_python("with_odbc.py", &[first]);
+    run_python("with_asyncpg.py", &[first.port()]);
+    run_python("with_sqlalchemy.py", &[first.port()]);
+    run_python("with_odbc.py", &[first.port()]);
+}
+
+#[test]
+fn a_browser_shows_the_console() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = folder().join("token");
+    let file = file.display().to_string();
+    std::fs::write(&file, "a-token-of-the-test\n").expect("there is room");
+    let first = Agent::start("web1", "/usa/ithaca", None, &[]);
+    let more = ["--http-token", &file];
+    let second = Agent::start("web2", "/usa/ithaca", Some(first.told("address")), &more);
+    wait_for(&first, "SELECT count(cpus) FROM hosts WHERE up", "2");
+    let process = second.process.id().to_string();
+    run_python(
+        "with_browser.py",
+        &[first.port_of("http"), second.port_of("http"), &file, &process],
+    );
 }
 
 #[test]

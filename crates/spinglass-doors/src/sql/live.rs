@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rusqlite::types::Value as Cell;
@@ -25,6 +25,7 @@ use tokio::sync::broadcast;
 
 use super::listen::Notices;
 use super::types::{Holds, cell};
+use crate::events::MemberEvent;
 
 /// Attributes that are columns; what comes later is none.
 const ATTRIBUTES_MAX: usize = 500;
@@ -135,19 +136,8 @@ impl Live {
 
     /// Tells what became of a member.
     pub(super) fn tell(&self, event: &Event) {
-        let (kind, member, detail) = match event {
-            Event::MemberUp(member) => ("up", member.id.to_string(), member.region.clone()),
-            Event::MemberDown { id, reason, .. } => ("down", id.to_string(), format!("{reason:?}")),
-            Event::Quarantined { id, offence } => {
-                ("quarantined", id.to_string(), format!("{offence:?}"))
-            }
-            Event::FalseSummary { zone, issuer } => {
-                ("false summary", issuer.to_string(), zone.clone())
-            }
-            Event::Message(_) | Event::Gap(_) | Event::Lagged(_) => return,
-        };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at = Value::Time(Time(i64::try_from(now.as_micros()).unwrap_or(i64::MAX)));
+        let Some(MemberEvent { at, kind, member, detail }) = MemberEvent::of(event) else { return };
+        let at = Time::parse(&at).map_or(Value::Null, Value::Time);
         let texts = [kind.into(), member, detail].map(Cell::Text);
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if events.len() == EVENTS_MAX {

@@ -45,6 +45,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::{Claims, events};
 use engine::Engine;
 use fault::Fault;
 use live::Live;
@@ -57,13 +58,8 @@ const CLIENTS_MAX: usize = 200;
 const PARAMETERS_MAX: usize = 1000;
 /// How long to wait when no connection can be accepted: for want of files, say.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
-/// A topic on which nobody publishes: who subscribes hears what becomes of members.
-const EVENTS_TOPIC: &str = "&events";
 /// What a reader is told who would change something.
 const READ_ONLY: &str = "permission denied: this login may read only (see --sql-users)";
-
-/// Who hears that the user has taken a name of the agent's row for their own.
-pub type Claims = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How the door is to be.
 pub struct Settings {
@@ -115,15 +111,15 @@ pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) 
     let Settings { users, tls, is_open, claims } = settings;
     let login = Arc::new(Login::new(users.as_ref(), &connections));
     let engine = Engine::new(Arc::clone(&live));
-    let events = Arc::clone(&live);
+    let seen_by = Arc::clone(&live);
     let door = Door { node, live, engine, users, tls, is_open, claims, login, connections };
     let door = Arc::new(door);
     let mut tasks = JoinSet::new();
     if let Ok(node) = door.node() {
-        let mut subscription = node.group(EVENTS_TOPIC).subscribe();
+        let mut subscription = events::subscribe(&node);
         tasks.spawn(async move {
             while let Some(event) = subscription.next().await {
-                events.tell(&event);
+                seen_by.tell(&event);
             }
         });
     }

@@ -9,6 +9,8 @@ use rusqlite::types::Value as Cell;
 use serde_json::{Value as Json, json};
 use spinglass::{Time, Value};
 
+use crate::json::{of_json, to_json};
+
 /// What a column holds, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
@@ -101,19 +103,7 @@ pub(super) fn cell(value: &Value) -> Cell {
         Value::Time(time) => {
             Cell::Text(time.to_string().replacen('T', " ", 1).replacen('Z', "+00", 1))
         }
-        Value::List(_) => Cell::Text(json_of(value).to_string()),
-    }
-}
-
-fn json_of(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(truth) => json!(truth),
-        Value::Int(number) => json!(number),
-        Value::Float(number) => json!(number.get()),
-        Value::Text(text) => json!(&**text),
-        Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Time(_) | Value::Bytes(_) => json!(value.to_string()),
+        Value::List(_) => Cell::Text(to_json(value).to_string()),
     }
 }
 
@@ -127,23 +117,9 @@ pub(super) fn value(cell: &Cell, of: &Type) -> Value {
         Cell::Real(number) => Value::float(*number),
         Cell::Blob(bytes) => Value::bytes(bytes),
         Cell::Text(text) => match serde_json::from_str(text) {
-            Ok(Json::Array(items)) => Value::list(items.iter().map(scalar)),
+            Ok(list @ Json::Array(_)) => of_json(&list).unwrap_or_else(|_| Value::text(text)),
             _ => Value::text(text),
         },
-    }
-}
-
-fn scalar(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(truth) => Value::Bool(*truth),
-        Json::Number(number) => match number.as_i64() {
-            Some(number) => Value::Int(number),
-            None => Value::float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::text(text),
-        Json::Array(items) => Value::list(items.iter().map(scalar)),
-        Json::Object(_) => Value::text(&json.to_string()),
     }
 }
 

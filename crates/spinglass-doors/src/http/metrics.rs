@@ -1,6 +1,7 @@
 //! What an agent counts, in the form that Prometheus reads. Names and units follow its conventions;
 //! docs/agent.md has the catalogue. No label tells members apart: there may be many.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,8 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use spinglass::Stats;
-use spinglass_core::Reject;
+use spinglass::{Reject, Stats};
 
 /// A counter's name without its `_total`, what it counts, and where that is found.
 type Counted = (&'static str, &'static str, fn(&Stats) -> u64);
@@ -88,6 +88,11 @@ const COUNTERS: [Counted; 34] = [
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: String,
+}
+
+/// The counters by name.
+pub(super) fn counted(stats: &Stats) -> BTreeMap<&'static str, u64> {
+    COUNTERS.into_iter().map(|(name, _, value)| (name, value(stats))).collect()
 }
 
 /// The exposition, as of now.

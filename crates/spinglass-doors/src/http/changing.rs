@@ -1,0 +1,127 @@
+//! What the door lets clients change, if they may: an agent under the development key, which keeps
+//! nothing secret, lets everybody on the machine; any other whoever knows its token.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json_};
+use spinglass::NewFunction;
+
+use super::{Door, Problem, unreadable};
+use crate::json::of_json;
+use crate::told;
+
+/// Whoever may change something.
+#[derive(Debug)]
+pub(super) struct Trusted;
+
+impl FromRequestParts<Door> for Trusted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
+        let told = parts.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let told = told.and_then(|it| it.strip_prefix("Bearer "));
+        match (&door.settings.token, told) {
+            (None, _) if door.settings.is_open => Ok(Self),
+            (Some(token), Some(told)) if is_same(token, told) => Ok(Self),
+            (Some(_), _) => Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "this needs the agent's token: Authorization: Bearer TOKEN",
+            )),
+            (None, _) => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "this agent is only read by HTTP: start it with --http-token FILE",
+            )),
+        }
+    }
+}
+
+/// Compares in a time that does not tell how much is right.
+fn is_same(token: &str, told: &str) -> bool {
+    let differs = token.bytes().zip(told.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    token.len() == told.len() && differs == 0
+}
+
+/// Attributes of the agent's own row; null removes one.
+pub(super) async fn own(
+    State(door): State<Door>,
+    _: Trusted,
+    attributes: Result<Json<Map<String, Json_>>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(attributes) = attributes.map_err(unreadable)?;
+    let table = door.node()?.table();
+    for (name, json) in attributes {
+        let value = of_json(&json)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        table.set(&name, value).await?;
+        (door.settings.claims)(&name);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A function to install.
+#[derive(Debug, Deserialize)]
+pub(super) struct Installed {
+    zone: String,
+    name: String,
+    sql: String,
+    #[serde(default)]
+    seconds: Option<u64>,
+}
+
+pub(super) async fn install(
+    State(door): State<Door>,
+    _: Trusted,
+    installed: Result<Json<Installed>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(Installed { zone, name, sql, seconds }) = installed.map_err(unreadable)?;
+    let function = NewFunction { sql: &sql, lasts: seconds.map(Duration::from_secs) };
+    told::install(&*door.node()?, &zone, &name, function).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A function to remove.
+#[derive(Debug, Deserialize)]
+pub(super) struct Removed {
+    zone: String,
+    name: String,
+}
+
+pub(super) async fn remove(
+    State(door): State<Door>,
+    _: Trusted,
+    Query(Removed { zone, name }): Query<Removed>,
+) -> Result<StatusCode, Problem> {
+    told::remove(&*door.node()?, &zone, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The body is the message, whatever it is.
+pub(super) async fn publish(
+    State(door): State<Door>,
+    _: Trusted,
+    Path(topic): Path<String>,
+    message: Bytes,
+) -> Result<StatusCode, Problem> {
+    let group = door.node()?.group(&topic);
+    let sent = group.publish(message).await;
+    sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_compared_whole() {
+        assert!(is_same("abc", "abc"));
+        assert!(!is_same("abc", "abd") && !is_same("abc", "ab") && !is_same("abc", "abcd"));
+    }
+}
