@@ -9,7 +9,7 @@ use crate::shell::{cargo, run_quietly};
 
 /// Packages whose build scripts have been looked at: they probe the compiler, generate tables, or
 /// build C that comes with them.
-const BUILD_SCRIPTS: [&str; 30] = [
+const BUILD_SCRIPTS: [&str; 32] = [
     "anyhow",
     "aws-lc-rs",
     "aws-lc-sys",
@@ -33,9 +33,11 @@ const BUILD_SCRIPTS: [&str; 30] = [
     "ring",
     "rustix",
     "rustls",
+    "rustversion",
     "serde",
     "serde_core",
     "serde_json",
+    "signal-hook",
     "thiserror",
     "zmij",
     "zstd-safe",

@@ -26,6 +26,7 @@ mod replay;
 mod shell;
 mod sleepers;
 mod statistics;
+mod top;
 mod warnings;
 
 use std::ffi::OsString;
@@ -70,11 +71,15 @@ enum Command {
     Agent(Box<agent::Agent>),
     /// Show the table of all machines as this machine's agent holds it, and set what it says
     Table(agent::TableCommand),
+    /// Show the table in a terminal, live, a zone at a time
+    Top(top::Top),
     /// Find hosts anywhere, by SQL
     Query(agent::QueryCommand),
     /// Install, list, remove and explain the functions that summarise zones
     #[command(subcommand)]
     Summary(agent::SummaryCommand),
+    /// Say what is wrong with this machine or its agent, and what to do
+    Doctor(agent::Doctor),
     /// List the members that this machine's agent knows
     Members(agent::Ask),
     /// Ask this machine's agent to say good-bye and stop
@@ -233,6 +238,8 @@ async fn run(command: &Command, format: Format) -> Result<Verdict> {
         Command::Recv(options) => pipe::recv(options, format).await,
         Command::Agent(options) => agent::agent(options, format).await,
         Command::Table(command) => agent::table(command, format).await,
+        Command::Top(options) => top::top(options).await,
+        Command::Doctor(options) => agent::doctor(options, format).await,
         Command::Query(command) => agent::query(command, format).await,
         Command::Summary(command) => agent::summary(command, format).await,
         Command::Members(options) => agent::members(options, format).await,

@@ -2,6 +2,7 @@
 //! `summary`, `members` and `leave` on a socket of this machine, and programs by HTTP.
 
 mod control;
+mod doctor;
 mod facts;
 mod lifetime;
 mod object;
@@ -16,11 +17,13 @@ mod table;
 mod tree;
 mod values;
 
+pub(crate) use doctor::{Doctor, doctor};
 pub(crate) use orders::{KeysCommand, RespondCommand, keys, parse_rotation, respond};
 pub(crate) use query::{QueryCommand, query};
 pub(crate) use settings::{Completed, complete, is_named_in, with_variables};
 pub(crate) use summary::{SummaryCommand, summary};
-pub(crate) use table::{TableCommand, table};
+pub(crate) use table::{TableCommand, table, zone_of};
+pub(crate) use values::shown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

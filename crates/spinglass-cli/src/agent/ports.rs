@@ -28,6 +28,11 @@ pub(super) const SQL: Door = Door {
 };
 
 impl Door {
+    /// Its usual port.
+    pub(super) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Opens the door where somebody asked for it, beyond loopback only if it is guarded; else at
     /// its usual port, or, if that is taken, at any. An agent does its work without one, too: that
     /// there is none is said, and no error.

@@ -1,5 +1,7 @@
 //! What is said on an agent's socket: one request, one answer, each a line of JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use spinglass_doors::told::{Explained, HostsTold, MemberTold, SummaryTold, ZoneTold};
 
@@ -35,6 +37,8 @@ pub(super) enum Request {
     Epoch,
     /// Everybody the agent knows.
     Members,
+    /// What it has counted.
+    Counters,
     /// Say good-bye and stop.
     Leave,
 }
@@ -86,6 +90,7 @@ pub(super) enum Answer {
     Orders(Vec<OrderTold>),
     Epoch(u32),
     Members(Vec<MemberTold>),
+    Counters(BTreeMap<String, u64>),
     /// It can't be done, and why.
     Error(String),
 }

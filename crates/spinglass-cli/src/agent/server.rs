@@ -143,6 +143,7 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             Answer::Hosts(told::hosts(node, &zone, &sql, within).await?)
         }
         Request::Members => Answer::Members(told::members(node).await),
+        Request::Counters => Answer::Counters(told::counters(&node.stats().await)),
         Request::Leave => Answer::Done,
     })
 }

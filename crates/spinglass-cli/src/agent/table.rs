@@ -129,6 +129,14 @@ async fn zones(at: &At, zone: Option<&str>) -> Result<Vec<ZoneTold>> {
     }
 }
 
+/// One zone, as an agent of this machine holds it or is told.
+///
+/// # Errors
+/// There is no agent, no such zone, or nobody there answers.
+pub(crate) async fn zone_of(at: &At, zone: &str) -> Result<ZoneTold> {
+    zones(at, Some(zone)).await?.pop().ok_or_else(unexpected)
+}
+
 async fn show(at: &At, zone: Option<&str>, format: Format) -> Result<()> {
     let zones = zones(at, zone).await?;
     if let Some(cut) = zones.iter().find(|zone| !zone.whole) {

@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 }
 
 /// A value for people: text without quotes, lists by spaces.
-pub(super) fn shown(json: &Json) -> String {
+pub(crate) fn shown(json: &Json) -> String {
     match json {
         Json::Null => "-".into(),
         Json::String(text) => text.clone(),

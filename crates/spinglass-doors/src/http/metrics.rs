@@ -90,9 +90,14 @@ struct Reason {
     reason: String,
 }
 
-/// The counters by name.
-pub(super) fn counted(stats: &Stats) -> BTreeMap<&'static str, u64> {
-    COUNTERS.into_iter().map(|(name, _, value)| (name, value(stats))).collect()
+/// The counters by name, those of what was refused as `rejected.REASON`.
+pub(crate) fn counted(stats: &Stats) -> BTreeMap<String, u64> {
+    let counters = COUNTERS.into_iter().map(|(name, _, value)| (name.to_owned(), value(stats)));
+    let rejected = Reject::ALL.into_iter().map(|reject| {
+        let name = format!("rejected.{}", snake_case(&format!("{reject:?}")));
+        (name, stats.protocol.rejected(reject))
+    });
+    counters.chain(rejected).collect()
 }
 
 /// The exposition, as of now.

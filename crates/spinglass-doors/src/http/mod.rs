@@ -10,7 +10,7 @@
 //! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
 mod changing;
-mod metrics;
+pub(crate) mod metrics;
 mod pages;
 mod problem;
 mod reading;

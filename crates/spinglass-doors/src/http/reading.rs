@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
-use super::metrics::{counted, exposition};
+use super::metrics::exposition;
 use super::{Door, Problem};
 use crate::told::{self, Explained, HostsTold, MemberTold, SummaryTold, ZoneTold};
 
@@ -71,8 +71,8 @@ pub(super) async fn metrics(State(door): State<Door>) -> Result<Response, Proble
 /// The same counters for the console, which has no parser of expositions.
 pub(super) async fn stats(
     State(door): State<Door>,
-) -> Result<Json<BTreeMap<&'static str, u64>>, Problem> {
-    Ok(Json(counted(&door.node()?.stats().await)))
+) -> Result<Json<BTreeMap<String, u64>>, Problem> {
+    Ok(Json(told::counters(&door.node()?.stats().await)))
 }
 
 pub(super) async fn agent(State(door): State<Door>) -> Result<Json<AgentTold>, Problem> {
