@@ -67,6 +67,12 @@ impl Line {
         Self { name, measured: shown(measured), target, passes: measured >= least, context }
     }
 
+    /// A figure that must not exceed `most`.
+    pub(crate) fn at_most(name: String, measured: f64, most: f64, context: String) -> Self {
+        let target = format!("<={most}");
+        Self { name, measured: shown(measured), target, passes: measured <= most, context }
+    }
+
     /// A figure that holds or does not.
     pub(crate) fn yes_or_no(name: String, measured: &str, target: &str, context: String) -> Self {
         let passes = measured == target;

@@ -7,6 +7,7 @@
 mod astrolabe;
 mod bugs;
 mod cost;
+mod doors;
 mod figure;
 mod security;
 mod table;
@@ -23,7 +24,7 @@ use figure::{Figure, Line};
 
 /// The bars that are runs of a program.
 fn all() -> impl Iterator<Item = &'static Bar> {
-    table::BARS.iter().chain(astrolabe::BARS).chain(security::BARS)
+    table::BARS.iter().chain(astrolabe::BARS).chain(security::BARS).chain(doors::BARS)
 }
 
 /// A promise of the project, measured.
@@ -136,7 +137,7 @@ struct Built {
 }
 
 /// These bars; none of them is quick.
-const BUILT: [Built; 3] = [
+const BUILT: [Built; 6] = [
     Built {
         name: "core.bugs",
         about: "each deliberate protocol bug is caught by the simulator's seeds",
@@ -151,6 +152,21 @@ const BUILT: [Built; 3] = [
         name: "security.cost",
         about: "throughput with certificates, rules and signatures, beside a build without any",
         run: cost::run,
+    },
+    Built {
+        name: "doors.clients",
+        about: "psql, psycopg, asyncpg, SQLAlchemy, ODBC and JDBC as they are; ten minutes of a newcomer",
+        run: doors::run_clients,
+    },
+    Built {
+        name: "doors.console",
+        about: "the console in a browser: every page, its speed, accessibility",
+        run: doors::run_console,
+    },
+    Built {
+        name: "doors.program",
+        about: "the size of the program, and the time of a clean build",
+        run: doors::run_program,
     },
 ];
 

@@ -1,5 +1,6 @@
 //! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
 
+mod doors;
 mod fleet;
 mod flood;
 mod hostile;
@@ -44,6 +45,8 @@ pub(crate) enum Lab {
     Partition(partition::Partition),
     /// How soon does a fleet of real agents hear an update, what does each cost, does it heal?
     Fleet(fleet::Fleet),
+    /// How soon does an agent answer by SQL, what do its doors cost, do bad clients delay it?
+    Doors(doors::Doors),
     /// Who is declared failed while agents are in trouble, by us and by SWIM?
     Suspicion(suspicion::Suspicion),
     /// Who is removed while agents crash, flap or lose most datagrams?
@@ -143,7 +146,7 @@ impl Lab {
             Self::Loss(options) => options.real,
             Self::Insiders(options) => options.real,
             Self::Flood(options) => options.real,
-            Self::Fleet(_) => true,
+            Self::Fleet(_) | Self::Doors(_) => true,
             _ => false,
         }
     }
@@ -175,6 +178,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Partition(options) => partition::partition(options, format),
         Lab::Rounds(options) => rounds::rounds(options, format),
         Lab::Fleet(options) => fleet::run(options, format).await,
+        Lab::Doors(options) => doors::run(options, format).await,
         Lab::Unstable(options) => unstable::unstable(options, format),
         Lab::Rotation(options) => rotation::rotation(options, format),
         Lab::Insiders(options) => insiders::insiders(options, format).await,

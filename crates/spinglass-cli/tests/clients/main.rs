@@ -110,6 +110,7 @@ fn run(mut command: Command) {
     let Output { status, stdout, stderr } = command.output().expect("it is installed");
     let said = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
     assert!(status.success(), "{command:?}\n{said}");
+    print!("{said}");
 }
 
 /// The script of this name, by Python with its packages; nothing where these are not installed.
@@ -244,6 +245,65 @@ fn a_browser_shows_the_console() {
         "with_browser.py",
         &[first.port_of("http"), second.port_of("http"), &file, &process],
     );
+}
+
+/// Runs a line until it says each of these words; some of what it shows takes a while.
+const EXPECT: &str = r#"
+set -m
+expect() {
+    for _ in $(seq 600); do
+        said=$(eval "$1" 2>&1)
+        missing=
+        for word in $2; do case "$said" in *"$word"*) ;; *) missing=$word ;; esac; done
+        [ -z "$missing" ] && return
+        sleep 0.25
+    done
+    echo "$1 says $said, and not $missing"
+    kill $(jobs -p)
+    exit 1
+}
+"#;
+
+/// Every command of docs/tutorial.md, in one shell, with nothing else on the network.
+#[test]
+fn the_tutorial_runs_as_printed() {
+    let text = include_str!("../../../../docs/tutorial.md");
+    let mut script = EXPECT.to_owned();
+    let mut commands = 0;
+    for block in text.split("```sh\n").skip(1) {
+        let block = block.split("```").next().expect("a split has a first part");
+        for line in block.lines() {
+            commands += 1;
+            match line.split_once(" # ") {
+                Some((command, words)) => {
+                    let quoted = command.replace('\'', "'\\''");
+                    script += &format!("expect '{quoted}' '{words}'\n");
+                }
+                None => script += &format!("{line}\n"),
+            }
+            // An agent that was started in the background takes a moment.
+            if line.ends_with('&') {
+                script += "sleep 1\n";
+            }
+        }
+    }
+    assert!(commands >= 15, "the tutorial has commands: {commands}");
+    let program = Path::new(env!("CARGO_BIN_EXE_spinglass"));
+    let folder = program.parent().expect("it is in a folder").display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let alone = Command::new("unshare").args(["-r", "-n", "true"]).status();
+    let mut shell = if alone.is_ok_and(|status| status.success()) {
+        script = format!("ip link set lo up\n{script}");
+        let mut shell = Command::new("unshare");
+        shell.args(["-r", "-n", "bash", "-c"]);
+        shell
+    } else {
+        let mut shell = Command::new("bash");
+        shell.arg("-c");
+        shell
+    };
+    shell.arg(script).env("PATH", format!("{folder}:{path}")).env_remove("SPINGLASS_SOCKET");
+    run(shell);
 }
 
 #[test]

@@ -158,7 +158,7 @@ pub(super) async fn run(options: &Fleet, format: Format) -> Result<Verdict> {
 }
 
 /// Lets this process hold so many files open.
-fn allow_files(files: u64) -> Result<()> {
+pub(super) fn allow_files(files: u64) -> Result<()> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= files) {
         return Ok(());
