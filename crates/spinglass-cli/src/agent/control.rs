@@ -74,7 +74,7 @@ impl Socket {
     pub(super) async fn ask(&self, request: &Request) -> Result<Answer> {
         let stream = UnixStream::connect(&self.0).await.with_context(|| {
             format!(
-                "no agent listens at {}: start one with `spinglass join`, or say where it is with \
+                "no agent listens at {}: start one with `spinglass agent`, or say where it is with \
                  --socket",
                 self.0.display()
             )

@@ -12,6 +12,7 @@ mod protocol;
 mod query;
 mod server;
 mod settings;
+mod sources;
 mod summary;
 mod table;
 mod tree;
@@ -120,6 +121,13 @@ pub(crate) struct Agent {
     /// Say nothing of the machine: neither what it is, nor how busy
     #[arg(long)]
     no_facts: bool,
+    /// A folder of attributes: each file of it that ends in .json is read, and each that may be run
+    /// is run, and gives them as a JSON object
+    #[arg(long, value_name = "FOLDER")]
+    attributes_from: Option<PathBuf>,
+    /// How often that folder is looked at
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = lifetime::parse)]
+    attributes_every: Duration,
     #[command(flatten)]
     join: Join,
     #[command(flatten)]
@@ -252,6 +260,10 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     if !options.no_facts {
         let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));
         beside.spawn(facts::keep_telling(node, claimed, options.facts));
+    }
+    if let Some(folder) = options.attributes_from.clone() {
+        let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));
+        beside.spawn(sources::keep_reading(node, claimed, folder, options.attributes_every));
     }
     format.print(&started, Started::sentence)?;
     // A supervisor that waits for it learns that the agent is there; others hear nothing.

@@ -39,7 +39,7 @@ const USERS_MAX: usize = 1000;
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// It can't be read.
-    #[error("cannot read {0}: {1}")]
+    #[error("cannot read {0}")]
     Unreadable(String, #[source] std::io::Error),
     /// It is no such file.
     #[error("{0}: {1}")]
