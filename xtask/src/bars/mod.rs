@@ -155,7 +155,7 @@ const BUILT: [Built; 6] = [
     },
     Built {
         name: "doors.clients",
-        about: "psql, psycopg, asyncpg, SQLAlchemy, ODBC and JDBC as they are; ten minutes of a newcomer",
+        about: "psql, psycopg, asyncpg, SQLAlchemy, ODBC, JDBC; a newcomer's ten minutes",
         run: doors::run_clients,
     },
     Built {

@@ -1,13 +1,13 @@
 //! Attributes from a folder: files that hold them, and programs that print them.
 //!
-//! Every so often each file of the folder is looked at, in the order of their names: one that may be
-//! run is run, any other whose name ends in `.json` is read. Both give one JSON object, whose
+//! Every so often each file of the folder is looked at, in the order of their names: one that may
+//! be run is run, any other whose name ends in `.json` is read. Both give one JSON object, whose
 //! members become attributes of the agent's row; of one name the last file's holds. What a file no
 //! longer says is removed.
 //!
 //! Invariants: a program has [`RUN_WITHIN`], and is killed then; what it prints is read up to
-//! [`BYTES_MAX`]; one runs at a time. A file that others than its owner may write to is passed over:
-//! whoever may write it would run as the agent does. What is wrong is said once, not at every look.
+//! [`BYTES_MAX`]; one runs at a time. A file that others than its owner may write to is passed
+//! over: whoever may write it would run as the agent does. What is wrong is said once, not at every look.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

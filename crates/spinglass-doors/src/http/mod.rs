@@ -6,7 +6,7 @@
 //! anything from another page. What is read needs no permission here: whoever has an account on
 //! the machine may know what it knows. Who may change something is said in `changing`.
 //!
-//! Invariants: so many connections at once as [`LIMITS`] says, further ones wait to be accepted;
+//! Invariants: so many connections at once as `LIMITS` says, further ones wait to be accepted;
 //! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
 mod changing;

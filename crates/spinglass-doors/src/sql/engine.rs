@@ -194,8 +194,8 @@ thread_local! {
 }
 
 /// Has the thread that runs statements give way to the one that the node's rounds run on: four
-/// endless statements on two processors delayed rounds by 14 ms, and by 6 since. Where the system has no such
-/// thing, or not for a thread alone, all goes on as before.
+/// endless statements on two processors delayed rounds by 14 ms, and by 6 since. Where the system
+/// has no such thing, or not for a thread alone, all goes on as before.
 fn give_way() {
     if cfg!(target_os = "linux") && !GIVES_WAY.replace(true) {
         let _as_before = rustix::process::nice(NICE);
