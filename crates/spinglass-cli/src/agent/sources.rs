@@ -7,7 +7,8 @@
 //!
 //! Invariants: a program has [`RUN_WITHIN`], and is killed then; what it prints is read up to
 //! [`BYTES_MAX`]; one runs at a time. A file that others than its owner may write to is passed
-//! over: whoever may write it would run as the agent does. What is wrong is said once, not at every look.
+//! over: whoever may write it would run as the agent does. What is wrong is said once, not at
+//! every look.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
