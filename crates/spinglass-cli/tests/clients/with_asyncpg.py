@@ -27,6 +27,16 @@ async def main():
     await connection.execute("NOTIFY asyncpg, 'x'")
     assert await asyncio.wait_for(heard.get(), 5) == ("asyncpg", "x")
     await connection.close()
+    # Many at once, each with parameters whose types are looked up while the table changes.
+    async def ask(number):
+        one = await asyncpg.connect(**PLACE)
+        for turn in range(40):
+            await one.execute(f"UPDATE self SET turn{number % 3} = {turn}")
+            sql = "SELECT id FROM self WHERE cpus >= $1 AND load < $2 AND $3 = id"
+            await one.fetch(sql, 1, 1e6, f"n{turn}")
+        await one.close()
+
+    await asyncio.gather(*(ask(number) for number in range(16)))
     # A pool resets its connections.
     async with asyncpg.create_pool(**PLACE, min_size=1, max_size=2) as pool:
         for _ in range(3):

@@ -147,21 +147,31 @@ impl Live {
     }
 
     /// The tables there are.
+    ///
+    /// The node is waited for with nothing locked: its task runs on the thread that
+    /// [`known_shapes`](Self::known_shapes) is called from.
     pub(super) fn shapes(&self) -> Result<Arc<Vec<Shape>>, String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.as_mut()
-            && known.table.changed().now_or_never().is_none()
-        {
-            return Ok(Arc::clone(&known.shapes));
+        if let Some(shapes) = self.unchanged_shapes() {
+            return Ok(shapes);
         }
         let node = self.node()?;
+        // Made first, so that it sees what changes meanwhile.
         let table = node.table();
         let path = self.wait(path(&table))?;
         let own = self.wait(table.own()).map_err(|error| error.to_string())?;
-        let known = known.get_or_insert_with(|| Known::new(table));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.get_or_insert_with(|| Known::new(table.clone()));
+        known.table = table;
         known.see_own(&own);
         known.see(&path);
         Ok(Arc::clone(&known.shapes))
+    }
+
+    /// The tables as they were last looked at, if nothing has changed since.
+    fn unchanged_shapes(&self) -> Option<Arc<Vec<Shape>>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_mut()?;
+        known.table.changed().now_or_never().is_none().then(|| Arc::clone(&known.shapes))
     }
 
     /// The tables as they were last looked at: no wait.
