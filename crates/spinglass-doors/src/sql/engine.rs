@@ -224,6 +224,7 @@ impl Worker {
             deadline: Instant::now(),
             warnings: Vec::new(),
             may_change: false,
+            has_changed: false,
             shapes: Arc::default(),
             fetched: Vec::new(),
         };
@@ -287,6 +288,7 @@ impl Worker {
         let mut run = self.desk.run();
         run.deadline = Instant::now() + job.within;
         run.may_change = job.may_change && !job.describes;
+        run.has_changed = false;
         run.warnings.clear();
         run.fetched.clear();
         Ok(())
@@ -332,12 +334,12 @@ impl Worker {
     }
 
     /// Whether rows from elsewhere have attributes that are no columns yet, and the statement wants
-    /// all there are.
+    /// all there are, and may be run again.
     fn has_learned(&self, job: &Job) -> bool {
         let all = job.statement.iter().any(|token| token.is_operator("*"));
         let shapes = self.desk.live.known_shapes();
         let names = |shapes: &[Shape]| -> usize { shapes.iter().map(|it| it.columns.len()).sum() };
-        all && names(&shapes) > names(&self.installed)
+        all && !self.desk.run().has_changed && names(&shapes) > names(&self.installed)
     }
 
     /// Adds what a statement lacks: a column that no host here has, or a zone somewhere else.

@@ -297,9 +297,12 @@ fn changes(connection: &Connection, desk: &Arc<Desk>) -> Result<()> {
 }
 
 fn changeable(desk: &Desk) -> Result<spinglass::Table> {
-    if !desk.run().may_change {
+    let mut run = desk.run();
+    if !run.may_change {
         return Err(user(super::READ_ONLY));
     }
+    run.has_changed = true;
+    drop(run);
     Ok(desk.live.node().map_err(user)?.table())
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Run {
     /// Whether functions may change something: the user may, and the statement is not only
     /// described.
     pub(super) may_change: bool,
+    /// Whether a function has changed something: it is not run again then.
+    pub(super) has_changed: bool,
     /// The shapes that the connection has tables for.
     pub(super) shapes: Arc<Vec<Shape>>,
     /// What has been fetched for it: a statement sees one state of each table, and a join asks
