@@ -3,6 +3,7 @@
 //! A door knows the library, and nothing of the protocols behind it; it holds no node alive, and
 //! ends with the task that serves it.
 
+mod accept;
 mod events;
 pub mod http;
 pub mod json;

@@ -2,13 +2,14 @@
 //! by HTTP, by the agent's socket, and by `--json`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use spinglass::{
     ATTRIBUTE_BYTES_MAX, Budget, Function, Hosts, Member, NewFunction, Node, PathError, RowKind,
-    SqlError, Stats, SummaryFunction, TableError, Zone, ZonePath,
+    SqlError, Stats, SummaryFunction, TableError, TableRow, Zone, ZonePath,
 };
 
 use crate::http::metrics::counted;
@@ -172,25 +173,24 @@ pub async fn zones(node: &Node, zone: Option<&str>) -> Result<Vec<ZoneTold>, Ref
     Ok(told)
 }
 
-fn zone_told(zone: &Zone, region: &ZonePath, node: &Node) -> ZoneTold {
-    let on_path = region.is_within(&zone.path);
-    let own_child = region.ancestor(zone.path.depth() + 1);
-    let is_own_region = zone.path == *region;
-    let own_address = node.local_addr().to_string();
-    let rows = zone.rows.iter().map(|row| {
-        let attributes = row_to_json(row.row.attributes());
-        let is_own_agent =
-            || attributes.get("contacts").is_some_and(|contacts| contacts[0] == *own_address);
-        RowTold {
-            name: row.row.name().into(),
-            own: if is_own_region {
-                is_own_agent()
-            } else {
-                on_path && row.row.name() == own_child.last_name()
-            },
-            age: row.age.as_secs_f64(),
-            attributes,
+/// Whether a row is that of the agent at this address and in this region, or of a zone that it is in.
+pub(crate) fn is_own(row: &TableRow, region: &ZonePath, own: SocketAddr) -> bool {
+    match row.kind() {
+        RowKind::Agent => row.contacts().first() == Some(&own),
+        _ => {
+            let child = region.ancestor(row.zone().depth() + 1);
+            region.is_within(row.zone()) && child.last_name() == row.name()
         }
+    }
+}
+
+fn zone_told(zone: &Zone, region: &ZonePath, node: &Node) -> ZoneTold {
+    let own = node.local_addr();
+    let rows = zone.rows.iter().map(|row| RowTold {
+        name: row.row.name().into(),
+        own: is_own(&row.row, region, own),
+        age: row.age.as_secs_f64(),
+        attributes: row_to_json(row.row.attributes()),
     });
     let errors = zone.summary.errors.iter();
     ZoneTold {

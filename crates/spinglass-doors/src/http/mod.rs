@@ -34,9 +34,9 @@ use hyper_util::service::TowerToHyperService;
 use spinglass::Node;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use crate::Claims;
+use crate::accept::accept;
 use problem::Problem;
 
 /// What connections may take.
@@ -50,8 +50,6 @@ struct Limits {
 
 /// Dashboards, scripts and consoles of one machine need few.
 const LIMITS: Limits = Limits { connections: 128, request_within: Duration::from_secs(30) };
-/// How long to wait when no connection can be accepted: for want of files, say.
-const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of what a client sends: a message of a topic.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -116,26 +114,12 @@ pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) 
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(called_by_loopback))
         .with_state(door);
-    accept(listener, router, LIMITS).await;
+    serve_within(LIMITS, listener, router).await;
 }
 
-/// Answers connections until the task ends, and they with it.
-async fn accept(listener: TcpListener, router: Router, limits: Limits) {
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
-        let router = router.clone();
-        connections.spawn(async move {
-            converse(stream, router, limits.request_within).await;
-            drop(permit);
-        });
-    }
+async fn serve_within(limits: Limits, listener: TcpListener, router: Router) {
+    let Limits { connections, request_within } = limits;
+    accept(listener, connections, |stream| converse(stream, router.clone(), request_within)).await;
 }
 
 /// Answers one connection's requests.
@@ -217,6 +201,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinSet;
 
     use super::*;
 
@@ -228,7 +213,7 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let door = listener.local_addr().unwrap();
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, router, limits));
+        task.spawn(serve_within(limits, listener, router));
         let mut silent = TcpStream::connect(door).await.unwrap();
         let _second = TcpStream::connect(door).await.unwrap();
         let mut third = TcpStream::connect(door).await.unwrap();

@@ -26,6 +26,7 @@ use tokio::sync::broadcast;
 use super::listen::Notices;
 use super::types::{Holds, cell};
 use crate::events::MemberEvent;
+use crate::told::{self, MemberTold, is_own};
 
 /// Attributes that are columns; what comes later is none.
 const ATTRIBUTES_MAX: usize = 500;
@@ -248,15 +249,14 @@ impl Live {
             }
             Source::Zones => {
                 let path = self.wait(path(&table))?;
-                let own = node.local_addr().to_string();
-                let rows = path.iter().flat_map(|zone| zone_rows(shape, zone, &path, &own));
+                let region = self.wait(table.region()).map_err(|error| error.to_string())?;
+                let rows = path.iter().flat_map(|zone| zone_rows(shape, zone, &region, &node));
                 Ok(Found { rows: rows.collect(), warning: None })
             }
             Source::Zone(zone) => {
                 let zone = self.wait(table.zone(zone)).map_err(|error| error.to_string())?;
-                let path = self.wait(path(&table))?;
-                let own = node.local_addr().to_string();
-                let rows = zone_rows(shape, &zone, &path, &own).collect();
+                let region = self.wait(table.region()).map_err(|error| error.to_string())?;
+                let rows = zone_rows(shape, &zone, &region, &node).collect();
                 Ok(Found { rows, warning: missing(&zone.reach) })
             }
             Source::Own => {
@@ -270,14 +270,13 @@ impl Live {
                 Ok(Found { rows: vec![by_columns(shape, &own, &fixed)], warning: None })
             }
             Source::Members => {
-                let member = |member: spinglass::Member| {
-                    let texts = [member.id.to_string(), member.address.to_string(), member.region];
-                    texts.map(Cell::Text).into()
+                let member = |MemberTold { id, address, region }| {
+                    [id, address, region].map(Cell::Text).into()
                 };
-                let rows = self.wait(node.members()).into_iter().map(member).collect();
+                let rows = self.wait(told::members(&node)).into_iter().map(member).collect();
                 Ok(Found { rows, warning: None })
             }
-            Source::Summaries => Ok(Found { rows: self.wait(summaries(&table))?, warning: None }),
+            Source::Summaries => Ok(Found { rows: self.wait(summaries(&node))?, warning: None }),
             Source::Events => {
                 let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
                 Ok(Found { rows: events.iter().cloned().collect(), warning: None })
@@ -418,24 +417,22 @@ async fn path(table: &Table) -> Result<Vec<Zone>, String> {
     Ok(zones)
 }
 
-async fn summaries(table: &Table) -> Result<Vec<Vec<Cell>>, String> {
-    let gone = |error: spinglass::TableError| error.to_string();
-    let region = table.region().await.map_err(gone)?;
+async fn summaries(node: &Node) -> Result<Vec<Vec<Cell>>, String> {
+    let gone = |error: told::Refused| error.to_string();
+    let region = node.table().region().await.map_err(|error| error.to_string())?;
+    let text = |text: Option<String>| text.map_or(Cell::Null, Cell::Text);
     let mut rows = Vec::new();
     for depth in 0..=region.depth() {
         let zone = region.ancestor(depth);
-        for function in table.functions(&zone).await.map_err(gone)? {
-            let since = function.since.map_or(Cell::Null, |since| Cell::Text(since.to_string()));
-            let left = function.left.map_or(Cell::Null, |left| {
-                Cell::Integer(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
-            });
+        for function in told::summaries(node, Some(zone.as_str())).await.map_err(gone)? {
+            let left = function.seconds_left.and_then(|left| i64::try_from(left).ok());
             rows.push(vec![
                 Cell::Text(zone.to_string()),
                 Cell::Text(function.name),
-                since,
+                text(function.zone),
                 Cell::Text(function.sql),
                 Cell::Integer(function.steps_per_row.into()),
-                left,
+                left.map_or(Cell::Null, Cell::Integer),
             ]);
         }
     }
@@ -447,29 +444,19 @@ async fn summaries(table: &Table) -> Result<Vec<Vec<Cell>>, String> {
 fn zone_rows<'a>(
     shape: &'a Shape,
     zone: &'a Zone,
-    path: &'a [Zone],
-    own_address: &'a str,
-) -> impl Iterator<Item = Vec<Cell>> + 'a {
+    region: &'a ZonePath,
+    node: &Node,
+) -> impl Iterator<Item = Vec<Cell>> + use<'a> {
+    let own = node.local_addr();
     zone.rows.iter().map(move |row| {
-        let below = path.get(zone.path.depth() + 1).filter(|_| is_on(path, &zone.path));
-        let is_own = match row.row.kind() {
-            RowKind::Agent => {
-                row.row.contacts().first().is_some_and(|at| at.to_string() == own_address)
-            }
-            _ => below.is_some_and(|below| below.path.last_name() == row.row.name()),
-        };
         let fixed = [
             Cell::Text(zone.path.to_string()),
             Cell::Text(row.row.name().to_owned()),
-            Cell::Integer(is_own.into()),
+            Cell::Integer(is_own(&row.row, region, own).into()),
             Cell::Real(row.age.as_secs_f64()),
         ];
         by_columns(shape, row.row.attributes(), &fixed)
     })
-}
-
-fn is_on(path: &[Zone], zone: &ZonePath) -> bool {
-    path.get(zone.depth()).is_some_and(|on| on.path == *zone)
 }
 
 fn by_columns(shape: &Shape, row: &Row, fixed: &[Cell]) -> Vec<Cell> {

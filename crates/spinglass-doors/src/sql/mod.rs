@@ -35,16 +35,15 @@ mod vtab;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use pgwire::api::ConnectionManager;
 use spinglass::Node;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::accept::accept;
 use crate::{Claims, events};
 use engine::Engine;
 use fault::Fault;
@@ -56,8 +55,6 @@ pub use login::{Users, UsersError, verifier};
 const CLIENTS_MAX: usize = 200;
 /// Parameters of a statement.
 const PARAMETERS_MAX: usize = 1000;
-/// How long to wait when no connection can be accepted: for want of files, say.
-const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// What a reader is told who would change something.
 const READ_ONLY: &str = "permission denied: this login may read only (see --sql-users)";
 
@@ -114,29 +111,23 @@ pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) 
     let seen_by = Arc::clone(&live);
     let door = Door { node, live, engine, users, tls, is_open, claims, login, connections };
     let door = Arc::new(door);
-    let mut tasks = JoinSet::new();
+    // It ends with the door.
+    let mut beside = JoinSet::new();
     if let Ok(node) = door.node() {
         let mut subscription = events::subscribe(&node);
-        tasks.spawn(async move {
+        beside.spawn(async move {
             while let Some(event) = subscription.next().await {
                 seen_by.tell(&event);
             }
         });
     }
-    let room = Arc::new(Semaphore::new(CLIENTS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        while tasks.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
-            continue;
-        };
+    accept(listener, CLIENTS_MAX, |stream| {
         let door = Arc::clone(&door);
-        tasks.spawn(async move {
+        async move {
             if let Err(error) = connection::converse(stream, door).await {
                 tracing::debug!(%error, "a client of the SQL door is gone");
             }
-            drop(permit);
-        });
-    }
+        }
+    })
+    .await;
 }
