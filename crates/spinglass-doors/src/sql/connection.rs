@@ -10,7 +10,7 @@ use pgwire::api::cancel::DefaultCancelHandler;
 use pgwire::api::{ClientInfo, NoopHandler, PgWireConnectionState as At};
 use pgwire::error::PgWireError;
 use pgwire::messages::extendedquery::{Close, TARGET_TYPE_BYTE_STATEMENT};
-use pgwire::messages::response::{NoticeResponse, NotificationResponse};
+use pgwire::messages::response::NotificationResponse;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::{
     MaybeTls, PgWireMessageServerCodec, negotiate_tls, process_error, process_message,
@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::codec::{Framed, FramedParts};
 
 use super::bounded::Bounded;
-use super::fault::Fault;
+use super::fault::{Fault, Remark};
 use super::listen::{Notice, WAITING_MAX};
 use super::session::{Handlers, Session};
 use super::statement::Parsed;
@@ -173,10 +173,7 @@ async fn tell(socket: &mut Socket, notice: Notice) -> io::Result<()> {
             NotificationResponse::new(pid, topic.replace('\0', ""), payload.replace('\0', "")),
         ),
         Notice::Missed { topic, what } => {
-            let text = format!("{what} of {topic} did not get here");
-            let fields = [(b'S', "WARNING"), (b'V', "WARNING"), (b'C', "01000"), (b'M', &text)];
-            let fields = fields.map(|(kind, text)| (kind, text.to_owned())).into();
-            PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields))
+            Remark::Warning(format!("{what} of {topic} did not get here")).into()
         }
     };
     socket.send(message).await

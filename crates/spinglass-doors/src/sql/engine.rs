@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::fault::Fault;
+use super::fault::{Fault, Remark};
 use super::lexer::{Kind, Token, quoted_name};
 use super::live::{Live, Shape};
 use super::translate::translated;
@@ -92,7 +92,7 @@ pub(super) struct Job {
 pub(super) struct Outcome {
     pub(super) columns: Vec<(String, Type)>,
     pub(super) rows: Vec<Vec<Cell>>,
-    pub(super) warnings: Vec<String>,
+    pub(super) remarks: Vec<Remark>,
     /// The room that the rows take; it is free again when they are gone.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
@@ -222,7 +222,7 @@ impl Worker {
         ))?;
         let run = Run {
             deadline: Instant::now(),
-            warnings: Vec::new(),
+            remarks: Vec::new(),
             may_change: false,
             has_changed: false,
             shapes: Arc::default(),
@@ -258,8 +258,8 @@ impl Worker {
             match outcome {
                 Ok(outcome) if tries < TRIES_MAX && self.has_learned(job) => drop(outcome),
                 Ok(mut outcome) => {
-                    outcome.warnings = std::mem::take(&mut self.desk.run().warnings);
-                    outcome.warnings.append(&mut notices);
+                    outcome.remarks = std::mem::take(&mut self.desk.run().remarks);
+                    outcome.remarks.extend(notices.into_iter().map(Remark::Notice));
                     return Ok(outcome);
                 }
                 Err(error) => match self.mend(&error, job) {
@@ -289,7 +289,7 @@ impl Worker {
         run.deadline = Instant::now() + job.within;
         run.may_change = job.may_change && !job.describes;
         run.has_changed = false;
-        run.warnings.clear();
+        run.remarks.clear();
         run.fetched.clear();
         Ok(())
     }

@@ -1,7 +1,30 @@
-//! What goes wrong, as PostgreSQL's clients are told.
+//! What goes wrong, and what is to be said beside, as PostgreSQL's clients are told.
 
 use pgwire::error::{ErrorInfo, PgWireError};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::NoticeResponse;
 use rusqlite::ffi::ErrorCode;
+
+/// Something that a client is told beside what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Remark {
+    /// Something is missing.
+    Warning(String),
+    /// Something that may not be known.
+    Notice(String),
+}
+
+impl From<Remark> for PgWireBackendMessage {
+    fn from(remark: Remark) -> Self {
+        let (severity, code, text) = match remark {
+            Remark::Warning(text) => ("WARNING", "01000", text),
+            Remark::Notice(text) => ("NOTICE", "00000", text),
+        };
+        let fields = [(b'S', severity), (b'V', severity), (b'C', code), (b'M', &*text)];
+        let fields = fields.map(|(kind, text)| (kind, text.to_owned())).into();
+        Self::NoticeResponse(NoticeResponse::new(fields))
+    }
+}
 
 /// An error with its code, as PostgreSQL's appendix A lists them.
 #[derive(Debug, Clone, thiserror::Error)]

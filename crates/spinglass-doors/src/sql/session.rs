@@ -19,14 +19,14 @@ use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::response::{NoticeResponse, TransactionStatus};
+use pgwire::messages::response::TransactionStatus;
 use rusqlite::types::Value as Cell;
 use spinglass::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 
 use super::engine::{Job, Outcome};
-use super::fault::Fault;
+use super::fault::{Fault, Remark};
 use super::lexer::{Token, statements, tokens};
 use super::statement::{Parsed, Verb};
 use super::types::{self, fields, parameter};
@@ -313,16 +313,13 @@ fn session<C: ClientInfo>(client: &C) -> PgWireResult<Arc<Session>> {
 }
 
 /// Tells what is to be said beside the rows.
-async fn warn<C>(client: &mut C, warnings: &[String]) -> PgWireResult<()>
+async fn remark<C>(client: &mut C, remarks: &mut Vec<Remark>) -> PgWireResult<()>
 where
     C: Sink<PgWireBackendMessage> + Unpin,
     PgWireError: From<C::Error>,
 {
-    for warning in warnings {
-        let severity = if warning.contains("missing") { "WARNING" } else { "NOTICE" };
-        let fields = [(b'S', severity), (b'V', severity), (b'C', "01000"), (b'M', warning)];
-        let fields = fields.map(|(kind, text)| (kind, text.to_owned())).into();
-        client.feed(PgWireBackendMessage::NoticeResponse(NoticeResponse::new(fields))).await?;
+    for remark in remarks.drain(..) {
+        client.feed(remark.into()).await?;
     }
     Ok(())
 }
@@ -410,7 +407,7 @@ impl SimpleQueryHandler for Handlers {
                     *tag = if undone { "ROLLBACK" } else { tag };
                 }
                 Answer::Rows(outcome) | Answer::Copy(outcome, _) => {
-                    warn(client, &outcome.warnings).await?;
+                    remark(client, &mut outcome.remarks).await?;
                 }
                 Answer::Fetched(_) | Answer::Done(_) => {}
             }
@@ -551,7 +548,7 @@ impl ExtendedQueryHandler for Handlers {
         let mut answer = session.perform(&parsed.verb, parameters, max_rows > 0).await?;
         match &mut answer {
             Answer::Rows(outcome) | Answer::Copy(outcome, _) => {
-                warn(client, &outcome.warnings).await?;
+                remark(client, &mut outcome.remarks).await?;
             }
             Answer::End(tag) => {
                 session.end_transaction();

@@ -20,6 +20,7 @@ use rusqlite::vtab::{
 };
 use rusqlite::{Connection, Error, Result};
 
+use super::fault::Remark;
 use super::lexer::quoted_name;
 use super::live::{Condition, Live, Shape, Source};
 
@@ -44,7 +45,7 @@ pub(super) struct Run {
     /// Until when others may be waited for.
     pub(super) deadline: Instant,
     /// What is to be said beside the rows.
-    pub(super) warnings: Vec<String>,
+    pub(super) remarks: Vec<Remark>,
     /// Whether functions may change something: the user may, and the statement is not only
     /// described.
     pub(super) may_change: bool,
@@ -230,8 +231,9 @@ impl LiveCursor<'_> {
         let found = self.desk.live.rows(&self.shape, &conditions, &columns, within);
         let found = found.map_err(|error| failed(&error))?;
         run = self.desk.run();
-        if let Some(warning) = found.warning.filter(|it| !run.warnings.contains(it)) {
-            run.warnings.push(warning);
+        let missing = found.warning.map(Remark::Warning);
+        if let Some(missing) = missing.filter(|it| !run.remarks.contains(it)) {
+            run.remarks.push(missing);
         }
         let rows = Arc::new(found.rows);
         let (table, kept) = (self.shape.name.clone(), Arc::clone(&rows));
