@@ -288,21 +288,67 @@ fn the_tutorial_runs_as_printed() {
         }
     }
     assert!(commands >= 15, "the tutorial has commands: {commands}");
+    run(in_a_network_of_its_own(&script));
+}
+
+/// A shell that finds the program, and nothing else on the network, where the system allows that.
+fn in_a_network_of_its_own(script: &str) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_spinglass"));
     let folder = program.parent().expect("it is in a folder").display();
     let path = std::env::var("PATH").unwrap_or_default();
-    let alone = Command::new("unshare").args(["-r", "-n", "true"]).status();
-    let mut shell = if alone.is_ok_and(|status| status.success()) {
-        script = format!("ip link set lo up\n{script}");
+    let mut shell = if has_networks() {
         let mut shell = Command::new("unshare");
-        shell.args(["-r", "-n", "bash", "-c"]);
+        shell.args(["-r", "-n", "bash", "-c"]).arg(format!("ip link set lo up\n{script}"));
         shell
     } else {
         let mut shell = Command::new("bash");
-        shell.arg("-c");
+        shell.arg("-c").arg(script);
         shell
     };
-    shell.arg(script).env("PATH", format!("{folder}:{path}")).env_remove("SPINGLASS_SOCKET");
+    shell.env("PATH", format!("{folder}:{path}")).env_remove("SPINGLASS_SOCKET");
+    shell
+}
+
+fn has_networks() -> bool {
+    let tried = Command::new("unshare").args(["-r", "-n", "true"]).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// From another address than loopback's: TLS and a password, or nothing.
+const FROM_AFAR: &str = r#"
+ip addr add 10.9.9.9/32 dev lo
+cd "$FOLDER"
+spinglass keygen --group group.key > said
+echo secret | spinglass keygen --sql-password alice > users.toml
+spinglass agent --group-key group.key --bind 127.0.0.1:0 --no-http --socket afar.sock \
+    --sql 10.9.9.9:7754 --sql-users users.toml --sql-tls-cert afar.crt --sql-tls-key afar.key &
+agent=$!
+ask() { PGPASSWORD=$2 psql -X -w -At "host=10.9.9.9 port=7754 user=alice dbname=x sslmode=$1" \
+    -c '\conninfo' -c 'SELECT 1' 2>&1; }
+for _ in $(seq 100); do ask require secret > said && break; sleep 0.1; done
+failed=
+grep -q 'TLSv1.3' said && grep -qx 1 said || failed="TLS: $(cat said)"
+ask disable secret | grep -q 'speaks TLS only' || failed="$failed clear: $(ask disable secret)"
+ask require wrong | grep -q 'authentication failed' || failed="$failed $(ask require wrong)"
+kill $agent
+wait $agent
+echo "$failed"
+[ -z "$failed" ]
+"#;
+
+#[test]
+fn sql_from_afar_takes_tls_and_a_password() {
+    if !has_networks() {
+        eprintln!("passed over: the system lets nobody make a network of its own");
+        return;
+    }
+    let folder = folder();
+    let made = rcgen::generate_simple_self_signed(["afar".to_owned()]).expect("a certificate");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(folder.join("afar.crt"), certificate).expect("there is room");
+    std::fs::write(folder.join("afar.key"), key).expect("there is room");
+    let mut shell = in_a_network_of_its_own(FROM_AFAR);
+    shell.env("FOLDER", folder);
     run(shell);
 }
 

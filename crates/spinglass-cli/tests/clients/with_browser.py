@@ -124,6 +124,27 @@ def live(browser):
     expect(page.get_by_text("<b>hello</b>").first).to_be_visible()
 
 
+def web_socket(browser):
+    page = new_page(browser)
+    page.goto(OPEN)
+    page.evaluate("""() => new Promise((resolve, reject) => {
+        const socket = new WebSocket(`ws://${location.host}/v1/topics/sockets/ws`);
+        window.next = new Promise((heard) => { socket.onmessage = (event) => heard(event.data); });
+        socket.onopen = resolve;
+        socket.onerror = reject;
+    })""")
+    token = open(TOKEN_FILE).read().strip()
+    for _ in range(50):
+        headers = {"Authorization": f"Bearer {token}"}
+        urllib.request.urlopen(urllib.request.Request(
+            f"{GUARDED}/v1/topics/sockets", b"from there", headers, method="POST")).close()
+        soon = "new Promise((done) => setTimeout(done, 200))"
+        got = page.evaluate(f"Promise.race([window.next, {soon}])")
+        if got:
+            break
+    assert got == "from there", got
+
+
 def many_rows(browser):
     page = new_page(browser)
     page.goto(f"{OPEN}/#/hosts")
@@ -174,6 +195,6 @@ def a_token(browser):
 with sync_playwright() as playwright:
     chromium = playwright.chromium.launch(executable_path=os.environ["CHROMIUM"],
                                           args=["--no-sandbox"])
-    for check in (every_page, on_a_phone, by_keyboard, live, many_rows, a_token):
+    for check in (every_page, on_a_phone, by_keyboard, live, web_socket, many_rows, a_token):
         check(chromium)
     chromium.close()
