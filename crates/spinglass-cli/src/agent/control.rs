@@ -52,7 +52,9 @@ impl Socket {
                 path.display()
             );
         }
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+        // A name alone has an empty path before it: that of the folder one is in.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.exists()) {
             fs::create_dir(folder).with_context(|| format!("cannot make {}", folder.display()))?;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         }
