@@ -173,7 +173,8 @@ pub async fn zones(node: &Node, zone: Option<&str>) -> Result<Vec<ZoneTold>, Ref
     Ok(told)
 }
 
-/// Whether a row is that of the agent at this address and in this region, or of a zone that it is in.
+/// Whether a row is that of the agent at this address and in this region, or of a zone that it is
+/// in.
 pub(crate) fn is_own(row: &TableRow, region: &ZonePath, own: SocketAddr) -> bool {
     match row.kind() {
         RowKind::Agent => row.contacts().first() == Some(&own),
