@@ -44,12 +44,13 @@ pub(super) const BARS: &[Bar] = &[Bar {
 }];
 
 /// Clients of PostgreSQL's, and a newcomer's first minutes: tests, each of which holds or does not.
-const CLIENTS: [&str; 6] = [
+const CLIENTS: [&str; 7] = [
     "psql_reads_changes_and_describes",
     "psycopg_is_a_client",
     "asyncpg_sqlalchemy_and_odbc_are_clients",
     "jdbc_and_isql_are_clients",
     "who_comes_in_by_a_password_does_what_the_file_says",
+    "sql_from_afar_takes_tls_and_a_password",
     "the_tutorial_runs_as_printed",
 ];
 /// The test that measures the console, what it tells, and the most of each.
