@@ -45,17 +45,32 @@ impl Agent {
         Self { process, settings: path, started }
     }
 
-    /// Asks by HTTP; returns the status and the body.
+    /// Reads by HTTP; returns the status and the body.
     fn get(&self, path: &str, host: &str) -> (u16, String) {
+        self.ask("GET", path, &format!("Host: {host}"), "")
+    }
+
+    /// Asks by HTTP; returns the status and the body. Every refusal is told in the one form.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let door = self.started["http"].as_str().expect("it has a door");
         let mut stream = TcpStream::connect(door).expect("the door is open");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\n{headers}\r\nContent-Length: {length}\r\nConnection: \
+             close\r\n\r\n{body}"
+        );
+        // A body that is refused for its size is not read to its end.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
-        let kind = if status.is_some_and(|status| status >= 400) { "problem+json" } else { "" };
-        assert!(answer.contains(&format!("content-type: application/{kind}")), "{answer}");
+        let kind = match status {
+            Some(204) => "",
+            Some(400..) => "content-type: application/problem+json",
+            _ => "content-type: application/",
+        };
+        assert!(answer.contains(kind), "{method} {path}: {answer}");
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
         (status.expect("a status"), body.expect("a body"))
     }
@@ -114,6 +129,36 @@ fn settings_come_from_the_command_line_the_environment_and_a_file() {
     let row = agent.own_row("/eu", "memory");
     assert!(row["attributes"]["cpus"].as_i64().is_some_and(|cpus| cpus >= 1));
     assert_eq!(row["attributes"]["load"], 7);
+}
+
+#[test]
+fn what_http_refuses_it_explains() {
+    let agent = Agent::start("refused", "region = \"/usa\"\n", &[], &[]);
+    let json = "Host: localhost\r\nContent-Type: application/json";
+    let large = "x".repeat(2 << 20);
+    let function = r#"{"zone": "/", "name": "x", "sql": "SELECT MAXX(a) AS b FROM zone"}"#;
+    for (method, path, headers, body, status, says) in [
+        ("GET", "/v1/zones/eu", "Host: localhost", "", 404, "no zone /eu"),
+        ("GET", "/v1/query", "Host: localhost", "", 400, "sql"),
+        ("GET", "/nothing", "Host: localhost", "", 404, "openapi.json"),
+        ("POST", "/v1/zones", "Host: localhost", "", 405, "openapi.json"),
+        ("GET", "/v1/agent", "Host: example.org", "", 403, "127.0.0.1"),
+        ("PATCH", "/v1/self", "Host: localhost\r\nOrigin: http://evil", "{}", 403, "origins"),
+        ("PATCH", "/v1/self", "Host: localhost", "{}", 415, "application/json"),
+        ("PATCH", "/v1/self", json, "{", 400, "JSON"),
+        ("PATCH", "/v1/self", json, r#"{"a b": 1}"#, 400, "a-z"),
+        ("PATCH", "/v1/self", json, r#"{"a": {}}"#, 400, "a value is"),
+        ("PUT", "/v1/summaries", json, function, 400, "did you mean MAX"),
+        ("POST", "/v1/explain", json, function, 400, "did you mean MAX"),
+        ("DELETE", "/v1/summaries", "Host: localhost", "", 400, "zone"),
+        ("DELETE", "/v1/summaries?zone=/&name=x", "Host: localhost", "", 400, "no summary"),
+        ("POST", "/v1/topics/a", "Host: localhost", &large, 413, "length limit"),
+        ("GET", "/v1/topics/a/ws", "Host: localhost", "", 400, "WebSockets"),
+    ] {
+        let (got, said) = agent.ask(method, path, headers, body);
+        assert!(got == status && said.contains(says), "{method} {path}: {got} {said}");
+    }
+    assert_eq!(agent.ask("PATCH", "/v1/self", json, r#"{"a": [1]}"#).0, 204);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What an agent tells of itself and of the table, in the form in which programs are told: the same
 //! by HTTP, by the agent's socket, and by `--json`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use spinglass::{
     ATTRIBUTE_BYTES_MAX, Budget, Function, Hosts, Member, NewFunction, Node, PathError, RowKind,
-    SqlError, Stats, SummaryFunction, TableError, TableRow, Zone, ZonePath,
+    SqlError, SummaryFunction, TableError, TableRow, Zone, ZonePath,
 };
 
-use crate::http::metrics::counted;
 use crate::json::{row_to_json, to_json};
 
 /// Why an agent does not tell, or not do, what it is asked.
@@ -147,12 +145,6 @@ pub async fn members(node: &Node) -> Vec<MemberTold> {
     let mut members: Vec<_> = node.members().await.into_iter().map(told).collect();
     members.sort_by(|a, b| (&a.region, &a.id).cmp(&(&b.region, &b.id)));
     members
-}
-
-/// What an agent has counted, by name; what it refused as `rejected.REASON`.
-#[must_use]
-pub fn counters(stats: &Stats) -> BTreeMap<String, u64> {
-    counted(stats)
 }
 
 /// The zones of the agent's path, root first; or any one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use spinglass::{NewFunction, Node};
+use spinglass_doors::http::counters;
 use spinglass_doors::told;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -143,7 +144,7 @@ async fn answer(request: Request, node: &Node) -> Result<Answer> {
             Answer::Hosts(told::hosts(node, &zone, &sql, within).await?)
         }
         Request::Members => Answer::Members(told::members(node).await),
-        Request::Counters => Answer::Counters(told::counters(&node.stats().await)),
+        Request::Counters => Answer::Counters(counters(&node.stats().await)),
         Request::Leave => Answer::Done,
     })
 }

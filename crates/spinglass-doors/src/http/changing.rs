@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json_};
 use spinglass::NewFunction;
 
-use super::{Door, Problem, unreadable};
+use super::{Door, Problem};
 use crate::json::of_json;
 use crate::told;
 
@@ -54,7 +54,7 @@ pub(super) async fn own(
     _: Trusted,
     attributes: Result<Json<Map<String, Json_>>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Json(attributes) = attributes.map_err(unreadable)?;
+    let Json(attributes) = attributes?;
     let table = door.node()?.table();
     for (name, json) in attributes {
         let value = of_json(&json)
@@ -80,7 +80,7 @@ pub(super) async fn install(
     _: Trusted,
     installed: Result<Json<Installed>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Json(Installed { zone, name, sql, seconds }) = installed.map_err(unreadable)?;
+    let Json(Installed { zone, name, sql, seconds }) = installed?;
     let function = NewFunction { sql: &sql, lasts: seconds.map(Duration::from_secs) };
     told::install(&*door.node()?, &zone, &name, function).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -96,8 +96,9 @@ pub(super) struct Removed {
 pub(super) async fn remove(
     State(door): State<Door>,
     _: Trusted,
-    Query(Removed { zone, name }): Query<Removed>,
+    removed: Result<Query<Removed>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
+    let Query(Removed { zone, name }) = removed?;
     told::remove(&*door.node()?, &zone, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -107,10 +108,10 @@ pub(super) async fn publish(
     State(door): State<Door>,
     _: Trusted,
     Path(topic): Path<String>,
-    message: Bytes,
+    message: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let group = door.node()?.group(&topic);
-    let sent = group.publish(message).await;
+    let sent = group.publish(message?).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
     Ok(StatusCode::ACCEPTED)
 }

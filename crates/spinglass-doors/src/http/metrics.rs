@@ -91,13 +91,14 @@ struct Reason {
 }
 
 /// The counters by name, those of what was refused as `rejected.REASON`.
-pub(crate) fn counted(stats: &Stats) -> BTreeMap<String, u64> {
-    let counters = COUNTERS.into_iter().map(|(name, _, value)| (name.to_owned(), value(stats)));
+#[must_use]
+pub fn counters(stats: &Stats) -> BTreeMap<String, u64> {
+    let counted = COUNTERS.into_iter().map(|(name, _, value)| (name.to_owned(), value(stats)));
     let rejected = Reject::ALL.into_iter().map(|reject| {
         let name = format!("rejected.{}", snake_case(&format!("{reject:?}")));
         (name, stats.protocol.rejected(reject))
     });
-    counters.chain(rejected).collect()
+    counted.chain(rejected).collect()
 }
 
 /// The exposition, as of now.

@@ -10,7 +10,7 @@
 //! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
 mod changing;
-pub(crate) mod metrics;
+mod metrics;
 mod pages;
 mod problem;
 mod reading;
@@ -21,7 +21,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Request as HttpRequest};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -37,6 +36,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::Claims;
 use crate::accept::accept;
+pub use metrics::counters;
 use problem::Problem;
 
 /// What connections may take.
@@ -111,6 +111,7 @@ pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) 
         .route("/v1/topics/{topic}/ws", get(streams::web_socket))
         .route("/v1/events", get(streams::changes))
         .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(called_by_loopback))
         .with_state(door);
@@ -190,9 +191,8 @@ async fn nothing() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, there)
 }
 
-/// What a client sent is not what it is to send.
-fn unreadable(error: JsonRejection) -> Problem {
-    Problem::new(error.status(), error.body_text())
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "/openapi.json says what can be done with what")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What can't be done, as RFC 9457 has it told.
 
 use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -40,6 +41,19 @@ impl From<TableError> for Problem {
         Refused::from(error).into()
     }
 }
+
+/// What a client sent is not what it is to send.
+macro_rules! unreadable {
+    ($($rejection:ty),*) => {$(
+        impl From<$rejection> for Problem {
+            fn from(rejection: $rejection) -> Self {
+                Self::new(rejection.status(), rejection.body_text())
+            }
+        }
+    )*};
+}
+
+unreadable!(JsonRejection, QueryRejection, BytesRejection, PathRejection);
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

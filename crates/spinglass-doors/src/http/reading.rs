@@ -10,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
-use super::metrics::exposition;
+use super::metrics::{counters, exposition};
 use super::{Door, Problem};
 use crate::told::{self, Explained, HostsTold, MemberTold, SummaryTold, ZoneTold};
 
@@ -72,7 +72,7 @@ pub(super) async fn metrics(State(door): State<Door>) -> Result<Response, Proble
 pub(super) async fn stats(
     State(door): State<Door>,
 ) -> Result<Json<BTreeMap<String, u64>>, Problem> {
-    Ok(Json(told::counters(&door.node()?.stats().await)))
+    Ok(Json(counters(&door.node()?.stats().await)))
 }
 
 pub(super) async fn agent(State(door): State<Door>) -> Result<Json<AgentTold>, Problem> {
@@ -128,8 +128,7 @@ pub(super) async fn query(
     State(door): State<Door>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<HostsTold>, Problem> {
-    let asked = asked.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
-    let Query(Asked { sql, zone, within_ms }) = asked;
+    let Query(Asked { sql, zone, within_ms }) = asked?;
     let within = within_ms.unwrap_or(QUERY_WITHIN_MS).min(QUERY_WITHIN_MAX_MS);
     let zone = zone.as_deref().unwrap_or("/");
     let node = door.node()?;
@@ -145,8 +144,9 @@ pub(super) struct OfZone {
 
 pub(super) async fn summaries(
     State(door): State<Door>,
-    Query(OfZone { zone }): Query<OfZone>,
+    zone: Result<Query<OfZone>, QueryRejection>,
 ) -> Result<Json<Vec<SummaryTold>>, Problem> {
+    let Query(OfZone { zone }) = zone?;
     Ok(Json(told::summaries(&*door.node()?, zone.as_deref()).await?))
 }
 
@@ -161,6 +161,6 @@ pub(super) async fn explain(
     State(door): State<Door>,
     tried: Result<Json<Tried>, JsonRejection>,
 ) -> Result<Json<Explained>, Problem> {
-    let Json(Tried { zone, sql }) = tried.map_err(super::unreadable)?;
+    let Json(Tried { zone, sql }) = tried?;
     Ok(Json(told::explain(&*door.node()?, &zone, &sql).await?))
 }

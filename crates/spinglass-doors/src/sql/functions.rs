@@ -23,7 +23,7 @@ pub(super) const DATABASE: &str = "spinglass";
 pub(super) const SCHEMA: &str = "public";
 
 /// Functions that say the same whatever they are asked, or NULL.
-const ANSWERS: [(&str, i32, Option<&str>); 36] = [
+const ANSWERS: [(&str, i32, Option<&str>); 35] = [
     ("current_catalog", 0, Some(DATABASE)),
     ("current_database", 0, Some(DATABASE)),
     ("current_schema", 0, Some(SCHEMA)),
@@ -59,7 +59,6 @@ const ANSWERS: [(&str, i32, Option<&str>); 36] = [
     ("inet_client_addr", 0, None),
     ("pg_my_temp_schema", 0, None),
     ("txid_current_if_assigned", 0, None),
-    ("pg_catalog_default_acl", 1, None),
 ];
 /// Functions of which the answer is a number.
 const NUMBERS: [(&str, i32, i64); 30] = [
@@ -266,8 +265,10 @@ fn changes(connection: &Connection, desk: &Arc<Desk>) -> Result<()> {
     for arguments in [3, 4] {
         let desk = Arc::clone(desk);
         connection.create_scalar_function("summary_install", arguments, flags, move |context| {
-            let (zone, name, sql): (String, String, String) =
-                (context.get(0)?, context.get(1)?, context.get(2)?);
+            let texts = (text(context, 0), text(context, 1), text(context, 2));
+            let (Some(zone), Some(name), Some(sql)) = texts else {
+                return Err(user("summary_install(zone, name, sql [, seconds]) takes no NULL"));
+            };
             let seconds = if arguments == 4 { context.get::<Option<i64>>(3)? } else { None };
             let seconds = seconds.map(|it| u64::try_from(it).unwrap_or(0));
             let lasts = seconds.map(Duration::from_secs);
@@ -280,7 +281,9 @@ fn changes(connection: &Connection, desk: &Arc<Desk>) -> Result<()> {
     }
     let at = Arc::clone(desk);
     connection.create_scalar_function("summary_remove", 2, flags, move |context| {
-        let (zone, name): (String, String) = (context.get(0)?, context.get(1)?);
+        let (Some(zone), Some(name)) = (text(context, 0), text(context, 1)) else {
+            return Err(user("summary_remove(zone, name) takes no NULL"));
+        };
         let table = changeable(&at)?;
         let zone = ZonePath::parse(&zone).map_err(user)?;
         at.live.wait(table.remove(&zone, &name)).map_err(user)?;
@@ -288,9 +291,11 @@ fn changes(connection: &Connection, desk: &Arc<Desk>) -> Result<()> {
     })?;
     let at = Arc::clone(desk);
     connection.create_scalar_function("pg_notify", 2, flags, move |context| {
-        let (topic, payload): (String, Option<String>) = (context.get(0)?, context.get(1)?);
+        let Some(topic) = text(context, 0) else {
+            return Err(user("pg_notify(topic, payload) takes no NULL for a topic"));
+        };
         changeable(&at)?;
-        let payload = payload.unwrap_or_default();
+        let payload = text(context, 1).unwrap_or_default();
         at.live.wait(at.live.publish(&topic, payload)).map_err(user)?;
         Ok("")
     })

@@ -45,7 +45,7 @@ const CURSORS_MAX: usize = 16;
 pub(super) struct Session {
     door: Arc<Door>,
     may_change: bool,
-    pub(super) mailbox: listen::Mailbox,
+    mailbox: listen::Mailbox,
     state: Mutex<State>,
 }
 
