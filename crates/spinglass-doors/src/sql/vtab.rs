@@ -3,8 +3,8 @@
 //! The unsafe code is two words: SQLite reads the structs here by their first field, so their
 //! layout is a promise that `rusqlite` can't check. Without virtual tables SQLite could not say
 //! which conditions and columns a query needs, and every query would fetch all that all hosts say.
-//! Measured with two agents: an answer with all that a host says of itself takes 305 bytes, one with
-//! its `id` 56; and an answer has room for 256 KiB, which is some 900 whole hosts.
+//! Measured with two agents: an answer with all that a host says of itself takes 305 bytes, one
+//! with its `id` 56; and an answer has room for 256 KiB, which is some 900 whole hosts.
 #![expect(unsafe_code, reason = "rusqlite's traits for virtual tables promise a layout")]
 
 use std::borrow::Cow;
