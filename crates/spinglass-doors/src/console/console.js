@@ -451,7 +451,7 @@ function membersPage() {
   }
   main.replaceChildren(el("div", { class: "columns" },
     el("section", {}, el("h2", {}, "Members"), grid.element),
-    el("section", {}, el("h2", {}, "Who gossips with whom"), where),
+    el("section", {}, el("h2", {}, "Whom this agent gossips with"), where),
     el("section", {}, el("h2", {}, "What became of them"), log)));
   drawEvents();
   return {
@@ -549,5 +549,5 @@ addEventListener("hashchange", () => {
 go();
 connect();
 ask("/v1/agent").then((told) => {
-  document.querySelector("#agent").textContent = `${told.name} in ${told.region}, ${told.members} members known`;
+  document.querySelector("#agent").textContent = `${told.name} in ${told.region}, ${told.members} agents in all`;
 }).catch(() => {});
