@@ -16,7 +16,7 @@ Examples:
   spinglass lab rounds --branching 25 --levels 3 --representatives 1,3
   spinglass lab rounds --branching 25 --levels 4 --loss 0.15 --crash 0.08
   spinglass lab rounds --flat 64,1000,10000                 one zone, beside the paper's model
-  spinglass lab rounds --scale --updates 3                  memory and traffic, up to 97,336 agents
+  spinglass lab rounds --scale --updates 3                  memory and traffic, up to 102,400 agents
 
 Each agent compares tables once a round with a random agent of its region and, for each zone that
 it speaks for, with a representative of a random sibling zone; rounds are 1 s, at a phase of each
@@ -38,11 +38,14 @@ pub(crate) struct Rounds {
     #[arg(long, value_delimiter = ',', conflicts_with_all = ["branching", "levels", "scale"])]
     #[arg(value_parser = clap::value_parser!(u16).range(2..=10_000))]
     flat: Vec<u16>,
-    /// What an agent costs in trees of 1,000 agents, 10,648, 97,336 and 1,000,000, on three levels
+    /// What an agent costs among 1,024 agents, 10,240, 102,400 and 1,048,576, in zones of 64
     #[arg(long, conflicts_with_all = ["branching", "levels"])]
     scale: bool,
+    /// The smallest system of --scale
+    #[arg(long, default_value_t = 0, requires = "scale")]
+    pub(super) agents_min: usize,
     /// The largest system of --scale
-    #[arg(long, default_value_t = 100_000, requires = "scale")]
+    #[arg(long, default_value_t = 110_000, requires = "scale")]
     pub(super) agents_max: usize,
     /// Representatives of each zone
     #[arg(long, value_delimiter = ',', default_value = "3")]
@@ -70,13 +73,13 @@ pub(super) fn rounds(options: &Rounds, format: Format) -> Result<Verdict> {
         return scale::scale(options, format);
     }
     let mut reports = Vec::new();
-    for (branching, levels) in options.shapes() {
+    for (agents, branching) in options.shapes() {
         for representatives in &options.representatives {
             for loss in &options.loss {
                 for crash in &options.crash {
                     let parameters = Parameters {
+                        agents,
                         branching,
-                        levels,
                         representatives: *representatives,
                         loss: *loss,
                         crash: *crash,
@@ -93,13 +96,12 @@ pub(super) fn rounds(options: &Rounds, format: Format) -> Result<Verdict> {
 }
 
 impl Rounds {
-    /// Children of every zone, and levels.
-    fn shapes(&self) -> Vec<(usize, u32)> {
-        if self.flat.is_empty() {
-            self.levels.iter().map(|levels| (self.branching, *levels)).collect()
-        } else {
-            self.flat.iter().map(|agents| (usize::from(*agents), 1)).collect()
-        }
+    /// Agents, and children of every zone.
+    fn shapes(&self) -> Vec<(usize, usize)> {
+        let Self { branching, levels, flat, .. } = self;
+        let flat = flat.iter().map(|agents| (usize::from(*agents), usize::from(*agents)));
+        let trees = levels.iter().map(|levels| (branching.saturating_pow(*levels), *branching));
+        if self.flat.is_empty() { trees.collect() } else { flat.collect() }
     }
 }
 
@@ -113,7 +115,7 @@ fn one(parameters: &Parameters, format: Format) -> Report {
 fn text(reports: &[Report]) -> String {
     let header = [
         "agents",
-        "tree",
+        "zone",
         "reps",
         "loss",
         "crash",
@@ -129,10 +131,10 @@ fn text(reports: &[Report]) -> String {
         "most",
     ];
     let row = |report: &Report| {
-        let Parameters { branching, levels, representatives, loss, crash, .. } = report.parameters;
+        let Parameters { agents, branching, representatives, loss, crash, .. } = report.parameters;
         vec![
-            report.agents.to_string(),
-            if levels == 1 { "flat".into() } else { format!("{branching}^{levels}") },
+            agents.to_string(),
+            if agents <= branching { "flat".into() } else { branching.to_string() },
             representatives.to_string(),
             format!("{loss}"),
             format!("{crash}"),

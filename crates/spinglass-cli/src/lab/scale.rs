@@ -11,15 +11,15 @@ use super::rounds::Rounds;
 use crate::herd::resident;
 use crate::output::{Format, Verdict, table};
 
-/// Children of every zone, on three levels: 1,000, 10,648, 97,336 and 1,000,000 agents.
-const SIDES: [usize; 4] = [10, 22, 46, 100];
-const LEVELS: u32 = 3;
+/// Agents of each system: the last fills three levels of zones, and four zones of the fourth.
+const AGENTS: [usize; 4] = [1 << 10, 10 << 10, 100 << 10, 1 << 20];
+/// Children of every zone: zones of 32 to 64 cost least (FACTS 4.9).
+const ZONE: usize = 64;
 
 /// A system of one size.
 #[derive(Debug, Serialize)]
 struct Size {
     parameters: Parameters,
-    agents: usize,
     /// Of the process, with everything that the simulator needs, beyond what it held at first.
     resident_bytes: u64,
     /// The same per agent: once every agent holds its tables, and after the last update.
@@ -45,13 +45,14 @@ struct Size {
 /// No size is allowed, several values are given of what is no size, or standard output can't be
 /// written.
 pub(super) fn scale(options: &Rounds, format: Format) -> Result<Verdict> {
-    let most = options.agents_max;
-    let agents = |side: &usize| side.pow(LEVELS);
-    let sides: Vec<usize> = SIDES.into_iter().filter(|side| agents(side) <= most).collect();
-    if sides.is_empty() {
+    let allowed = options.agents_min..=options.agents_max;
+    let systems: Vec<usize> =
+        AGENTS.into_iter().filter(|agents| allowed.contains(agents)).collect();
+    if systems.is_empty() {
         bail!(
-            "the smallest system has {} agents: allow as many by --agents-max",
-            agents(&SIDES[0])
+            "systems have {AGENTS:?} agents: none is within --agents-min {} and --agents-max {}",
+            options.agents_min,
+            options.agents_max
         );
     }
     let (&[representatives], &[loss], &[crash]) =
@@ -61,12 +62,11 @@ pub(super) fn scale(options: &Rounds, format: Format) -> Result<Verdict> {
     };
     let before = resident_bytes()?;
     let mut sizes: Vec<Size> = Vec::new();
-    for side in sides {
+    for agents in systems {
         let Rounds { updates, seed, .. } = *options;
-        let (branching, levels) = (side, LEVELS);
         let parameters =
-            Parameters { branching, levels, representatives, loss, crash, updates, seed };
-        format.say(&format!("{} agents ...", agents(&side)));
+            Parameters { agents, branching: ZONE, representatives, loss, crash, updates, seed };
+        format.say(&format!("{agents} agents ..."));
         let size = one(parameters, before, sizes.first(), format)?;
         sizes.push(size);
     }
@@ -92,14 +92,13 @@ fn one(
     let run_seconds = started.elapsed().as_secs_f64();
     let resident_bytes = resident_bytes()?.saturating_sub(before).max(built);
     bar.finish_and_clear();
-    let agents = report.agents;
+    let agents = parameters.agents;
     let bytes_per_agent = resident_bytes as f64 / agents as f64;
     let growth = |smallest: &Size| {
-        let logarithms = (agents as f64).ln() / (smallest.agents as f64).ln();
+        let logarithms = (agents as f64).ln() / (smallest.parameters.agents as f64).ln();
         bytes_per_agent / smallest.bytes_per_agent / logarithms
     };
     Ok(Size {
-        agents,
         resident_bytes,
         built_bytes_per_agent: built as f64 / agents as f64,
         bytes_per_agent,
@@ -125,7 +124,6 @@ fn resident_bytes() -> Result<u64> {
 fn text(sizes: &[Size]) -> String {
     let header = [
         "agents",
-        "tree",
         "B/agent",
         "over log",
         "MB",
@@ -140,8 +138,7 @@ fn text(sizes: &[Size]) -> String {
     ];
     let row = |size: &Size| {
         vec![
-            size.agents.to_string(),
-            format!("{}^{LEVELS}", size.parameters.branching),
+            size.parameters.agents.to_string(),
             format!("{:.0}", size.bytes_per_agent),
             format!("{:.2}", size.growth_over_log),
             format!("{:.0}", size.resident_bytes as f64 / 1e6),

@@ -26,10 +26,10 @@ use crate::world::{Blind, World};
 /// What to run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Parameters {
-    /// Children of every zone.
+    /// Agents.
+    pub agents: usize,
+    /// Children of every zone; the last zones of each level have what is left.
     pub branching: usize,
-    /// Levels of zones: there are `branching` to the power of this many agents.
-    pub levels: u32,
     /// Representatives of each zone.
     pub representatives: usize,
     /// The probability that a datagram is lost.
@@ -47,8 +47,6 @@ pub struct Parameters {
 pub struct Report {
     /// What was run.
     pub parameters: Parameters,
-    /// Agents.
-    pub agents: usize,
     /// Rounds until the last agent had heard, averaged over the updates.
     pub last_rounds: f64,
     /// Rounds until an agent had heard, averaged over agents and updates.
@@ -77,7 +75,9 @@ pub const ROUNDS_MAX: u32 = 120;
 /// Rounds that pass between a crash and the update: the dead have been dropped and replaced.
 const RECOVERY_ROUNDS: u64 = 200;
 /// Rounds before the first update: traffic is even by then.
-const WARM_UP_ROUNDS: u64 = 12;
+const WARM_UP_ROUNDS: u32 = 12;
+/// Rounds that an update may take, for the progress that is shown.
+const UPDATE_ROUNDS: f64 = 4.0;
 /// How often the agents are looked at in a round.
 const LOOKS_PER_ROUND: u32 = 4;
 /// Runs of the model: its mean is good to a tenth of a round.
@@ -103,9 +103,12 @@ pub fn measure(
     parameters: &Parameters,
     progress: &mut dyn FnMut(f64),
 ) -> Report {
-    let Parameters { branching, levels, loss, crash, updates, seed, .. } = *parameters;
-    let agents = world.len();
-    world.run(ROUND * WARM_UP_ROUNDS as u32, &mut Blind);
+    let Parameters { agents, branching, loss, crash, updates, seed, .. } = *parameters;
+    let steps = f64::from(WARM_UP_ROUNDS) + updates as f64 * UPDATE_ROUNDS;
+    for round in 1..=WARM_UP_ROUNDS {
+        world.run(ROUND, &mut Blind);
+        progress(f64::from(round) / steps);
+    }
     let mut rng = Prng::new(seed).fork("rounds");
     let dead_held = lose(world, crash, &mut rng);
     world.network.loss_ppm = (loss * 1e6) as u32;
@@ -120,7 +123,7 @@ pub fn measure(
         heard += wave.heard;
         never += wave.never;
         rounds += wave.last.div_ceil(LOOKS_PER_ROUND.into());
-        progress((update + 1) as f64 / updates as f64);
+        progress((f64::from(WARM_UP_ROUNDS) + (update + 1) as f64 * UPDATE_ROUNDS) / steps);
     }
     let after = totals(world);
     let look = 1.0 / f64::from(LOOKS_PER_ROUND);
@@ -128,10 +131,9 @@ pub fn measure(
     let most = after.2.iter().zip(&before.2).map(|(after, before)| after - before).max();
     let (rows, row_bytes) = held(world);
     Report {
-        agents,
         last_rounds: last as f64 * look / updates as f64,
         mean_rounds: sum as f64 * look / heard.max(1) as f64,
-        model_rounds: (levels == 1).then(|| flat_model(branching, MODEL_RUNS, seed)),
+        model_rounds: (agents <= branching).then(|| flat_model(agents, MODEL_RUNS, seed)),
         dead_held,
         never,
         rows,
@@ -190,11 +192,11 @@ pub fn flat_model(agents: usize, runs: u32, seed: u64) -> f64 {
 /// As [`run`].
 #[must_use]
 pub fn fabric(parameters: &Parameters) -> World {
-    let Parameters { branching, levels, representatives, seed, .. } = *parameters;
+    let Parameters { agents, branching, representatives, seed, .. } = *parameters;
     let mut config = Config::lan();
     // Multicast rests: nobody publishes.
     config.multicast.round = Duration::from_secs(3600);
-    let mut setup = Setup::new(branching.pow(levels), config, seed);
+    let mut setup = Setup::new(agents, config, seed);
     let mut table = TableConfig { round: ROUND, ..TableConfig::default() };
     // A flat zone may have more children than is wise.
     table.rows_max = table.rows_max.max(branching + ROWS_MORE);
@@ -306,8 +308,8 @@ mod tests {
     #[test]
     fn a_flat_system_hears_sooner_than_the_model_says() {
         let parameters = Parameters {
+            agents: 100,
             branching: 100,
-            levels: 1,
             representatives: 3,
             loss: 0.0,
             crash: 0.0,
@@ -315,7 +317,7 @@ mod tests {
             seed: 1,
         };
         let report = run(&parameters, &mut |_| ());
-        assert_eq!((report.agents, report.never), (100, 0));
+        assert_eq!(report.never, 0);
         assert!(
             report.rows >= 100.0 && report.model_rounds.is_some_and(|it| report.last_rounds < it)
         );
@@ -324,8 +326,8 @@ mod tests {
     #[test]
     fn the_dead_are_gone_before_the_update_and_all_others_hear() {
         let parameters = Parameters {
+            agents: 100,
             branching: 10,
-            levels: 2,
             representatives: 3,
             loss: 0.0,
             crash: 0.08,
