@@ -145,7 +145,7 @@ impl Join {
     /// # Errors
     /// Something about the options or the machine makes it impossible.
     pub(crate) async fn start(&self) -> Result<Node> {
-        crate::warnings::show();
+        crate::logs::show_warnings();
         let ip = self.interface.unwrap_or(Ipv4Addr::LOCALHOST);
         let usual = SocketAddr::from((ip, PORT));
         let node = match self.start_on(self.bind.unwrap_or(usual), &self.seeds).await {
@@ -158,8 +158,8 @@ impl Join {
         };
         let node = node.context("cannot take part in the group")?;
         if node.is_development() {
-            eprintln!(
-                "spinglass: no --group-key: loopback only, under a key that everybody knows \
+            tracing::warn!(
+                "no --group-key: loopback only, under a key that everybody knows \
                  (make one with `spinglass keygen --group FILE`)"
             );
         }

@@ -13,6 +13,7 @@ mod herd;
 mod join;
 mod keygen;
 mod lab;
+mod logs;
 mod measure;
 mod member;
 mod network;
@@ -27,7 +28,6 @@ mod shell;
 mod sleepers;
 mod statistics;
 mod top;
-mod warnings;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -167,7 +167,7 @@ impl Cli {
             agent::complete(&command, matches, &arguments)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         if let Command::Agent(agent) = &mut cli.command {
-            agent.add_attributes(attributes);
+            agent.complete(attributes, agent::told(&command, &matches));
         }
         Ok(cli)
     }
@@ -187,6 +187,8 @@ impl Command {
 
 async fn run_until_interrupted(command: Command, format: Format) -> ExitCode {
     let computes = command.computes();
+    // What has a file of settings reads it again; for anything else the terminal is gone.
+    let ends_at_hang_up = !matches!(&command, Command::Agent(agent) if agent.has_file());
     let mut task = if computes {
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || runtime.block_on(run(&command, format)))
@@ -196,7 +198,7 @@ async fn run_until_interrupted(command: Command, format: Format) -> ExitCode {
     };
     let outcome = tokio::select! {
         outcome = &mut task => outcome.unwrap_or_else(|panic| Err(panic.into())),
-        interrupted = interruption() => {
+        interrupted = interruption(ends_at_hang_up) => {
             if !computes {
                 // Dropping the command ends its children.
                 task.abort();
@@ -219,14 +221,14 @@ async fn run_until_interrupted(command: Command, format: Format) -> ExitCode {
 }
 
 /// Returns when the process is asked to end.
-async fn interruption() -> Result<()> {
+async fn interruption(or_hang_up: bool) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = interrupt.recv() => (),
         _ = terminate.recv() => (),
-        _ = hang_up.recv() => (),
+        _ = hang_up.recv(), if or_hang_up => (),
     }
     Ok(())
 }

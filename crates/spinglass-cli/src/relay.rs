@@ -16,6 +16,7 @@ use spinglass_relay::{
     Door, Doorkeeper, Guard, Limits, Relay as Server, ServerTls, Settings, Watch,
 };
 
+use crate::logs::Logging;
 use crate::output::{Format, Verdict};
 
 /// Options of `relay`.
@@ -75,6 +76,8 @@ pub(crate) struct Relay {
     /// Carry so many bytes of datagrams per second for one member, each way
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes_per_second)]
     rate: u64,
+    #[command(flatten)]
+    logging: Logging,
 }
 
 /// Files that a relay needs open for each member: its connection and its port.
@@ -165,13 +168,13 @@ impl Drop for Farewell {
 /// # Errors
 /// A file can't be used, or it can't listen.
 pub(crate) async fn run(options: &Relay, format: Format) -> Result<Verdict> {
-    crate::warnings::show();
+    options.logging.start();
     let marks = options.marks();
     let door = options.door()?;
     let limits = Limits { members_max: options.members.max(1), bytes_per_second: options.rate };
     let wanted = limits.members_max as u64 * FILES_PER_MEMBER + FILES_BESIDE;
     if let Some(most) = allow_files(wanted) {
-        eprintln!("spinglass: this process may have {most} files open, and {wanted} are wanted");
+        tracing::warn!("this process may have {most} files open, and {wanted} are wanted");
     }
     let settings = Settings {
         listen: options.listen,

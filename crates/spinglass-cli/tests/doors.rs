@@ -37,6 +37,8 @@ impl Agent {
         let mut command = spinglass();
         command.args(["agent", "--json", "--http", "127.0.0.1:0", "--config"]).arg(&path);
         command.args(more).envs(environment.iter().copied()).stdout(Stdio::piped());
+        let log = std::fs::File::create(file(&format!("{name}.log"))).expect("there is room");
+        command.stderr(log);
         let mut process = command.spawn().expect("the program that cargo built runs");
         let mut line = String::new();
         let out = process.stdout.take().expect("it is piped");
@@ -285,4 +287,61 @@ fn programs_read_by_http_what_the_agent_knows() {
     let beyond = spinglass().args(["agent", "--http", "0.0.0.0:0"]).output();
     let error = beyond.expect("the program that cargo built runs").stderr;
     assert!(String::from_utf8_lossy(&error).contains("an address of loopback"));
+}
+
+#[test]
+fn settings_are_read_again_when_the_agent_is_told_to() {
+    let (token, log) = (file("again.token"), file("again.log"));
+    let secret = |letter: &str| std::fs::write(&token, letter.repeat(20)).expect("there is room");
+    let settings = |more: &str| {
+        format!("log_format = \"json\"\nhttp_token = {token:?}\n{more}\n[attributes]\n")
+    };
+    secret("a");
+    let first = settings("") + "role = \"web\"\nrack = 7";
+    let agent = Agent::start("again", &first, &["--region", "/again"], &[]);
+    let head = std::fs::read_to_string(&agent.settings).expect("it is there");
+    let head = head.strip_suffix(&first).expect("it ends so").to_owned();
+    let said = |lines: &str| lines.matches("settings").count();
+    let again = |settings: &str| {
+        let before = said(&std::fs::read_to_string(&log).expect("it is there"));
+        std::fs::write(&agent.settings, format!("{head}{settings}")).expect("there is room");
+        let hang_up = Command::new("kill").args(["-HUP", &agent.process.id().to_string()]).status();
+        assert!(hang_up.expect("there is kill").success());
+        for _ in 0..100 {
+            let lines = std::fs::read_to_string(&log).expect("it is there");
+            if said(&lines) > before {
+                return lines;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        panic!("it never says that it was told to");
+    };
+    let change = |secret: &str| {
+        let headers = format!(
+            "Host: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json",
+            secret.repeat(20)
+        );
+        agent.ask("PATCH", "/v1/self", &headers, r#"{"seen": 1}"#).0
+    };
+    assert_eq!((change("a"), change("b")), (204, 401));
+
+    secret("b");
+    let lines = again(&(settings("facts = \"30s\"\nlog_level = \"debug\"") + "role = \"db\""));
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).expect("a line is JSON");
+        assert!(line["timestamp"].is_string() && line["message"].is_string(), "{line}");
+    }
+    let late = lines.lines().find(|line| line.contains("after a restart")).expect("it says so");
+    assert!(late.contains(r#""settings":"facts""#) && late.contains("WARN"), "{late}");
+    let row = agent.own_row("/again", "role");
+    assert_eq!(row["attributes"]["role"], "db", "{row}");
+    assert!(row["attributes"]["rack"].is_null(), "{row}");
+    assert_eq!((change("a"), change("b")), (401, 204));
+
+    secret("c");
+    let lines = again(&(settings("rolle = 1") + "role = \"cache\""));
+    let last = lines.lines().last().expect("there are lines");
+    assert!(last.contains("stay as they were") && last.contains("rolle"), "{last}");
+    assert_eq!(agent.own_row("/again", "role")["attributes"]["role"], "db");
+    assert_eq!((change("b"), change("c")), (204, 401), "nothing of a wrong file holds");
 }

@@ -18,8 +18,24 @@ pub(crate) struct MemberEvent {
 }
 
 /// Subscribes to what becomes of members.
-pub(crate) fn subscribe(node: &Node) -> Subscription {
+#[must_use]
+pub fn subscribe(node: &Node) -> Subscription {
     node.group(TOPIC).subscribe()
+}
+
+/// Logs what becomes of members, until the node is gone.
+pub async fn keep_logging(mut subscription: Subscription) {
+    while let Some(event) = subscription.next().await {
+        let Some(MemberEvent { kind, member, detail, .. }) = MemberEvent::of(&event) else {
+            continue;
+        };
+        match event {
+            Event::MemberUp(_) | Event::MemberDown { .. } => {
+                tracing::info!(member, detail, "a member is {kind}");
+            }
+            _ => tracing::warn!(member, detail, "a member is accused: {kind}"),
+        }
+    }
 }
 
 impl MemberEvent {

@@ -4,7 +4,7 @@
 //! ends with the task that serves it.
 
 mod accept;
-mod events;
+pub mod events;
 pub mod http;
 pub mod json;
 pub mod sql;

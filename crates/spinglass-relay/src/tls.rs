@@ -7,6 +7,8 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, ConnectionCommon, RootCertStore, ServerConfig};
 
@@ -36,12 +38,42 @@ impl ServerTls {
     /// # Errors
     /// A file can't be read or holds none, or the two do not belong together.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, RelayError> {
+        Self::with_clients(certificate, key, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, and asks clients for a certificate that one of the certifiers in a file, in PEM,
+    /// has given. Whoever has none is let in, too; one by anybody else is refused.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_asking(
+        certificate: &Path,
+        key: &Path,
+        certifiers: &Path,
+    ) -> Result<Self, RelayError> {
+        let bad = |what: String| RelayError::File { path: certifiers.into(), what };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let roots = Arc::new(roots(&[certifiers.into()])?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| bad(error.to_string()))?;
+        Self::with_clients(certificate, key, verifier)
+    }
+
+    fn with_clients(
+        certificate: &Path,
+        key: &Path,
+        clients: Arc<dyn ClientCertVerifier>,
+    ) -> Result<Self, RelayError> {
         let chain = certificates(certificate)?;
         let bad = |what: String| RelayError::File { path: key.into(), what };
         let key = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(error.to_string()))?;
         let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_protocol_versions(&[&TLS13])
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+            .and_then(|builder| {
+                builder.with_client_cert_verifier(clients).with_single_cert(chain, key)
+            });
         let mut config = config.map_err(|error| bad(error.to_string()))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self(Arc::new(config)))
@@ -58,15 +90,7 @@ impl ClientTls {
     /// # Errors
     /// A file can't be read or holds none, or the system has none.
     pub fn load(roots: &[PathBuf]) -> Result<Self, RelayError> {
-        let mut store = RootCertStore::empty();
-        for path in roots {
-            for root in certificates(path)? {
-                store.add(root).map_err(|error| RelayError::File {
-                    path: path.clone(),
-                    what: error.to_string(),
-                })?;
-            }
-        }
+        let mut store = self::roots(roots)?;
         if roots.is_empty() {
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
@@ -80,6 +104,17 @@ impl ClientTls {
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self(Arc::new(config)))
     }
+}
+
+fn roots(files: &[PathBuf]) -> Result<RootCertStore, RelayError> {
+    let mut store = RootCertStore::empty();
+    for path in files {
+        let bad = |what: String| RelayError::File { path: path.clone(), what };
+        for root in certificates(path)? {
+            store.add(root).map_err(|error| bad(error.to_string()))?;
+        }
+    }
+    Ok(store)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RelayError> {

@@ -1,6 +1,7 @@
 //! `spinglass agent`: an agent in the foreground, which answers `spinglass table`, `query`,
 //! `summary`, `members` and `leave` on a socket of this machine, and programs by HTTP.
 
+mod access;
 mod control;
 mod doctor;
 mod facts;
@@ -10,6 +11,7 @@ mod orders;
 mod ports;
 mod protocol;
 mod query;
+mod reload;
 mod server;
 mod settings;
 mod sources;
@@ -21,7 +23,7 @@ mod values;
 pub(crate) use doctor::{Doctor, doctor};
 pub(crate) use orders::{KeysCommand, RespondCommand, keys, parse_rotation, respond};
 pub(crate) use query::{QueryCommand, query};
-pub(crate) use settings::{Completed, complete, is_named_in, with_variables};
+pub(crate) use settings::{Completed, complete, is_named_in, told, with_variables};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table, zone_of};
 pub(crate) use values::shown;
@@ -31,26 +33,25 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::{Args, CommandFactory as _};
 use sd_notify::NotifyState;
 use serde::Serialize;
-use spinglass::Value;
-use spinglass_doors::sql::Users;
-use spinglass_doors::{Claims, http, sql};
-use spinglass_relay::ServerTls;
+use spinglass::{Node, Value};
+use spinglass_doors::{Claims, events, http, sql};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use crate::join::Join;
+use crate::logs::Logging;
 use crate::output::{Format, Verdict};
+use access::{Board, Keys};
 use control::Socket;
+use facts::Claimed;
 use protocol::{Answer, Request, Started};
+use reload::Reload;
 use server::Server;
-
-/// The least length of a token: it can't be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
+use settings::Told;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
@@ -114,6 +115,10 @@ pub(crate) struct Agent {
     /// That certificate's key, in PEM
     #[arg(long, value_name = "FILE", requires = "sql_tls_cert")]
     sql_tls_key: Option<PathBuf>,
+    /// Certifiers of clients, in PEM: a client that shows a certificate of theirs needs no password
+    /// if it bears the name of a user in --sql-users
+    #[arg(long, value_name = "FILE", requires_all = ["sql_tls_cert", "sql_users"])]
+    sql_tls_clients: Option<PathBuf>,
     /// How often to look at the machine's load and memory, and say so in the own row
     #[arg(long, value_name = "TIME", default_value = "10s", conflicts_with = "no_facts",
           value_parser = lifetime::parse)]
@@ -129,9 +134,14 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = lifetime::parse)]
     attributes_every: Duration,
     #[command(flatten)]
+    logging: Logging,
+    #[command(flatten)]
     join: Join,
     #[command(flatten)]
     at: At,
+    /// What all options were told.
+    #[arg(skip)]
+    told: Told,
 }
 
 /// Where an agent of this machine listens to commands.
@@ -150,32 +160,30 @@ pub(crate) struct Ask {
 }
 
 impl Agent {
-    /// What whoever would change something by HTTP has to know, if that was said.
-    fn token(&self) -> Result<Option<String>> {
-        let Some(path) = &self.http_token else { return Ok(None) };
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-        let token = text.lines().next().unwrap_or_default().trim();
-        let is_token =
-            token.len() >= TOKEN_BYTES_MIN && token.bytes().all(|it| it.is_ascii_graphic());
-        ensure!(
-            is_token,
-            "{shown} is to have a token of {TOKEN_BYTES_MIN} letters or more in its first line, \
-             such as `openssl rand -hex 16` makes"
-        );
-        Ok(Some(token.to_owned()))
+    /// Whether there is a file of settings, to be read again when the agent is told to.
+    pub(crate) const fn has_file(&self) -> bool {
+        self.config.is_some()
     }
 
-    /// What accepts TLS for SQL's clients, if there is a certificate.
-    fn sql_tls(&self) -> Result<Option<TlsAcceptor>> {
-        let files = self.sql_tls_cert.as_ref().zip(self.sql_tls_key.as_ref());
-        let tls = files.map(|(certificate, key)| ServerTls::load(certificate, key));
-        Ok(tls.transpose()?.map(|tls| tls.acceptor(b"postgresql")))
-    }
-
-    /// Takes in a file's attributes. Of one name the last holds: that of the command line.
-    pub(crate) fn add_attributes(&mut self, attributes: Vec<(String, Value)>) {
+    /// Takes in what all options were told, and a file's attributes. Of one name the last holds:
+    /// that of the command line.
+    pub(crate) fn complete(&mut self, attributes: Vec<(String, Value)>, told: Told) {
         self.attributes.splice(..0, attributes);
+        self.told = told;
+    }
+
+    /// What the agent says by itself: of its machine, of what the user's programs find, and, in the
+    /// log, of other members.
+    fn keep_telling(&self, node: &Arc<Node>, claimed: &Arc<Claimed>, beside: &mut JoinSet<()>) {
+        if !self.no_facts {
+            let (node, claimed) = (Arc::downgrade(node), Arc::clone(claimed));
+            beside.spawn(facts::keep_telling(node, claimed, self.facts));
+        }
+        if let Some(folder) = self.attributes_from.clone() {
+            let (node, claimed) = (Arc::downgrade(node), Arc::clone(claimed));
+            beside.spawn(sources::keep_reading(node, claimed, folder, self.attributes_every));
+        }
+        beside.spawn(events::keep_logging(events::subscribe(node)));
     }
 }
 
@@ -214,17 +222,17 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
         format.print(&Checked { good: true }, |_| String::from("the settings can be read\n"))?;
         return Ok(Verdict::Good);
     }
+    options.logging.start();
     let socket = options.at.socket()?;
     let listener = socket.listen().await?;
-    let users = options.sql_users.as_deref().map(Users::load).transpose()?;
-    let tls = options.sql_tls()?;
-    let token = options.token()?;
-    let is_guarded = users.is_some() && tls.is_some();
+    let keys = Keys::load(options)?;
+    let is_strict = keys.are_strict();
     let door = ports::HTTP.open(options.http, options.no_http, false).await?;
-    let sql_door = ports::SQL.open(options.sql, options.no_sql, is_guarded).await?;
+    let sql_door = ports::SQL.open(options.sql, options.no_sql, is_strict).await?;
+    let board = Board::new(keys);
     let node = Arc::new(options.join.start().await?);
     let table = node.table();
-    let claimed = Arc::new(facts::Claimed::default());
+    let claimed = Arc::new(Claimed::default());
     for (name, value) in &options.attributes {
         claimed.add(name);
         table.set(name, value.clone()).await?;
@@ -250,25 +258,24 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     };
     if let Some(door) = door {
         let (has_seeds, claims) = (options.join.has_seeds(), Arc::clone(&claims));
+        let token = board.token.subscribe();
         let settings = http::Settings { has_seeds, token, is_open, claims };
         beside.spawn(http::serve(door, Arc::downgrade(&node), settings));
     }
     if let Some(door) = sql_door {
-        let settings = sql::Settings { users, tls, is_open, claims };
+        let access = board.access.subscribe();
+        let settings = sql::Settings { access, is_open, claims };
         beside.spawn(sql::serve(door, Arc::downgrade(&node), settings));
     }
-    if !options.no_facts {
-        let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));
-        beside.spawn(facts::keep_telling(node, claimed, options.facts));
-    }
-    if let Some(folder) = options.attributes_from.clone() {
-        let (node, claimed) = (Arc::downgrade(&node), Arc::clone(&claimed));
-        beside.spawn(sources::keep_reading(node, claimed, folder, options.attributes_every));
+    options.keep_telling(&node, &claimed, &mut beside);
+    if options.has_file() {
+        let reload = Reload::new(options, &node, &claimed, board)?;
+        beside.spawn(reload.whenever_told());
     }
     format.print(&started, Started::sentence)?;
     // A supervisor that waits for it learns that the agent is there; others hear nothing.
     if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
-        eprintln!("spinglass: the supervisor can't be told that the agent is there: {error}");
+        tracing::warn!(%error, "the supervisor can't be told that the agent is there");
     }
     let node = Server::new(node, claimed, listener).run().await?;
     // Whoever is still being answered holds the node, which is to say good-bye.

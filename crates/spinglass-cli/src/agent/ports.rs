@@ -55,9 +55,7 @@ impl Door {
         if opened.is_err() {
             opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         }
-        Ok(opened
-            .inspect_err(|error| eprintln!("spinglass: no door for {}: {error}", self.option))
-            .ok())
+        Ok(opened.inspect_err(|error| tracing::warn!(%error, "no door for {}", self.option)).ok())
     }
 
     async fn open_at(&self, address: SocketAddr, is_guarded: bool) -> Result<TcpListener> {

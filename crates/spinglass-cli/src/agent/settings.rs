@@ -5,6 +5,7 @@
 //! parser's: `--help` shows it, `--print-config` writes it, and unknown keys are held against it.
 //! The command line goes before the environment, and that before the file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,29 @@ pub(crate) fn complete(
         anyhow::anyhow!("{}: {}", file.display(), said.trim_start_matches("error: "))
     })?;
     Ok(Completed { matches, attributes: read.attributes })
+}
+
+/// What each key's option was told, by whatever said so.
+pub(crate) fn told(command: &Command, matches: &ArgMatches) -> Told {
+    let agent = command.find_subcommand(NAMES[0]).zip(matches.subcommand_matches(NAMES[0]));
+    let Some((agent, matches)) = agent else { return Told::default() };
+    let told = |argument: &Arg| {
+        let raw = matches.get_raw(argument.get_id().as_str())?;
+        Some((key_of(argument)?, raw.map(ToOwned::to_owned).collect()))
+    };
+    Told(agent.get_arguments().filter_map(told).collect())
+}
+
+/// What the options were told, by their keys.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Told(BTreeMap<String, Vec<OsString>>);
+
+impl Told {
+    /// Keys of which another says something else.
+    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+        let keys: BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
+    }
 }
 
 /// The file with every key, explained, and none set.

@@ -51,7 +51,7 @@ pub(super) async fn keep_reading(
         let (now, faults) = look(&folder).await;
         for (path, fault) in faults.iter().filter(|(path, fault)| wrong.get(*path) != Some(*fault))
         {
-            eprintln!("spinglass: {}: {fault}", path.display());
+            tracing::warn!("{}: {fault}", path.display());
         }
         wrong = faults;
         let Some(node) = node.upgrade() else { return };
@@ -63,7 +63,7 @@ pub(super) async fn keep_reading(
         for (name, value) in gone.into_iter().chain(news) {
             claimed.add(&name);
             if let Err(error) = table.set(&name, value).await {
-                eprintln!("spinglass: {}: {error}", folder.display());
+                tracing::warn!("{}: {error}", folder.display());
             }
         }
         said = now;

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 
 /// One fleet at a time: these tests are about clients, not about a busy machine.
@@ -314,22 +315,32 @@ fn has_networks() -> bool {
     tried.is_ok_and(|status| status.success())
 }
 
-/// From another address than loopback's: TLS and a password, or nothing.
+/// From another address than loopback's: TLS and a password, or a certificate, or nothing. A
+/// certificate that names nobody takes a password; one by another certifier ends the connection.
 const FROM_AFAR: &str = r#"
 ip addr add 10.9.9.9/32 dev lo
 cd "$FOLDER"
 spinglass keygen --group group.key > said
-echo secret | spinglass keygen --sql-password alice > users.toml
+{ echo secret | spinglass keygen --sql-password alice; echo '[users.carol]'; } > users.toml
+chmod 600 *.key
 spinglass agent --group-key group.key --bind 127.0.0.1:0 --no-http --socket afar.sock \
-    --sql 10.9.9.9:7754 --sql-users users.toml --sql-tls-cert afar.crt --sql-tls-key afar.key &
+    --sql 10.9.9.9:7754 --sql-users users.toml --sql-tls-cert afar.crt --sql-tls-key afar.key \
+    --sql-tls-clients certifier.crt &
 agent=$!
 ask() { PGPASSWORD=$2 psql -X -w -At "host=10.9.9.9 port=7754 user=alice dbname=x sslmode=$1" \
     -c '\conninfo' -c 'SELECT 1' 2>&1; }
 for _ in $(seq 100); do ask require secret > said && break; sleep 0.1; done
+shown() { psql -X -w -At "host=10.9.9.9 port=7754 user=$1 dbname=x sslmode=require \
+    sslcert=$2.crt sslkey=$2.key" -c 'SELECT 1' 2>&1; }
 failed=
 grep -q 'TLSv1.3' said && grep -qx 1 said || failed="TLS: $(cat said)"
 ask disable secret | grep -q 'speaks TLS only' || failed="$failed clear: $(ask disable secret)"
 ask require wrong | grep -q 'authentication failed' || failed="$failed $(ask require wrong)"
+[ "$(shown carol carol)" = 1 ] || failed="$failed $(shown carol carol)"
+shown alice carol | grep -q 'certificate is of carol, not of alice' || \
+    failed="$failed $(shown alice carol)"
+shown alice stranger | grep -q 'no password' || failed="$failed $(shown alice stranger)"
+shown carol forger | grep -q 'alert' || failed="$failed $(shown carol forger)"
 kill $agent
 wait $agent
 echo "$failed"
@@ -337,7 +348,7 @@ echo "$failed"
 "#;
 
 #[test]
-fn sql_from_afar_takes_tls_and_a_password() {
+fn sql_from_afar_takes_tls_and_a_password_or_a_certificate() {
     if !has_networks() {
         eprintln!("passed over: the system lets nobody make a network of its own");
         return;
@@ -347,9 +358,35 @@ fn sql_from_afar_takes_tls_and_a_password() {
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     std::fs::write(folder.join("afar.crt"), certificate).expect("there is room");
     std::fs::write(folder.join("afar.key"), key).expect("there is room");
+    write_clients(&folder);
     let mut shell = in_a_network_of_its_own(FROM_AFAR);
     shell.env("FOLDER", folder);
     run(shell);
+}
+
+/// Certificates of clients: two by the certifier, of whom one is a user, and one by another.
+fn write_clients(folder: &Path) {
+    let certifier = || {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+            .expect("a certificate")
+    };
+    let (certifier, other) = (certifier(), certifier());
+    std::fs::write(folder.join("certifier.crt"), certifier.pem()).expect("there is room");
+    let clients = [
+        ("carol", "carol", &certifier),
+        ("stranger", "stranger", &certifier),
+        ("forger", "carol", &other),
+    ];
+    for (file, name, by) in clients {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, by).expect("a certificate");
+        std::fs::write(folder.join(format!("{file}.crt")), certificate.pem()).expect("room");
+        std::fs::write(folder.join(format!("{file}.key")), key.serialize_pem()).expect("room");
+    }
 }
 
 #[test]

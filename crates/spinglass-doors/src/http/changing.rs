@@ -27,7 +27,7 @@ impl FromRequestParts<Door> for Trusted {
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         let told = parts.headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
         let told = told.and_then(|it| it.strip_prefix("Bearer "));
-        match (&door.settings.token, told) {
+        match (door.settings.token.borrow().as_deref(), told) {
             (None, _) if door.settings.is_open => Ok(Self),
             (Some(token), Some(told)) if is_same(token, told) => Ok(Self),
             (Some(_), _) => Err(Problem::new(

@@ -57,8 +57,8 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 pub struct Settings {
     /// Whether the agent joins by others: it is ready when it has met one.
     pub has_seeds: bool,
-    /// What whoever would change something has to know.
-    pub token: Option<String>,
+    /// What whoever would change something has to know; it may change while the door is open.
+    pub token: watch::Receiver<Option<String>>,
     /// Without a token: whether everybody may change something.
     pub is_open: bool,
     /// Who hears which attributes clients set.

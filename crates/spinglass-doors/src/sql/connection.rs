@@ -23,9 +23,10 @@ use tokio_util::codec::{Framed, FramedParts};
 use super::bounded::Bounded;
 use super::fault::{Fault, Remark};
 use super::listen::{Notice, WAITING_MAX};
+use super::login::{self, Login};
 use super::session::{Handlers, Session};
 use super::statement::Parsed;
-use super::{Door, login};
+use super::{Access, Door};
 
 /// How long a client may take to come in.
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
@@ -35,6 +36,13 @@ const NAMED_MAX: usize = 256;
 const NAME_BYTES_MAX: usize = 1024;
 
 type Socket = Framed<Bounded<MaybeTls>, PgWireMessageServerCodec<Parsed>>;
+
+/// A client that has come in.
+struct Client {
+    socket: Socket,
+    login: Arc<Login>,
+    may_change: bool,
+}
 
 /// Names of prepared statements and portals: a client that makes more and more is told so.
 #[derive(Debug, Default)]
@@ -69,12 +77,8 @@ impl Named {
 /// The connection broke.
 pub(super) async fn converse(stream: TcpStream, door: Arc<Door>) -> io::Result<()> {
     let (mailbox, mut notices) = mpsc::channel(WAITING_MAX);
-    let Ok(socket) = timeout(LOGIN_WITHIN, come_in(stream, &door)).await else { return Ok(()) };
-    let Some(mut socket) = socket? else { return Ok(()) };
-    let may_change = match &door.users {
-        Some(users) => users.may_change(login::name(&socket)),
-        None => door.is_open,
-    };
+    let Ok(client) = timeout(LOGIN_WITHIN, come_in(stream, &door)).await else { return Ok(()) };
+    let Some(Client { mut socket, login, may_change }) = client? else { return Ok(()) };
     let session = Session::new(Arc::clone(&door), may_change, mailbox);
     socket.session_extensions().insert(session);
     let mut named = Named::default();
@@ -89,7 +93,7 @@ pub(super) async fn converse(stream: TcpStream, door: Arc<Door>) -> io::Result<(
         };
         match message {
             Some(Ok(message)) => {
-                if !step(&mut socket, &door, message, &mut named).await? {
+                if !step(&mut socket, &door, &login, message, &mut named).await? {
                     return Ok(());
                 }
             }
@@ -105,10 +109,14 @@ pub(super) async fn converse(stream: TcpStream, door: Arc<Door>) -> io::Result<(
 }
 
 /// Negotiates, bounds and authenticates. `None`: the client was not to stay.
-async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Socket>> {
+async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Client>> {
     let is_afar = !stream.peer_addr()?.ip().is_loopback();
-    let socket = negotiate_tls::<Parsed>(stream, door.tls.clone()).await?;
+    let Access { users, tls } = door.access.borrow().clone();
+    let socket = negotiate_tls::<Parsed>(stream, tls).await?;
     let Some(socket) = socket else { return Ok(None) };
+    let certificate = socket.client_certificates().and_then(<[_]>::first);
+    let certificate = certificate.map(AsRef::as_ref);
+    let login = Arc::new(Login::new(users.as_ref(), certificate, &door.connections));
     let in_the_clear = is_afar && !socket.is_secure();
     let parts = socket.into_parts();
     let inner = Bounded::new(parts.io, &parts.read_buf)?;
@@ -124,17 +132,22 @@ async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Socke
     let mut named = Named::default();
     while !matches!(socket.state(), At::ReadyForQuery) {
         let Some(Ok(message)) = socket.next().await else { return Ok(None) };
-        if !step(&mut socket, door, message, &mut named).await? {
+        if !step(&mut socket, door, &login, message, &mut named).await? {
             return Ok(None);
         }
     }
-    Ok(Some(socket))
+    let may_change = match users {
+        Some(users) => users.may_change(login::name(&socket)),
+        None => door.is_open,
+    };
+    Ok(Some(Client { socket, login, may_change }))
 }
 
 /// Answers a message. `false`: the connection is over.
 async fn step(
     socket: &mut Socket,
     door: &Door,
+    login: &Arc<Login>,
     message: PgWireFrontendMessage,
     named: &mut Named,
 ) -> io::Result<bool> {
@@ -151,7 +164,7 @@ async fn step(
         Ok(()) => {
             let handlers = Arc::new(Handlers);
             let cancel = Arc::new(DefaultCancelHandler::new(Arc::clone(&door.connections)));
-            let login = Arc::clone(&door.login);
+            let login = Arc::clone(login);
             let (simple, extended) = (Arc::clone(&handlers), handlers);
             let copy = Arc::new(NoopHandler);
             process_message(message, socket, login, simple, extended, copy, cancel).await

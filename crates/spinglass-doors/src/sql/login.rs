@@ -2,7 +2,8 @@
 //!
 //! Without a file of users everybody on this machine may read; only an agent under the development
 //! key, which keeps nothing secret, lets them change something, too. With one, users have
-//! passwords, of which the file holds what suffices to check them (SCRAM-SHA-256, RFC 7677).
+//! passwords, of which the file holds what suffices to check them (SCRAM-SHA-256, RFC 7677), or
+//! certificates, by a certifier whom the agent was told, that bear their names.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -26,12 +27,18 @@ use pgwire::api::{
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use serde::Deserialize;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::der::oid::ObjectIdentifier;
 
+use super::fault::Fault;
 use super::functions::SERVER_VERSION;
 
 /// Rounds of hashing that a password takes, as PostgreSQL has it.
 const ITERATIONS: usize = 4096;
 const SALT_BYTES: usize = 16;
+/// What a certificate calls its subject (X.520).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// Users of a file.
 const USERS_MAX: usize = 1000;
 
@@ -52,7 +59,8 @@ pub struct Users(BTreeMap<String, User>);
 
 #[derive(Debug, Clone)]
 struct User {
-    verifier: Verifier,
+    /// None: it comes in by a certificate only.
+    verifier: Option<Verifier>,
     may_change: bool,
 }
 
@@ -74,14 +82,15 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    password: String,
+    password: Option<String>,
     #[serde(default)]
     changes: bool,
 }
 
 impl Users {
     /// Reads a file of users: for each a table `[users.NAME]` with `password`, as [`verifier`]
-    /// makes it, and `changes = true` for those who may change something.
+    /// makes it, and `changes = true` for those who may change something. Without `password` it
+    /// takes a certificate.
     ///
     /// # Errors
     /// It can't be read, or is no such file; the text says which line.
@@ -95,11 +104,15 @@ impl Users {
             return Err(wrong(format!("more than {USERS_MAX} users")));
         }
         let user = |(name, entry): (String, Entry)| {
-            let verifier = Verifier::parse(&entry.password).ok_or_else(|| {
-                wrong(format!(
-                    "the password of {name} is not as `spinglass keygen --sql-password` writes it"
-                ))
-            })?;
+            let read = |password: &String| {
+                Verifier::parse(password).ok_or_else(|| {
+                    wrong(format!(
+                        "the password of {name} is not as `spinglass keygen --sql-password` \
+                         writes it"
+                    ))
+                })
+            };
+            let verifier = entry.password.as_ref().map(read).transpose()?;
             Ok((name, User { verifier, may_change: entry.changes }))
         };
         file.users.into_iter().map(user).collect::<Result<_, _>>().map(Self)
@@ -161,28 +174,37 @@ impl AuthSource for Users {
 
     async fn get_scram_secret(&self, login: &LoginInfo) -> PgWireResult<(ScramSecret, Option<()>)> {
         let name = login.user().unwrap_or_default();
-        let Some(user) = self.0.get(name) else {
+        let Some(verifier) = self.0.get(name).and_then(|user| user.verifier.clone()) else {
             return Err(PgWireError::InvalidPassword(name.to_owned()));
         };
-        let Verifier { iterations, salt, stored_key, server_key } = user.verifier.clone();
+        let Verifier { iterations, salt, stored_key, server_key } = verifier;
         Ok((ScramSecret::Verifier { salt, iterations, stored_key, server_key }, None))
     }
 }
 
-/// How clients come in.
+/// How a client comes in.
 pub(super) enum Login {
-    /// As whoever they say.
-    Open { keys: RandomPidSecretKeyGenerator, connections: Arc<ConnectionManager> },
+    /// As whoever it says.
+    Open { connections: Arc<ConnectionManager> },
+    /// As the user whom its certificate names.
+    Certified { name: String, connections: Arc<ConnectionManager> },
     /// By a password.
     Password(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
 }
 
 impl Login {
-    pub(super) fn new(users: Option<&Users>, connections: &Arc<ConnectionManager>) -> Self {
+    /// For a client that has shown this certificate, which TLS has checked, or none.
+    pub(super) fn new(
+        users: Option<&Users>,
+        certificate: Option<&[u8]>,
+        connections: &Arc<ConnectionManager>,
+    ) -> Self {
         let connections = Arc::clone(connections);
-        let Some(users) = users else {
-            return Self::Open { keys: RandomPidSecretKeyGenerator::default(), connections };
-        };
+        let Some(users) = users else { return Self::Open { connections } };
+        let named = certificate.and_then(common_name).filter(|name| users.0.contains_key(name));
+        if let Some(name) = named {
+            return Self::Certified { name, connections };
+        }
         let mut scram = ScramAuth::new(Arc::new(users.clone()));
         scram.set_iterations(ITERATIONS);
         let handler = SASLAuthStartupHandler::new(Arc::new(parameters())).with_scram(scram);
@@ -210,14 +232,19 @@ impl StartupHandler for Login {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let (keys, connections) = match self {
+        let (named, connections) = match self {
             Self::Password(handler) => return handler.on_startup(client, message).await,
-            Self::Open { keys, connections } => (keys, connections),
+            Self::Open { connections } => (None, connections),
+            Self::Certified { name, connections } => (Some(name), connections),
         };
         if let PgWireFrontendMessage::Startup(startup) = &message {
             protocol_negotiation(client, startup).await?;
             save_startup_parameters_to_metadata(client, startup);
-            let (pid, secret) = keys.generate(client);
+            if let Some(named) = named.filter(|named| *named != name(client)) {
+                let text = format!("the certificate is of {named}, not of {}", name(client));
+                return Err(Fault::new("28000", &text).into());
+            }
+            let (pid, secret) = RandomPidSecretKeyGenerator::default().generate(client);
             client.set_pid_and_secret_key(pid, secret.clone());
             let (handle, guard) = connections.register(pid, secret);
             client.session_extensions().insert::<Arc<ConnectionHandle>>(handle);
@@ -226,6 +253,17 @@ impl StartupHandler for Login {
         }
         Ok(())
     }
+}
+
+/// The name that a certificate bears.
+fn common_name(certificate: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let subject = certificate.tbs_certificate().subject();
+    let names = subject.iter().filter(|named| named.oid == COMMON_NAME);
+    names.last().and_then(|named| {
+        let value = &named.value;
+        std::str::from_utf8(value.value()).ok().map(str::to_owned)
+    })
 }
 
 /// The name that a client came in by.

@@ -40,6 +40,7 @@ use pgwire::api::ConnectionManager;
 use spinglass::Node;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -48,7 +49,6 @@ use crate::{Claims, events};
 use engine::Engine;
 use fault::Fault;
 use live::Live;
-use login::Login;
 pub use login::{Users, UsersError, verifier};
 
 /// Clients at once; further ones wait to be accepted.
@@ -58,12 +58,26 @@ const PARAMETERS_MAX: usize = 1000;
 /// What a reader is told who would change something.
 const READ_ONLY: &str = "permission denied: this login may read only (see --sql-users)";
 
-/// How the door is to be.
-pub struct Settings {
+/// Who may come in, and how.
+#[derive(Clone, Default)]
+pub struct Access {
     /// Who may come in; none: everybody who reaches it, as readers.
     pub users: Option<Users>,
-    /// By which certificate clients may speak TLS; none: they can't.
+    /// By which certificate clients may speak TLS; none: they can't. If it asks clients for theirs,
+    /// whoever shows one comes in by it, without a password.
     pub tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Access").field("users", &self.users).finish_non_exhaustive()
+    }
+}
+
+/// How the door is to be.
+pub struct Settings {
+    /// Who may come in; it may change while the door is open, for those who come in from then on.
+    pub access: watch::Receiver<Access>,
     /// Without users: whether everybody may change something, too.
     pub is_open: bool,
     /// Who hears which attributes users set.
@@ -72,7 +86,7 @@ pub struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Settings").field("users", &self.users).finish_non_exhaustive()
+        formatter.debug_struct("Settings").field("is_open", &self.is_open).finish_non_exhaustive()
     }
 }
 
@@ -81,11 +95,9 @@ struct Door {
     node: Weak<Node>,
     live: Arc<Live>,
     engine: Engine,
-    users: Option<Users>,
-    tls: Option<TlsAcceptor>,
+    access: watch::Receiver<Access>,
     is_open: bool,
     claims: Claims,
-    login: Arc<Login>,
     connections: Arc<ConnectionManager>,
 }
 
@@ -105,11 +117,10 @@ impl Door {
 pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) {
     let live = Arc::new(Live::new(Weak::clone(&node), Handle::current()));
     let connections = Arc::new(ConnectionManager::new());
-    let Settings { users, tls, is_open, claims } = settings;
-    let login = Arc::new(Login::new(users.as_ref(), &connections));
+    let Settings { access, is_open, claims } = settings;
     let engine = Engine::new(Arc::clone(&live));
     let seen_by = Arc::clone(&live);
-    let door = Door { node, live, engine, users, tls, is_open, claims, login, connections };
+    let door = Door { node, live, engine, access, is_open, claims, connections };
     let door = Arc::new(door);
     // It ends with the door.
     let mut beside = JoinSet::new();
