@@ -4,6 +4,8 @@
 pub mod bodies;
 #[path = "../../crates/spinglass-crypto/tests/certificate_files/body.rs"]
 pub mod certificate_files;
+#[path = "../../crates/spinglass-doors/tests/strange/body.rs"]
+pub mod doors;
 #[path = "../../crates/spinglass-crypto/tests/key_files/body.rs"]
 pub mod key_files;
 #[path = "../../crates/spinglass-core/tests/fuzz/member.rs"]

@@ -41,6 +41,7 @@ const TEST_EDGES: &[(&str, &str)] = &[
     ("spinglass", "spinglass-sim"),
     ("spinglass-sim", "spinglass"),
     ("spinglass-core", "spinglass-crypto"),
+    ("spinglass-doors", "spinglass-core"),
     ("spinglass-core", "spinglass-sim"),
 ];
 

@@ -1,76 +1,104 @@
-//! A socket with bounds: no message larger than a client needs, no reader so slow that its rows
-//! stay for ever.
+//! A socket with bounds: no message larger than a client needs, none without its form, no reader so
+//! slow that its rows stay for ever.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::form::{self, First};
 
 /// Bytes of a message from a client: a statement and its parameters.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of the first one.
 const STARTUP_BYTES_MAX: usize = 10_000;
+/// Bytes read at once.
+const READ_BYTES: usize = 8 << 10;
 /// How long a client may take to take what is sent.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// The length of the messages in a stream of bytes, as it passes by.
-#[derive(Debug)]
-struct Lengths {
-    /// The message's type, if it has one, and its length, as far as they have come.
-    head: [u8; 5],
-    have: usize,
-    /// Bytes of the message that are still to come.
-    body: usize,
-    /// The first message of a connection has no type.
-    is_first: bool,
+/// What has been read and not handed on: whole messages, and behind them one that is not whole.
+#[derive(Debug, Default)]
+struct Messages {
+    bytes: BytesMut,
+    /// How many of the bytes are of messages that are whole and have their form.
+    whole: usize,
+    /// Whether the connection has begun: messages have types then.
+    has_begun: bool,
+    /// Whether a login has begun: how it goes on is a matter of its mechanism.
+    has_login: bool,
 }
 
-impl Lengths {
-    const fn new() -> Self {
-        Self { head: [0; 5], have: 0, body: 0, is_first: true }
+impl Messages {
+    /// Takes in bytes.
+    ///
+    /// # Errors
+    /// A message is too long, or has no form that there is.
+    fn admit(&mut self, read: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(read);
+        while let Some(length) = self.next_length()? {
+            self.whole += length;
+        }
+        Ok(())
     }
 
-    /// Looks at bytes. `false`: a message is too long.
-    fn admit(&mut self, mut bytes: &[u8]) -> bool {
-        while let Some((byte, rest)) = bytes.split_first() {
-            if self.body > 0 {
-                let passed = self.body.min(bytes.len());
-                self.body -= passed;
-                bytes = bytes.get(passed..).unwrap_or(&[]);
-                continue;
-            }
-            if self.have == 0 && self.is_first {
-                self.have = 1;
-            }
-            if let Some(at) = self.head.get_mut(self.have) {
-                *at = *byte;
-            }
-            self.have += 1;
-            bytes = rest;
-            if self.have == self.head.len() {
-                let [_, a, b, c, d] = self.head;
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                let most = if self.is_first { STARTUP_BYTES_MAX } else { MESSAGE_BYTES_MAX };
-                if length > most {
-                    return false;
-                }
-                // A request for encryption or the end of a query comes before the first message.
-                let is_request = self.is_first && length == 8;
-                (self.body, self.have) = (length.saturating_sub(4), 0);
-                self.is_first &= is_request;
-            }
+    /// How long the next message is, if it is there.
+    fn next_length(&mut self) -> io::Result<Option<usize>> {
+        let rest = self.bytes.get(self.whole..).unwrap_or(&[]);
+        let typed = usize::from(self.has_begun);
+        let Some(told) = rest.get(typed..).and_then(<[u8]>::first_chunk::<4>) else {
+            return Ok(None);
+        };
+        let told = u32::from_be_bytes(*told) as usize;
+        let most = if self.has_begun { MESSAGE_BYTES_MAX } else { STARTUP_BYTES_MAX };
+        if told > most {
+            return Err(io::Error::other(format!("a message has {most} bytes at most")));
         }
-        true
+        let head = typed + size_of::<u32>();
+        let Some(message) = rest.get(..typed + told) else { return Ok(None) };
+        let body = message.get(head..).ok_or_else(malformed)?;
+        let is_good = match message.first() {
+            Some(kind) if self.has_begun => {
+                let is_first_login = *kind == b'p' && !std::mem::replace(&mut self.has_login, true);
+                if is_first_login { form::is_login(body) } else { form::is_good(*kind, body) }
+            }
+            _ => match form::first(body) {
+                Some(first) => {
+                    self.has_begun = first == First::Start;
+                    true
+                }
+                None => false,
+            },
+        };
+        if is_good { Ok(Some(message.len())) } else { Err(malformed()) }
     }
+
+    /// Hands on what is whole, as much as there is room for. `false`: nothing is.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let bytes = self.whole.min(buffer.remaining());
+        buffer.put_slice(&self.bytes.split_to(bytes));
+        self.whole -= bytes;
+        if self.bytes.is_empty() {
+            // A long message's memory goes with it.
+            self.bytes = BytesMut::new();
+        }
+        bytes > 0
+    }
+}
+
+fn malformed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a message does not have the form of its type")
 }
 
 /// The socket.
 pub(super) struct Bounded<S> {
     inner: S,
-    lengths: Lengths,
+    messages: Messages,
     /// Since when the other side has taken nothing.
     stuck: Option<Pin<Box<Sleep>>>,
 }
@@ -79,13 +107,11 @@ impl<S> Bounded<S> {
     /// Bounds a socket of which some bytes have been read already.
     ///
     /// # Errors
-    /// They are too many.
+    /// They are no messages of a client's.
     pub(super) fn new(inner: S, read: &[u8]) -> io::Result<Self> {
-        let mut lengths = Lengths::new();
-        if !lengths.admit(read) {
-            return Err(too_long());
-        }
-        Ok(Self { inner, lengths, stuck: None })
+        let mut messages = Messages::default();
+        messages.admit(read)?;
+        Ok(Self { inner, messages, stuck: None })
     }
 
     /// Notes whether the other side takes what is sent.
@@ -105,20 +131,22 @@ impl<S> Bounded<S> {
     }
 }
 
-fn too_long() -> io::Error {
-    io::Error::other(format!("a message has {} KiB at most", MESSAGE_BYTES_MAX >> 10))
-}
-
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or(&[]);
-        Poll::Ready(if self.lengths.admit(read) { Ok(()) } else { Err(too_long()) })
+        let mut piece = [MaybeUninit::uninit(); READ_BYTES];
+        while !self.messages.hand_on(buffer) {
+            let mut read = ReadBuf::uninit(&mut piece);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                break;
+            }
+            self.messages.admit(read.filled())?;
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -146,23 +174,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
 mod tests {
     use super::*;
 
-    /// A message of a type, whose length is told as `length`.
-    fn message(length: u32, body: usize) -> Vec<u8> {
-        [b"Q".as_slice(), &length.to_be_bytes(), &vec![0; body]].concat()
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[kind], &length[..], body].concat()
+    }
+
+    /// What is handed on of bytes that come in pieces.
+    fn passed(bytes: &[u8], piece: usize) -> io::Result<Vec<u8>> {
+        let (mut messages, mut all) = (Messages::default(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            messages.admit(piece)?;
+            let mut room = [0; 7];
+            let mut buffer = ReadBuf::new(&mut room);
+            while messages.hand_on(&mut buffer) {
+                all.extend_from_slice(buffer.filled());
+                buffer.clear();
+            }
+        }
+        Ok(all)
     }
 
     #[test]
-    fn messages_are_measured_however_they_come_apart() {
+    fn whole_messages_pass_however_they_come_apart() {
         let mut all = [8_u32.to_be_bytes(), [4, 210, 22, 47]].concat();
-        all.extend([9_u32.to_be_bytes().as_slice(), &[0; 5]].concat());
-        all.extend(message(104, 100));
-        all.extend(message(4, 0));
-        let long = message(1 << 21, 0);
-        for step in 1..20 {
-            let mut lengths = Lengths::new();
-            assert!(all.chunks(step).all(|part| lengths.admit(part)), "{step}");
-            assert!(!long.chunks(step).all(|part| lengths.admit(part)), "{step}");
+        all.extend([9_u32.to_be_bytes().as_slice(), &[0, 3, 0, 0, 0]].concat());
+        all.extend(message(b'Q', &[&[b'a'; 99][..], b"\0"].concat()));
+        all.extend(message(b'S', b""));
+        let long = [&all[..], b"Q", &(1_u32 << 21).to_be_bytes()].concat();
+        let short = [&all[..], b"S\0\0\0\x03"].concat();
+        let odd = [&all[..], &message(b'E', b"\0\0\0")].concat();
+        for piece in 1..20 {
+            assert_eq!(passed(&all, piece).unwrap(), all);
+            let end = all.len() - 1;
+            assert_eq!(passed(&all[..end], piece).unwrap(), all[..end - 4], "no part of one");
+            for bad in [&long, &short, &odd] {
+                assert!(passed(bad, piece).is_err());
+            }
         }
-        assert!(!Lengths::new().admit(&20_000_u32.to_be_bytes()));
+        assert!(passed(&20_000_u32.to_be_bytes(), 4).is_err());
     }
 }

@@ -32,6 +32,8 @@ use super::{Access, Door};
 const LOGIN_WITHIN: Duration = Duration::from_secs(10);
 /// Prepared statements and portals with a name that a client may have.
 const NAMED_MAX: usize = 256;
+/// Rows of one answer to a client that asks for them in parts: it asks for more.
+const ROWS_AT_ONCE_MAX: i32 = 10_000;
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 1024;
 
@@ -121,7 +123,6 @@ async fn come_in(stream: TcpStream, door: &Arc<Door>) -> io::Result<Option<Clien
     let parts = socket.into_parts();
     let inner = Bounded::new(parts.io, &parts.read_buf)?;
     let mut bounded = FramedParts::new::<PgWireBackendMessage>(inner, parts.codec);
-    bounded.read_buf = parts.read_buf;
     bounded.write_buf = parts.write_buf;
     let mut socket = Framed::from_parts(bounded);
     if in_the_clear {
@@ -148,9 +149,13 @@ async fn step(
     socket: &mut Socket,
     door: &Door,
     login: &Arc<Login>,
-    message: PgWireFrontendMessage,
+    mut message: PgWireFrontendMessage,
     named: &mut Named,
 ) -> io::Result<bool> {
+    if let PgWireFrontendMessage::Execute(execute) = &mut message {
+        // It makes room for as many rows as are asked for before there are any.
+        execute.max_rows = execute.max_rows.clamp(0, ROWS_AT_ONCE_MAX);
+    }
     if matches!(message, PgWireFrontendMessage::Terminate(_)) {
         return Ok(false);
     }

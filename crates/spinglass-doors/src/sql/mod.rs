@@ -21,6 +21,7 @@ mod connection;
 mod copy;
 mod engine;
 mod fault;
+mod form;
 mod functions;
 mod infer;
 mod lexer;

@@ -1,0 +1,5 @@
+//! libFuzzer on the body `statement` of the doors.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| spinglass_fuzz::doors::statement(bytes));
