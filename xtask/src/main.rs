@@ -21,9 +21,10 @@ const USAGE: &str = "\
 usage: cargo xtask test              formatting, lints, documentation, every test, tidiness
        cargo xtask tidy              the tidiness checks alone
        cargo xtask bars --list       the bars there are
-       cargo xtask bars [--quick] [core | core.NAME ...]
+       cargo xtask bars [--quick] [--as-tests] [core | core.NAME ...]
                                      run bars, one line per figure:
-                                     BAR name measured target PASS|SHORT
+                                     BAR name measured target PASS|SHORT;
+                                     --as-tests: by the program that the tests build
        cargo xtask threats [--list] [T-01 ...]
                                      for each attacker the test of the defence, with and
                                      without it

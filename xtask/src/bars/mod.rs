@@ -1,6 +1,6 @@
 //! `cargo xtask bars`: runs the real thing and holds its figures against their targets.
 //!
-//! Each bar runs `target/release/spinglass ... --json`, or a benchmark or test by cargo, and reads
+//! Each bar runs `spinglass ... --json`, or a benchmark or test by cargo, and reads
 //! figures out of the report; which ones, and what they must reach, stands in [`table`],
 //! [`astrolabe`] and [`security`]. Nothing here knows a protocol.
 
@@ -53,10 +53,39 @@ pub(crate) struct Run {
     pub(crate) context: &'static [&'static str],
 }
 
+/// Which program runs.
+#[derive(Debug, Clone, Copy)]
+enum Build {
+    /// As people run it.
+    Release,
+    /// As tests run it, which have built it already: for bars that ask nothing of its speed.
+    Tests,
+}
+
+impl Build {
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Release => "release/spinglass",
+            Self::Tests => "debug/spinglass",
+        }
+    }
+
+    fn make(self) -> Result<()> {
+        let words: &[&str] = match self {
+            Self::Release => &["build", "--release", "--quiet", "--bin", "spinglass"],
+            Self::Tests => &["build", "--quiet", "--bin", "spinglass"],
+        };
+        if !run_shown(&mut cargo(words))?.success {
+            bail!("the program does not build");
+        }
+        Ok(())
+    }
+}
+
 /// What a run runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Program {
-    /// The release binary, with these words and `--json`.
+    /// The command, with these words and `--json`.
     Spinglass(&'static str),
     /// A benchmark, which knows `--json`.
     Bench {
@@ -79,10 +108,10 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    fn command(self) -> Command {
+    fn command(self, build: Build) -> Command {
         match self {
             Self::Spinglass(words) => {
-                let mut command = Command::new(root().join("target/release/spinglass"));
+                let mut command = Command::new(root().join("target").join(build.program()));
                 command.args(words.split_whitespace()).arg("--json").current_dir(root());
                 command
             }
@@ -170,11 +199,13 @@ const BUILT: [Built; 6] = [
     },
 ];
 
+const OPTIONS: [&str; 3] = ["--list", "--quick", "--as-tests"];
+
 /// Runs the bars that the words name, or lists them. `Ok(false)` if any falls short.
 pub(crate) fn bars(words: &[&str]) -> Result<bool> {
     let (options, names): (Vec<&str>, Vec<&str>) = words.iter().partition(|w| w.starts_with('-'));
-    if let Some(unknown) = options.iter().find(|word| !["--list", "--quick"].contains(word)) {
-        bail!("no option {unknown}: there are --list and --quick");
+    if let Some(unknown) = options.iter().find(|word| !OPTIONS.contains(word)) {
+        bail!("no option {unknown}: there are {}", OPTIONS.join(", "));
     }
     if options.contains(&"--list") {
         list();
@@ -184,6 +215,7 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
         bail!("no bar {unknown}: see cargo xtask bars --list");
     }
     let quick = options.contains(&"--quick");
+    let build = if options.contains(&"--as-tests") { Build::Tests } else { Build::Release };
     let chosen = |name: &str| names.is_empty() || names.iter().any(|wish| is_named(name, wish));
     let runs: Vec<(&Bar, &Run, Program)> = all()
         .filter(|bar| chosen(bar.name))
@@ -191,11 +223,11 @@ pub(crate) fn bars(words: &[&str]) -> Result<bool> {
         .filter_map(|(bar, run)| Some((bar, run, run.program(quick)?)))
         .collect();
     if runs.iter().any(|(.., program)| matches!(program, Program::Spinglass(_))) {
-        build_release()?;
+        build.make()?;
     }
     let mut good = true;
     for (bar, run, program) in runs {
-        good &= perform(bar, run, program)?;
+        good &= perform(bar, run, program, build)?;
     }
     for bar in BUILT.iter().filter(|bar| chosen(bar.name) && !quick) {
         good &= (bar.run)(bar.name)?;
@@ -238,23 +270,15 @@ fn is_a_bar(wish: &str) -> bool {
     names().any(|name| is_named(name, wish))
 }
 
-fn build_release() -> Result<()> {
-    let built = run_shown(&mut cargo(&["build", "--release", "--quiet", "--bin", "spinglass"]))?;
-    if !built.success {
-        bail!("the release binary does not build");
-    }
-    Ok(())
-}
-
 /// Runs one run of a bar and prints its figures.
-fn perform(bar: &Bar, run: &Run, program: Program) -> Result<bool> {
+fn perform(bar: &Bar, run: &Run, program: Program, build: Build) -> Result<bool> {
     let name = if run.label.is_empty() {
         bar.name.to_owned()
     } else {
         format!("{}.{}", bar.name, run.label)
     };
     eprintln!("xtask: {name}: {program}");
-    let finished = run_quietly(&mut program.command())?;
+    let finished = run_quietly(&mut program.command(build))?;
     let report = finished.stdout.iter().rev().find(|line| line.starts_with(['{', '[']));
     let Some(report) = report else {
         for line in finished.stderr.iter().rev().take(3).rev() {
@@ -296,7 +320,7 @@ mod tests {
         assert_eq!(bench.to_string(), "cargo bench -p a --bench b -- --json --c 1");
         let test = Program::Test { package: "a", name: "b", setting: ("C", "1") };
         assert_eq!(test.to_string(), "C=1 cargo test -p a --test b");
-        let command = test.command();
+        let command = test.command(Build::Release);
         let settings: Vec<_> = command.get_envs().collect();
         assert_eq!(settings, [("C".as_ref(), Some("1".as_ref()))]);
     }
