@@ -126,7 +126,7 @@ const INTERRUPTED: u8 = 130;
 
 /// Packets come and go in batches of tens of kilobytes: the C library's allocator gives such memory
 /// back to the kernel and asks for it again each time. Its own use of huge pages is switched off
-/// (the feature `no_thp`): clearing 2 MB at a time took half of all processor time.
+/// (the feature `small-pages`): clearing 2 MB at a time took half of all processor time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ use super::functions::SERVER_VERSION;
 /// Rounds of hashing that a password takes, as PostgreSQL has it.
 const ITERATIONS: usize = 4096;
 const SALT_BYTES: usize = 16;
+/// Of SHA-256.
+const KEY_BYTES: usize = 32;
 /// What a certificate calls its subject (X.520).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 /// Users of a file.
@@ -55,7 +58,11 @@ pub enum UsersError {
 
 /// Who may come in by SQL.
 #[derive(Debug, Clone, Default)]
-pub struct Users(BTreeMap<String, User>);
+pub struct Users {
+    named: BTreeMap<String, User>,
+    /// Makes up what others would be asked by.
+    strangers: RandomState,
+}
 
 #[derive(Debug, Clone)]
 struct User {
@@ -115,11 +122,31 @@ impl Users {
             let verifier = entry.password.as_ref().map(read).transpose()?;
             Ok((name, User { verifier, may_change: entry.changes }))
         };
-        file.users.into_iter().map(user).collect::<Result<_, _>>().map(Self)
+        let named = file.users.into_iter().map(user).collect::<Result<_, _>>()?;
+        Ok(Self { named, strangers: RandomState::new() })
     }
 
     pub(super) fn may_change(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|user| user.may_change)
+        self.named.get(name).is_some_and(|user| user.may_change)
+    }
+
+    fn verifier(&self, name: &str) -> Verifier {
+        let known = self.named.get(name).and_then(|user| user.verifier.clone());
+        known.unwrap_or_else(|| self.made_up(name))
+    }
+
+    /// What no password proves, always the same for a name: whoever asks does not learn by it who
+    /// is a user [RFC 5802, section 9; PostgreSQL's mock authentication].
+    fn made_up(&self, name: &str) -> Verifier {
+        let words = (0_u64..).map(|place| self.strangers.hash_one((name, place)).to_be_bytes());
+        let mut bytes = words.flatten();
+        let mut take = |count| bytes.by_ref().take(count).collect();
+        Verifier {
+            iterations: ITERATIONS,
+            salt: take(SALT_BYTES),
+            stored_key: take(KEY_BYTES),
+            server_key: take(KEY_BYTES),
+        }
     }
 }
 
@@ -155,7 +182,9 @@ impl Verifier {
         let (stored, server) = parts.next()?.split_once(':')?;
         let (stored_key, server_key) = (BASE64.decode(stored).ok()?, BASE64.decode(server).ok()?);
         let iterations = iterations.parse().ok().filter(|count| (1..=1_000_000).contains(count))?;
-        let sized = stored_key.len() == 32 && server_key.len() == 32 && parts.next().is_none();
+        let sized = stored_key.len() == KEY_BYTES
+            && server_key.len() == KEY_BYTES
+            && parts.next().is_none();
         sized.then_some(Self {
             iterations,
             salt: BASE64.decode(salt).ok()?,
@@ -173,10 +202,7 @@ impl AuthSource for Users {
     }
 
     async fn get_scram_secret(&self, login: &LoginInfo) -> PgWireResult<(ScramSecret, Option<()>)> {
-        let name = login.user().unwrap_or_default();
-        let Some(verifier) = self.0.get(name).and_then(|user| user.verifier.clone()) else {
-            return Err(PgWireError::InvalidPassword(name.to_owned()));
-        };
+        let verifier = self.verifier(login.user().unwrap_or_default());
         let Verifier { iterations, salt, stored_key, server_key } = verifier;
         Ok((ScramSecret::Verifier { salt, iterations, stored_key, server_key }, None))
     }
@@ -201,7 +227,7 @@ impl Login {
     ) -> Self {
         let connections = Arc::clone(connections);
         let Some(users) = users else { return Self::Open { connections } };
-        let named = certificate.and_then(common_name).filter(|name| users.0.contains_key(name));
+        let named = certificate.and_then(common_name).filter(|name| users.named.contains_key(name));
         if let Some(name) = named {
             return Self::Certified { name, connections };
         }
@@ -282,5 +308,15 @@ mod tests {
         assert_eq!((read.iterations, read.salt.len(), read.server_key.len()), (4096, 16, 32));
         assert!(Verifier::parse("pencil").is_none());
         assert!(Verifier::parse(&text.replace("4096", "0")).is_none());
+    }
+
+    #[test]
+    fn a_stranger_is_asked_as_a_user_is_and_always_by_the_same() {
+        let users = Users::default();
+        let (once, again) = (users.verifier("eve"), users.verifier("eve"));
+        assert_eq!((once.iterations, once.salt.len()), (ITERATIONS, SALT_BYTES));
+        assert_eq!((&once.salt, &once.stored_key), (&again.salt, &again.stored_key));
+        assert_ne!(once.salt, users.verifier("mallory").salt);
+        assert_ne!(once.stored_key, once.server_key);
     }
 }

@@ -12,6 +12,7 @@ use spinglass_doors::sql::{Access, Users};
 use spinglass_doors::{http, sql as sql_door};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Inputs between two looks at whether the doors still let anybody in.
@@ -51,6 +52,8 @@ fn doors() -> &'static Doors {
             .build()
             .expect("threads");
         let (node, [http, sql, guarded]) = runtime.block_on(async {
+            // A program that is not Rust's from its start ends when a client is gone.
+            signal(SignalKind::pipe()).expect("a handler");
             let bind = SocketAddr::from(([127, 0, 0, 1], 0));
             let node = Arc::new(Node::builder().bind(bind).start().await.expect("a node"));
             let open = async || TcpListener::bind(bind).await.expect("a port");
@@ -106,7 +109,8 @@ fn say(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
             // Or by a reset, if something was still to be read.
             Err(_) => return answer,
         }
-        if answer.windows(STREAM.len()).any(|bytes| bytes == STREAM) {
+        let is_http = answer.starts_with(b"HTTP/");
+        if is_http && answer.windows(STREAM.len()).any(|bytes| bytes == STREAM) {
             return answer;
         }
     }
