@@ -18,8 +18,8 @@ const ROUNDS: u32 = 20;
 /// A settled tree with ten children in every zone, and its bytes per agent.
 fn tree(levels: u32, rounds: u32) -> (World, usize) {
     let parameters = Parameters {
+        agents: 10_usize.pow(levels),
         branching: 10,
-        levels,
         representatives: 3,
         loss: 0.0,
         crash: 0.0,

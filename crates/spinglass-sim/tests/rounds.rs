@@ -5,8 +5,8 @@ use spinglass_sim::scenario::rounds::{Parameters, Report, run};
 /// 400 agents in 20 regions; the mean of some updates.
 fn measured(loss: f64, seed: u64) -> Report {
     let parameters = Parameters {
+        agents: 400,
         branching: 20,
-        levels: 2,
         representatives: 3,
         loss,
         crash: 0.0,

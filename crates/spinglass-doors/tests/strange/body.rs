@@ -53,7 +53,7 @@ fn doors() -> &'static Doors {
             .expect("threads");
         let (node, [http, sql, guarded]) = runtime.block_on(async {
             // A program that is not Rust's from its start ends when a client is gone.
-            signal(SignalKind::pipe()).expect("a handler");
+            let _ = signal(SignalKind::pipe()).expect("a handler");
             let bind = SocketAddr::from(([127, 0, 0, 1], 0));
             let node = Arc::new(Node::builder().bind(bind).start().await.expect("a node"));
             let open = async || TcpListener::bind(bind).await.expect("a port");
