@@ -298,7 +298,8 @@ fn settings_are_read_again_when_the_agent_is_told_to() {
     };
     secret("a");
     let first = settings("") + "role = \"web\"\nrack = 7";
-    let agent = Agent::start("again", &first, &["--region", "/again"], &[]);
+    let agent =
+        Agent::start("again", &first, &["--region", "/again", "--seeds", "127.0.0.1:1"], &[]);
     let head = std::fs::read_to_string(&agent.settings).expect("it is there");
     let head = head.strip_suffix(&first).expect("it ends so").to_owned();
     let said = |lines: &str| lines.matches("settings").count();
