@@ -128,8 +128,7 @@ async fn converse(stream: TcpStream, router: Router, request_within: Duration) {
     // Answers are small: they are not to wait for more to go with them.
     let _ = stream.set_nodelay(true);
     let mut server = http1::Builder::new();
-    // A client may say that it has said all (`nc -N`), and is answered.
-    server.timer(TokioTimer::new()).header_read_timeout(request_within).half_close(true);
+    server.timer(TokioTimer::new()).header_read_timeout(request_within);
     let service = TowerToHyperService::new(router);
     let served = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     if let Err(error) = served.await {

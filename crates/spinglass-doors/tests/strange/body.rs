@@ -21,6 +21,9 @@ const LOOK_EVERY: u64 = 64;
 /// compute, and wait for hosts elsewhere.
 const DONE_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long HTTP's clients wait for an answer before they hang up: a request that has gone
+/// without one is not answered any more.
+const ANSWER_WITHIN: Duration = Duration::from_millis(2);
 /// What an answer has that ends when the client goes, and not before.
 const STREAM: &[u8] = b"text/event-stream";
 /// A login as anybody, by PostgreSQL's protocol 3.0.
@@ -88,13 +91,18 @@ fn users() -> Users {
     users
 }
 
-/// Says all of it, and returns what comes until the door closes.
-fn say(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+/// Says all of it, waits so long for the beginning of an answer, says that this was all, and returns
+/// what comes until the door closes.
+fn say(door: SocketAddr, bytes: &[u8], wait: Duration) -> Vec<u8> {
     let mut stream = TcpStream::connect(door).expect("the door is open");
-    stream.set_read_timeout(Some(DONE_WITHIN)).expect("a time");
     // A door may close before it has heard all.
     let _ = stream.write_all(bytes);
+    if !wait.is_zero() {
+        stream.set_read_timeout(Some(wait)).expect("a time");
+        let _ = stream.peek(&mut [0]);
+    }
     let _ = stream.shutdown(Shutdown::Write);
+    stream.set_read_timeout(Some(DONE_WITHIN)).expect("a time");
     let mut answer = Vec::new();
     let mut piece = [0; 1 << 14];
     loop {
@@ -121,9 +129,10 @@ fn say(door: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 fn look_now_and_then() {
     static INPUTS: AtomicU64 = AtomicU64::new(0);
     if INPUTS.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
-        let health = say(doors().http, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let health =
+            say(doors().http, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", DONE_WITHIN);
         assert!(health.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&health));
-        let one = say(doors().sql, &[LOGIN, &query("SELECT 1")].concat());
+        let one = say(doors().sql, &[LOGIN, &query("SELECT 1")].concat(), Duration::ZERO);
         assert!(one.ends_with(b"SELECT 1\0Z\0\0\0\x05I"), "{}", String::from_utf8_lossy(&one));
     }
 }
@@ -137,7 +146,7 @@ pub fn query(sql: &str) -> Vec<u8> {
 /// Bytes at the door for HTTP.
 pub fn http(bytes: &[u8]) {
     look_now_and_then();
-    let answer = say(doors().http, bytes);
+    let answer = say(doors().http, bytes, ANSWER_WITHIN);
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
 }
 
@@ -148,9 +157,9 @@ pub fn sql(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let logged_in = [LOGIN, rest].concat();
     match first % 3 {
-        0 => say(doors().sql, rest),
-        1 => say(doors().sql, &logged_in),
-        _ => say(doors().guarded, &logged_in),
+        0 => say(doors().sql, rest, Duration::ZERO),
+        1 => say(doors().sql, &logged_in, Duration::ZERO),
+        _ => say(doors().guarded, &logged_in, Duration::ZERO),
     };
 }
 
@@ -161,7 +170,7 @@ pub fn statement(bytes: &[u8]) {
     // What it began is over: a transaction, or waiting for rows to copy.
     let messages = [LOGIN, b"", &query("SET statement_timeout = '200ms'"), &query(&text)].concat();
     let messages = [&messages[..], &query("ROLLBACK"), &query("SELECT 'after'")].concat();
-    let answer = say(doors().sql, &messages);
+    let answer = say(doors().sql, &messages, Duration::ZERO);
     let is_answered = answer.windows(5).any(|bytes| bytes == b"after");
     assert!(is_answered, "{text:?}: {}", String::from_utf8_lossy(&answer));
 }
