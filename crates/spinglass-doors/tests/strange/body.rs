@@ -91,8 +91,8 @@ fn users() -> Users {
     users
 }
 
-/// Says all of it, waits so long for the beginning of an answer, says that this was all, and returns
-/// what comes until the door closes.
+/// Says all of it, waits so long for the beginning of an answer, says that this was all, and
+/// returns what comes until the door closes.
 fn say(door: SocketAddr, bytes: &[u8], wait: Duration) -> Vec<u8> {
     let mut stream = TcpStream::connect(door).expect("the door is open");
     // A door may close before it has heard all.
