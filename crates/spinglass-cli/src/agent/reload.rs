@@ -1,6 +1,6 @@
 //! Settings that are read again while the agent runs: at a hang-up signal (`systemctl reload`).
 //!
-//! Invariants: all that is new is read and checked before anything of it holds, so that a mistake
+//! Invariants: all files are read and checked before anything of them holds, so that a mistake in one
 //! changes nothing; what takes a restart is named.
 
 use std::sync::{Arc, Weak};
