@@ -1,7 +1,7 @@
 //! Settings that are read again while the agent runs: at a hang-up signal (`systemctl reload`).
 //!
-//! Invariants: all files are read and checked before anything of them holds, so that a mistake in one
-//! changes nothing; what takes a restart is named.
+//! Invariants: all files are read and checked before anything of them holds, so that a mistake in
+//! one changes nothing; what takes a restart is named.
 
 use std::sync::{Arc, Weak};
 
