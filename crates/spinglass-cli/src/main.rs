@@ -5,6 +5,7 @@
 //! interrupted.
 
 mod agent;
+mod allocator;
 mod bench;
 mod ca;
 mod clock;
@@ -123,12 +124,6 @@ enum Command {
 const WRONG_USAGE: u8 = 2;
 /// Exit code of an interrupted command, by the shells' custom: 128 and the signal's number.
 const INTERRUPTED: u8 = 130;
-
-/// Packets come and go in batches of tens of kilobytes: the C library's allocator gives such memory
-/// back to the kernel and asks for it again each time. Its own use of huge pages is switched off
-/// (the feature `small-pages`): clearing 2 MB at a time took half of all processor time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::read() {

@@ -42,6 +42,7 @@ use spinglass_doors::{Claims, events, http, sql};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::allocator;
 use crate::join::Join;
 use crate::logs::Logging;
 use crate::output::{Format, Verdict};
@@ -184,6 +185,7 @@ impl Agent {
             beside.spawn(sources::keep_reading(node, claimed, folder, self.attributes_every));
         }
         beside.spawn(events::keep_logging(events::subscribe(node)));
+        beside.spawn(allocator::keep_giving_back());
     }
 }
 
