@@ -150,6 +150,7 @@ fn what_http_refuses_it_explains() {
         ("PATCH", "/v1/self", json, "{", 400, "JSON"),
         ("PATCH", "/v1/self", json, r#"{"a b": 1}"#, 400, "a-z"),
         ("PATCH", "/v1/self", json, r#"{"a": {}}"#, 400, "a value is"),
+        ("PATCH", "/v1/self", json, r#"{"before": 1, "id": "x"}"#, 400, "id"),
         ("PUT", "/v1/summaries", json, function, 400, "did you mean MAX"),
         ("POST", "/v1/explain", json, function, 400, "did you mean MAX"),
         ("DELETE", "/v1/summaries", "Host: localhost", "", 400, "zone"),
@@ -161,6 +162,8 @@ fn what_http_refuses_it_explains() {
         assert!(got == status && said.contains(says), "{method} {path}: {got} {said}");
     }
     assert_eq!(agent.ask("PATCH", "/v1/self", json, r#"{"a": [1]}"#).0, 204);
+    // What was refused has changed nothing.
+    assert!(agent.own_row("/usa", "a")["attributes"]["before"].is_null());
 }
 
 #[test]
@@ -343,6 +346,13 @@ fn settings_are_read_again_when_the_agent_is_told_to() {
     let lines = again(&(settings("rolle = 1") + "role = \"cache\""));
     let last = lines.lines().last().expect("there are lines");
     assert!(last.contains("stay as they were") && last.contains("rolle"), "{last}");
+
+    // One attribute that does not fit keeps all as they are.
+    let much = format!("role = \"cache\"\nrack = \"{}\"", "x".repeat(4000));
+    let lines = again(&(settings("") + &much));
+    let last = lines.lines().last().expect("there are lines");
+    assert!(last.contains("stay as they were") && last.contains("bytes"), "{last}");
+    assert_eq!(agent.own_row("/again", "role")["attributes"]["role"], "db");
     assert_eq!(agent.own_row("/again", "role")["attributes"]["role"], "db");
     assert_eq!((change("b"), change("c")), (204, 401), "nothing of a wrong file holds");
 }

@@ -128,15 +128,17 @@ impl Driver {
         self.node.subscribe(now, topic, start)
     }
 
-    /// Sets an attribute of the own row: see [`Node::set_attribute`].
+    /// Sets attributes of the own row: see [`Node::set_attributes`].
     ///
     /// # Errors
-    /// As [`Node::set_attribute`]; nothing changed.
-    pub fn set_attribute(&mut self, now: Now, name: Name, value: Value) -> Result<(), SetError> {
-        if self.recorder.is_some() {
-            self.record(&Entry::SetAttribute { now, name: name.clone(), value: value.clone() });
-        }
-        self.node.set_attribute(now, name, value)
+    /// As [`Node::set_attributes`]; nothing changed.
+    pub fn set_attributes(
+        &mut self,
+        now: Now,
+        attributes: &[(Name, Value)],
+    ) -> Result<(), SetError> {
+        self.record(&Entry::SetAttributes { now, attributes: attributes.into() });
+        self.node.set_attributes(now, attributes)
     }
 
     /// Puts an object under an attribute of the own row: see [`Node::put_object`].

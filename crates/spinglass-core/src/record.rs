@@ -80,14 +80,12 @@ pub enum Entry<'a> {
         /// From where on.
         start: Start,
     },
-    /// An attribute of the own row was set.
-    SetAttribute {
+    /// Attributes of the own row were set.
+    SetAttributes {
         /// When.
         now: Now,
-        /// Which.
-        name: Name,
-        /// To what.
-        value: Value,
+        /// Which, to what.
+        attributes: Cow<'a, [(Name, Value)]>,
     },
     /// A summary function was installed, or removed.
     SetSummary {

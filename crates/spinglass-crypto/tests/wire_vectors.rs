@@ -107,7 +107,7 @@ fn rows() -> Vec<TableRow> {
     let config = Config::lan().check().unwrap();
     let mut node = Node::new(config, identity, Box::new(member(1)), 1, Vec::new(), now).unwrap();
     let root = ZonePath::root();
-    node.set_attribute(now, Name::new("load").unwrap(), Value::Int(-7)).unwrap();
+    node.set_attributes(now, &[(Name::new("load").unwrap(), Value::Int(-7))]).unwrap();
     let core = NewFunction { sql: CORE_SQL, lasts: None };
     node.set_summary(now, &root, "core", Some(core)).unwrap();
     node.adopt_rows(now, &[]);

@@ -341,7 +341,7 @@ impl Replay {
             }
             verb @ (Entry::Publish { .. }
             | Entry::Subscribe { .. }
-            | Entry::SetAttribute { .. }
+            | Entry::SetAttributes { .. }
             | Entry::SetSummary { .. }
             | Entry::Ask { .. }
             | Entry::PutObject { .. }
@@ -401,8 +401,8 @@ impl Replay {
                 let _ = self.node.subscribe(now, topic, start);
                 now
             }
-            Entry::SetAttribute { now, name, value } => {
-                let _ = self.node.set_attribute(now, name, value);
+            Entry::SetAttributes { now, attributes } => {
+                let _ = self.node.set_attributes(now, &attributes);
                 now
             }
             Entry::SetSummary { now, zone, name, sql, lasts } => {

@@ -82,7 +82,7 @@ fn a_recording_from_sockets_replays_byte_for_byte() {
     while let Ok((entry, length)) = Entry::decode(rest) {
         match entry {
             Entry::AddSeeds { .. } => verbs.0 += 1,
-            Entry::SetAttribute { .. } => verbs.1 += 1,
+            Entry::SetAttributes { .. } => verbs.1 += 1,
             Entry::SetSummary { .. } => verbs.2 += 1,
             Entry::SetReplyPort { .. } => verbs.3 += 1,
             _ => (),

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Let somebody look at the core.
     Look(Look),
     /// Set an attribute of the own row.
-    SetAttribute { name: Name, value: Value, answer: oneshot::Sender<Result<(), SetError>> },
+    SetAttributes { attributes: Vec<(Name, Value)>, answer: oneshot::Sender<Result<(), SetError>> },
     /// Install a summary function, or, with no text, remove it.
     SetSummary {
         zone: ZonePath,

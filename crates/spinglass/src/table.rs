@@ -110,9 +110,26 @@ impl Table {
     /// The name is none or is filled in by the agent itself, the row has no room, or the node is
     /// gone; nothing changed.
     pub async fn set(&self, name: &str, value: impl Into<Value>) -> Result<(), TableError> {
-        let name = Name::new(name).ok_or_else(|| TableError::BadName(name.into()))?;
-        let value = value.into();
-        self.change(|answer| Command::SetAttribute { name, value, answer }).await
+        self.set_all([(name, value.into())]).await
+    }
+
+    /// Sets attributes of this agent's row, all or none, as [`set`](Self::set) sets one. Of a name
+    /// that is given twice, the last value holds.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set), of any of them; nothing changed.
+    pub async fn set_all<'a>(
+        &self,
+        attributes: impl IntoIterator<Item = (&'a str, Value)>,
+    ) -> Result<(), TableError> {
+        let attribute = |(name, value): (&'a str, Value)| {
+            let name = Name::new(name).ok_or_else(|| TableError::BadName(name.into()))?;
+            Ok((name, value))
+        };
+        let attributes: Result<Vec<_>, TableError> =
+            attributes.into_iter().map(attribute).collect();
+        let attributes = attributes?;
+        self.change(|answer| Command::SetAttributes { attributes, answer }).await
     }
 
     /// Puts an object, of up to 16 MiB, under an attribute of this agent's row. The row then names

@@ -329,8 +329,8 @@ impl Task {
                 drop(answer.send(self.driver.node().members().collect()));
             }
             Command::Look(Look(look)) => look(self.driver.node()),
-            Command::SetAttribute { name, value, answer } => {
-                drop(answer.send(self.driver.set_attribute(now, name, value)));
+            Command::SetAttributes { attributes, answer } => {
+                drop(answer.send(self.driver.set_attributes(now, &attributes)));
             }
             Command::SetSummary { zone, name, sql, lasts, answer } => {
                 let function = sql.as_deref().map(|sql| NewFunction { sql, lasts });

@@ -235,10 +235,8 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     let node = Arc::new(options.join.start().await?);
     let table = node.table();
     let claimed = Arc::new(Claimed::default());
-    for (name, value) in &options.attributes {
-        claimed.add(name);
-        table.set(name, value.clone()).await?;
-    }
+    options.attributes.iter().for_each(|(name, _)| claimed.add(name));
+    table.set_all(options.attributes.iter().map(|(name, it)| (name.as_str(), it.clone()))).await?;
     let at = |door: &Option<TcpListener>| {
         let address = door.as_ref().and_then(|door| door.local_addr().ok());
         address.map(|address| address.to_string())

@@ -89,14 +89,13 @@ impl Reload {
     async fn set(&self, new: &[(String, Value)]) -> Result<()> {
         let Some(node) = self.node.upgrade() else { return Ok(()) };
         let table = node.table();
-        for (name, value) in new.iter().filter(|one| !self.attributes.contains(one)) {
-            self.claimed.add(name);
-            table.set(name, value.clone()).await?;
-        }
+        let is_new = |one: &&(String, Value)| !self.attributes.contains(one);
+        let news = new.iter().filter(is_new).map(|(name, value)| (name.as_str(), value.clone()));
         let is_gone = |name: &String| !new.iter().any(|(kept, _)| kept == name);
-        for (name, _) in self.attributes.iter().filter(|(name, _)| is_gone(name)) {
-            table.set(name, Value::Null).await?;
-        }
+        let gone = self.attributes.iter().filter(|(name, _)| is_gone(name));
+        let gone = gone.map(|(name, _)| (name.as_str(), Value::Null));
+        table.set_all(gone.chain(news)).await?;
+        new.iter().for_each(|(name, _)| self.claimed.add(name));
         Ok(())
     }
 }

@@ -141,6 +141,9 @@ fn psql_reads_changes_and_describes() {
     assert_eq!(answer(first, join), "web1");
     assert_eq!(answer(first, "UPDATE self SET role = 'db', n = 1 + 2 WHERE up"), "UPDATE 1");
     assert_eq!(answer(first, "SELECT role, n FROM self"), "db|3");
+    // All or none.
+    assert!(answer(first, "UPDATE self SET n = 4, id = 'x'").contains("id"));
+    assert_eq!(answer(first, "SELECT n FROM self"), "3");
     wait_for(second, "SELECT role FROM hosts WHERE id = 'web1'", "db");
     let install = "SELECT summary_install('/usa', 'most', 'SELECT MAX(n) AS most FROM zone')";
     assert_eq!(answer(first, install), "installed");

@@ -50,7 +50,7 @@ impl Node {
             return Err(closed);
         }
         let object = self.objects.put(bytes, &mut *self.crypto).map_err(SetError::Object)?;
-        let set = self.set_attribute(now, name, object.to_value());
+        let set = self.set_attributes(now, &[(name, object.to_value())]);
         self.objects.keep(self.table.objects_in_use());
         set.map(|()| object)
     }

@@ -33,22 +33,29 @@ const WATCHED_REFRESHES: u32 = 6;
 const JOIN_HASTE: u32 = 10;
 
 impl Node {
-    /// Sets an attribute of the own row; null removes it. Everybody in the region sees it within a
-    /// few rounds, everybody else what the summary functions make of it.
+    /// Sets attributes of the own row, all or none; null removes one. Everybody in the region sees
+    /// them within a few rounds, everybody else what the summary functions make of them.
     ///
     /// # Errors
-    /// The agent fills this attribute in itself, or the row has no room for it; nothing changed.
-    pub fn set_attribute(&mut self, now: Now, name: Name, value: Value) -> Result<(), SetError> {
+    /// The agent fills in one of them itself, the rules forbid one, or the row has no room for them;
+    /// nothing changed.
+    pub fn set_attributes(
+        &mut self,
+        now: Now,
+        attributes: &[(Name, Value)],
+    ) -> Result<(), SetError> {
         self.stats.inputs += 1;
         if self.has_left {
             return Err(SetError::Closed);
         }
         if let Some(trust) = &self.trust {
-            let zone = self.table.region().clone();
-            let write = Action::Write { attribute: name.as_str(), zone };
-            trust.decide_own(&write).map_err(SetError::Denied)?;
+            for (name, _) in attributes {
+                let zone = self.table.region().clone();
+                let write = Action::Write { attribute: name.as_str(), zone };
+                trust.decide_own(&write).map_err(SetError::Denied)?;
+            }
         }
-        self.table.set(name, value)?;
+        self.table.set(attributes)?;
         self.after_table(now.monotonic);
         Ok(())
     }

@@ -109,11 +109,13 @@ impl<'a> Entry<'a> {
                 buffer.put(&frames.0);
                 buffer.put_varint(*bytes as u64);
             }
-            Self::SetAttribute { now, name, value } => {
+            Self::SetAttributes { now, attributes } => {
                 buffer.put_u8(15);
                 put_now(*now, buffer);
-                buffer.put_text(name.as_str());
-                value.encode(buffer);
+                for (name, value) in attributes.iter() {
+                    buffer.put_text(name.as_str());
+                    value.encode(buffer);
+                }
             }
             Self::SetSummary { now, zone, name, sql, lasts } => {
                 buffer.put_u8(16);
@@ -202,9 +204,7 @@ impl<'a> Entry<'a> {
             12 => Self::Sealed { frames: Hash(reader.array()?), bytes: size(reader)? },
             13 => Self::Opened(None),
             14 => Self::Opened(Some(Cow::Borrowed(reader.bytes(reader.rest().len())?))),
-            15 => {
-                Self::SetAttribute { now: now(reader)?, name: name(reader)?, value: value(reader)? }
-            }
+            15 => Self::SetAttributes { now: now(reader)?, attributes: attributes(reader)? },
             16 => Self::SetSummary {
                 now: now(reader)?,
                 zone: ZonePath::read(reader)?,
@@ -263,10 +263,18 @@ pub(super) fn name(reader: &mut Reader<'_>) -> Result<Name, Malformed> {
     Name::new(text).filter(|name| name.as_str() == text).ok_or(Malformed)
 }
 
-fn value(reader: &mut Reader<'_>) -> Result<Value, Malformed> {
-    let mut bytes = reader.bytes(reader.rest().len())?;
-    let value = Value::decode(&mut bytes).map_err(|_| Malformed)?;
-    if bytes.is_empty() { Ok(value) } else { Err(Malformed) }
+/// The rest, as names and values.
+fn attributes<'a>(reader: &mut Reader<'_>) -> Result<Cow<'a, [(Name, Value)]>, Malformed> {
+    let mut attributes = Vec::new();
+    while !reader.rest().is_empty() {
+        let name = name(reader)?;
+        let mut rest = reader.rest();
+        let before = rest.len();
+        let value = Value::decode(&mut rest).map_err(|_| Malformed)?;
+        reader.bytes(before - rest.len())?;
+        attributes.push((name, value));
+    }
+    Ok(attributes.into())
 }
 
 /// The rest, as text.
@@ -578,10 +586,12 @@ mod tests {
             },
             Entry::Event { event: Event::Message(message) },
             Entry::Event { event: Event::Gap(Gap { stream, from: Sequence(3), packets: 4 }) },
-            Entry::SetAttribute {
+            Entry::SetAttributes {
                 now,
-                name: Name::new("load").unwrap(),
-                value: Value::list([Value::Int(3), Value::text("x")]),
+                attributes: Cow::Owned(Vec::from([
+                    (Name::new("load").unwrap(), Value::list([Value::Int(3), Value::text("x")])),
+                    (Name::new("role").unwrap(), Value::Null),
+                ])),
             },
             Entry::SetSummary {
                 now,

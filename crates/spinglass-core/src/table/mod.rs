@@ -312,13 +312,14 @@ impl Table {
     ///
     /// # Errors
     /// The agent fills it in itself, or the row has no room for it.
-    pub(crate) fn set(&mut self, name: Name, value: Value) -> Result<(), SetError> {
-        if RESERVED.contains(&name.as_str()) {
-            return Err(SetError::Reserved(name));
+    pub(crate) fn set(&mut self, attributes: &[(Name, Value)]) -> Result<(), SetError> {
+        let is_reserved = |(name, _): &&(Name, Value)| RESERVED.contains(&name.as_str());
+        if let Some((name, _)) = attributes.iter().find(is_reserved) {
+            return Err(SetError::Reserved(name.clone()));
         }
         let mut builder = RowBuilder::default();
         self.attributes.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
-        builder.set(name, value);
+        attributes.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
         let attributes = builder.build();
         let got = self.own_attributes(&attributes).encoded_bytes();
         if got > ATTRIBUTE_BYTES_MAX {

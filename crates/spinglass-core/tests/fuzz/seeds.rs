@@ -305,10 +305,9 @@ fn a_life() -> Vec<u8> {
 fn table_entries() -> Vec<Entry<'static>> {
     let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
     vec![
-        Entry::SetAttribute {
+        Entry::SetAttributes {
             now,
-            name: Name::new("load").expect("a legal name"),
-            value: Value::Int(7),
+            attributes: vec![(Name::new("load").expect("a legal name"), Value::Int(7))].into(),
         },
         Entry::SetSummary {
             now,

@@ -48,7 +48,7 @@ fn is_same(token: &str, told: &str) -> bool {
     token.len() == told.len() && differs == 0
 }
 
-/// Attributes of the agent's own row; null removes one.
+/// Attributes of the agent's own row, all or none; null removes one.
 pub(super) async fn own(
     State(door): State<Door>,
     _: Trusted,
@@ -56,12 +56,14 @@ pub(super) async fn own(
 ) -> Result<StatusCode, Problem> {
     let Json(attributes) = attributes?;
     let table = door.node()?.table();
-    for (name, json) in attributes {
-        let value = of_json(&json)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        table.set(&name, value).await?;
-        (door.settings.claims)(&name);
+    let mut set = Vec::new();
+    for (name, json) in &attributes {
+        let value = of_json(json)
+            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("{name}: {error}")))?;
+        set.push((name.as_str(), value));
     }
+    table.set_all(set).await?;
+    attributes.keys().for_each(|name| (door.settings.claims)(name));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -21,7 +21,6 @@ use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use rusqlite::types::Value as Cell;
-use spinglass::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::AbortHandle;
 
@@ -172,12 +171,12 @@ impl Session {
         let outcome = self.run(values, parameters).await?;
         let table = self.door.node()?.table();
         for row in &outcome.rows {
-            for ((name, cell), (_, of)) in names.iter().zip(row).zip(&outcome.columns) {
-                let value: Value = types::value(cell, of);
-                let set = table.set(name, value).await;
-                set.map_err(|error| Fault::new("22023", &error.to_string()))?;
-                (self.door.claims)(name);
-            }
+            let cells = names.iter().zip(row).zip(&outcome.columns);
+            let set = table.set_all(
+                cells.map(|((name, cell), (_, of))| (name.as_str(), types::value(cell, of))),
+            );
+            set.await.map_err(|error| Fault::new("22023", &error.to_string()))?;
+            names.iter().for_each(|name| (self.door.claims)(name));
         }
         let door = Arc::clone(&self.door);
         // A column of this name may not have been there before.

@@ -19,7 +19,7 @@ impl World {
     ) -> Result<(), SetError> {
         let (now, name) = (self.local_now(index), Name::new(name).expect("a legal name"));
         let driver = self.driver(index);
-        driver.map_or(Err(SetError::Closed), |driver| driver.set_attribute(now, name, value))
+        driver.map_or(Err(SetError::Closed), |it| it.set_attributes(now, &[(name, value)]))
     }
 
     /// Installs a summary function through a member, or removes it.
