@@ -41,6 +41,8 @@ struct Member {
     pid: Pid,
     address: Option<SocketAddr>,
     progress: Progress,
+    /// When it was told.
+    progress_at: Instant,
 }
 
 /// A group of members as processes. The first one is the sender, by custom.
@@ -152,8 +154,8 @@ impl Herd {
                 }
             }
         });
-        let progress = Progress::default();
-        let mut member = Member { child, orders, pid, address: None, progress };
+        let (progress, progress_at) = (Progress::default(), Instant::now());
+        let mut member = Member { child, orders, pid, address: None, progress, progress_at };
         member.write_line(&serde_json::to_string(setup)?).await?;
         self.members.push(member);
         Ok(())
@@ -200,6 +202,11 @@ impl Herd {
     /// The newest progress of each member.
     pub(crate) fn progress(&self) -> impl Iterator<Item = &Progress> {
         self.members.iter().map(|member| &member.progress)
+    }
+
+    /// The same, and when it was told.
+    pub(crate) fn progress_told(&self) -> impl Iterator<Item = (&Progress, Instant)> {
+        self.members.iter().map(|member| (&member.progress, member.progress_at))
     }
 
     /// The newest roots of the table that the observer saw, oldest first.
@@ -354,7 +361,7 @@ impl Herd {
             Report::Trouble(trouble) => bail!("member {index}: {trouble}"),
             Report::Progress(progress) => {
                 if let Some(member) = self.members.get_mut(index) {
-                    member.progress = progress;
+                    (member.progress, member.progress_at) = (progress, Instant::now());
                 }
                 Ok(None)
             }

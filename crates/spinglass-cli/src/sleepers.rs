@@ -41,14 +41,19 @@ impl Sleepers {
         });
         Self { task, pids }
     }
-}
 
-impl Drop for Sleepers {
-    fn drop(&mut self) {
+    /// Stops none of them any more.
+    pub(crate) fn wake(&self) {
         self.task.abort();
         for pid in &self.pids {
             set_stopped(*pid, false);
         }
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 

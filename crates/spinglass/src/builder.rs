@@ -313,7 +313,8 @@ impl Builder {
         self
     }
 
-    /// Drops received datagrams on purpose, each with this probability: for demonstrations.
+    /// Drops received datagrams on purpose, each with this probability: for demonstrations. See
+    /// [`Node::drop_packets`], which changes it.
     pub const fn drop_probability(mut self, probability: f64, seed: u64) -> Self {
         self.drops = Some((probability, seed));
         self
@@ -414,8 +415,7 @@ impl Builder {
 
     fn dropper(&self) -> Result<Option<Dropper>, StartError> {
         let Some((probability, seed)) = self.drops else { return Ok(None) };
-        let dropper = Dropper::new(probability, seed);
-        dropper.map(Some).ok_or(StartError::DropProbability(probability))
+        Dropper::new(probability, seed).map(Some)
     }
 
     /// Settles how packets are spread and how large they are, and that no key-less member is

@@ -2,6 +2,8 @@
 
 use spinglass_core::Prng;
 
+use crate::error::StartError;
+
 const PPM: f64 = 1e6;
 
 /// Drops received datagrams, each independently of all others.
@@ -15,11 +17,16 @@ pub(crate) struct Dropper {
 }
 
 impl Dropper {
-    /// Drops this share of datagrams, 0 to 1. `None` if it is no share.
-    pub(crate) fn new(probability: f64, seed: u64) -> Option<Self> {
-        let share = (0.0..=1.0).contains(&probability);
+    /// Drops this share of datagrams, 0 to 1.
+    ///
+    /// # Errors
+    /// It is no share.
+    pub(crate) fn new(probability: f64, seed: u64) -> Result<Self, StartError> {
+        if !(0.0..=1.0).contains(&probability) {
+            return Err(StartError::DropProbability(probability));
+        }
         // In range by the line above, so nothing is cut off.
-        share.then(|| Self { loss_ppm: (probability * PPM).round() as u32, rng: Prng::new(seed) })
+        Ok(Self { loss_ppm: (probability * PPM).round() as u32, rng: Prng::new(seed) })
     }
 
     /// Whether the next datagram is to be dropped.
@@ -39,6 +46,6 @@ mod tests {
         assert!((19_000..21_000).contains(&dropped), "{dropped}");
         assert!((0..1000).all(|_| !Dropper::new(0.0, 1).unwrap().drops()));
         assert!((0..1000).all(|_| Dropper::new(1.0, 1).unwrap().drops()));
-        assert!(Dropper::new(1.01, 1).is_none() && Dropper::new(f64::NAN, 1).is_none());
+        assert!(Dropper::new(1.01, 1).is_err() && Dropper::new(f64::NAN, 1).is_err());
     }
 }

@@ -19,6 +19,7 @@ use spinglass_core::{Member, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
+use crate::faults::Dropper;
 use crate::security::Renewal;
 use crate::stats::Stats;
 use crate::subscription::SharedQueue;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
     /// Say when everything published so far is sent.
     Flush(oneshot::Sender<()>),
+    /// Drop packets on purpose.
+    Drop(Dropper),
     /// Tell the counters.
     Stats(oneshot::Sender<Stats>),
     /// Tell who is there.

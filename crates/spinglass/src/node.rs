@@ -8,7 +8,8 @@ use spinglass_core::{Incarnation, Member, MemberId, Node as CoreNode};
 use tokio::sync::{oneshot, watch};
 
 use crate::builder::Builder;
-use crate::error::{Closed, Unsent};
+use crate::error::{Closed, StartError, Unsent};
+use crate::faults::Dropper;
 use crate::group::Group;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
@@ -164,6 +165,18 @@ impl Node {
             Ok(stats) => stats,
             Err(_) => self.shared.last.get().cloned().unwrap_or_default(),
         }
+    }
+
+    /// Drops received datagrams on purpose from now on, each with this probability: for
+    /// demonstrations. `seed` is of what is dropped.
+    ///
+    /// # Errors
+    /// It is no probability.
+    pub fn drop_packets(&self, probability: f64, seed: u64) -> Result<(), StartError> {
+        let dropper = Dropper::new(probability, seed)?;
+        // A task that is gone receives nothing.
+        let _ = self.shared.inbox.command(Command::Drop(dropper));
+        Ok(())
     }
 
     /// Sends what was published, stays a few rounds to repair what was lost of it, says good-bye

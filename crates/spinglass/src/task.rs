@@ -329,6 +329,7 @@ impl Task {
                 drop(answer.send(self.driver.node().members().collect()));
             }
             Command::Look(Look(look)) => look(self.driver.node()),
+            Command::Drop(dropper) => self.dropper = Some(dropper),
             Command::SetAttributes { attributes, answer } => {
                 drop(answer.send(self.driver.set_attributes(now, &attributes)));
             }

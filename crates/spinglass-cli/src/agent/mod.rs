@@ -8,7 +8,7 @@ mod facts;
 mod lifetime;
 mod object;
 mod orders;
-mod ports;
+pub(crate) mod ports;
 mod protocol;
 mod query;
 mod reload;
@@ -259,7 +259,7 @@ pub(crate) async fn agent(options: &Agent, format: Format) -> Result<Verdict> {
     if let Some(door) = door {
         let (has_seeds, claims) = (options.join.has_seeds(), Arc::clone(&claims));
         let token = board.token.subscribe();
-        let settings = http::Settings { has_seeds, token, is_open, claims };
+        let settings = http::Settings { has_seeds, token, is_open, claims, experiment: None };
         beside.spawn(http::serve(door, Arc::downgrade(&node), settings));
     }
     if let Some(door) = sql_door {

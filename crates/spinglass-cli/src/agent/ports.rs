@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 /// A door's usual place.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     option: &'static str,
     port: u16,
     /// What it takes to serve other machines, too.
@@ -15,13 +15,13 @@ pub(super) struct Door {
 }
 
 /// Health, metrics and the table, for programs that speak HTTP.
-pub(super) const HTTP: Door = Door {
+pub(crate) const HTTP: Door = Door {
     option: "http",
     port: 7780,
     beyond: "and let a proxy with TLS and a password stand before it",
 };
 /// The table, for programs that speak PostgreSQL's protocol.
-pub(super) const SQL: Door = Door {
+pub(crate) const SQL: Door = Door {
     option: "sql",
     port: 7754,
     beyond: "or say who may come in by --sql-users, and by which certificate by --sql-tls-cert",
@@ -29,7 +29,7 @@ pub(super) const SQL: Door = Door {
 
 impl Door {
     /// Its usual port.
-    pub(super) const fn port(&self) -> u16 {
+    pub(crate) const fn port(&self) -> u16 {
         self.port
     }
 
@@ -39,7 +39,7 @@ impl Door {
     ///
     /// # Errors
     /// The address asked for is not of loopback, or can't be had.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         &self,
         asked: Option<SocketAddr>,
         is_shut: bool,

@@ -1,12 +1,14 @@
 //! `spinglass demo`: a real file to dozens of real processes, while some sleep and packets are
 //! lost; and a table of three regions that follows what changes in one of them.
 
+mod console;
 mod display;
 pub(crate) mod plot;
 mod report;
 mod table;
 
 use std::io::{self, BufRead as _, IsTerminal as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +36,7 @@ Examples:
   tail -f /var/log/syslog | spinglass demo     the file, then what comes in live
   spinglass demo --loss 0.2 --asleep 0.5       worse weather
   spinglass demo --json | jq .verified
+  spinglass demo --console                     a page with sliders, until Ctrl-C
 
 One member sends; the others receive. A quarter of them are stopped and continued (SIGSTOP, SIGCONT)
 in random slots of 100 ms; every member drops 5 % of the packets that reach it. Healthy members must
@@ -60,6 +63,12 @@ pub(crate) struct Demo {
     /// The share of slots in which a sleeper is stopped
     #[arg(long, default_value_t = 0.5, value_parser = crate::plan::share)]
     asleep: f64,
+    /// Stream without end, and show it on a page: with sliders for who sleeps and what is lost
+    #[arg(long, conflicts_with_all = ["file", "seconds", "svg", "live_seconds"])]
+    console: bool,
+    /// Where that page is, on this machine [default: 127.0.0.1:7780, or any port if that is taken]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "console")]
+    http: Option<SocketAddr>,
     /// How packets are spread
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
@@ -127,6 +136,9 @@ impl Stream {
 /// # Errors
 /// It could not be run; that members missed something is no error but a verdict.
 pub(crate) async fn run(options: &Demo, format: Format) -> Result<Verdict> {
+    if options.console {
+        return console::run(options, options.http, format).await;
+    }
     let stream = Stream::plan(options)?;
     let spread = Spread::choose(options.mode)?;
     let count = usize::from(options.members);

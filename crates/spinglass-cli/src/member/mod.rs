@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use protocol::{Order, Report, Setup};
 
-pub(crate) use node::reach;
+pub(crate) use node::{builder, reach};
 pub(crate) use payload::HEADER_BYTES;
 
 /// Orders that may wait while the node is busy.

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use spinglass::{Config, Event, Group, GroupKeys, Node, ReplyPorts, Table, Value, ZonePath};
+use spinglass::{
+    Builder, Config, Event, Group, GroupKeys, Node, ReplyPorts, Table, Value, ZonePath,
+};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::emit;
@@ -100,6 +102,15 @@ pub(crate) async fn reach(table: &mut Table, watch: Option<&Watch>) -> Result<u6
 const CLOSE_TIME: Duration = Duration::from_millis(100);
 
 async fn start(setup: &Setup) -> Result<Node> {
+    let node = builder(setup).start().await?;
+    let largest = spinglass::DATAGRAM_BYTES_LOOPBACK;
+    let datagram_bytes = setup.datagram_bytes.unwrap_or(largest);
+    tell(&Report::Bound { address: node.local_addr(), datagram_bytes })?;
+    Ok(node)
+}
+
+/// How a member's node is made.
+pub(crate) fn builder(setup: &Setup) -> Builder {
     let mut builder = Node::builder()
         .seeds(setup.seeds.iter().copied())
         .subscription_limits(WAITING_EVENTS_MAX, WAITING_BYTES_MAX)
@@ -144,11 +155,7 @@ async fn start(setup: &Setup) -> Result<Node> {
     if setup.fixed_port {
         builder = builder.reply_ports(ReplyPorts::Never);
     }
-    let node = builder.start().await?;
-    let largest = spinglass::DATAGRAM_BYTES_LOOPBACK;
-    let datagram_bytes = setup.datagram_bytes.unwrap_or(largest);
-    tell(&Report::Bound { address: node.local_addr(), datagram_bytes })?;
-    Ok(node)
+    builder
 }
 
 fn ticks(progress_ms: u64) -> Interval {
@@ -190,6 +197,7 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
         Order::Install { name, sql } => {
             node.table().install(&ZonePath::root(), &name, sql.as_str()).await?;
         }
+        Order::Drop { share } => node.drop_packets(share, std::process::id().into())?,
         Order::WatchRoot | Order::Watch(_) => {
             bail!("the root is watched by whoever reads the orders")
         }

@@ -135,6 +135,11 @@ pub(crate) enum Order {
         /// Its text.
         sql: String,
     },
+    /// Drop this share of the packets that arrive, from now on.
+    Drop {
+        /// From 0 to 1.
+        share: f64,
+    },
     /// Report the table's root whenever it changes.
     WatchRoot,
     /// Report once the root's summary says so.

@@ -251,6 +251,12 @@ fn a_browser_shows_the_console() {
     );
 }
 
+#[test]
+fn a_browser_turns_the_demos_knobs() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    run_python("with_demo.py", &[env!("CARGO_BIN_EXE_spinglass")]);
+}
+
 /// Runs a line until it says each of these words; some of what it shows takes a while.
 const EXPECT: &str = r#"
 set -m

@@ -37,8 +37,8 @@ impl Node {
     /// them within a few rounds, everybody else what the summary functions make of them.
     ///
     /// # Errors
-    /// The agent fills in one of them itself, the rules forbid one, or the row has no room for them;
-    /// nothing changed.
+    /// The agent fills in one of them itself, the rules forbid one, or the row has no room for
+    /// them; nothing changed.
     pub fn set_attributes(
         &mut self,
         now: Now,

@@ -524,10 +524,108 @@ function meter(title, past) {
     drawing("svg", { viewBox: "0 0 160 38", "aria-hidden": true }, drawing("polyline", { points })));
 }
 
+// ---- the experiment: there is one if this is a demo's console
+
+const KNOBS = [
+  ["sleepers", "Members that sleep"], ["asleep", "Of the time, they sleep"],
+  ["loss", "Packets lost at each member"],
+];
+const LINES = [
+  ["offered", "sent"], ["healthy", "healthy members, on average"],
+  ["healthy_least", "the slowest of them"], ["sleeping", "sleeping members, on average"],
+];
+const percent = (share) => `${Math.round(share * 100)} %`;
+
+// Messages a second over time, one line each; what is not known leaves a hole in its line.
+function throughput(moments) {
+  const [width, height, left, bottom] = [640, 260, 44, 22];
+  const seconds = Math.max(60, ...moments.map((moment) => moment.at - moments[0].at));
+  const begin = (moments.at(-1)?.at ?? seconds) - seconds;
+  const most = 1.25 * Math.max(1, ...moments.map((moment) => moment.offered));
+  const x = (at) => left + ((width - left - 6) * (at - begin)) / seconds;
+  const y = (rate) => (height - bottom) * (1 - Math.min(rate, most) / most);
+  const now = moments.at(-1);
+  const says = now ? LINES.filter(([name]) => now[name] != null)
+    .map(([name, title]) => `${title} ${Math.round(now[name])}`).join(", ") : "nothing yet";
+  const picture = drawing("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: "plot",
+    "aria-label": `Messages a second. Now: ${says}` });
+  for (let at = 0; at <= 4; at++) {
+    const rate = (most * at) / 5;
+    picture.append(drawing("line", { x1: left, x2: width, y1: y(rate), y2: y(rate) }),
+      drawing("text", { x: left - 6, y: y(rate) + 4, "text-anchor": "end" }, String(Math.round(rate))));
+  }
+  picture.append(drawing("text", { x: left, y: height - 5 }, `${Math.round(seconds)} s ago`),
+    drawing("text", { x: width - 6, y: height - 5, "text-anchor": "end" }, "now"));
+  for (const [name] of LINES) {
+    let run = [];
+    const end = () => {
+      if (run.length > 1) picture.append(drawing("polyline", { class: name, points: run.join(" ") }));
+      run = [];
+    };
+    for (const moment of moments) {
+      if (moment[name] == null) end();
+      else run.push(`${x(moment.at).toFixed(1)},${y(moment[name]).toFixed(1)}`);
+    }
+    end();
+  }
+  return picture;
+}
+
+function experimentPage() {
+  const plot = el("div");
+  const numbers = el("div");
+  const outcome = said();
+  const sliders = new Map();
+  let turning = null;
+  const form = el("form", { class: "line", onsubmit: (event) => event.preventDefault() },
+    ...KNOBS.map(([name, title]) => {
+      const shows = el("output", { for: `knob-${name}` }, "-");
+      const slider = el("input", { type: "range", id: `knob-${name}`, min: 0, max: 1, step: 0.05, oninput: () => {
+        shows.textContent = percent(slider.value);
+        turn();
+      } });
+      sliders.set(name, { slider, shows });
+      return el("label", { class: "wide", for: `knob-${name}` }, el("span", {}, `${title}: `, shows), slider);
+    }));
+  // What is turned quickly is sent once.
+  function turn() {
+    clearTimeout(turning);
+    const timer = turning = setTimeout(async () => {
+      const knobs = Object.fromEntries([...sliders].map(([name, { slider }]) => [name, Number(slider.value)]));
+      await attempt(outcome, () => ask("/v1/experiment", { method: "PATCH", body: knobs }),
+        KNOBS.map(([name, title]) => `${title}: ${percent(knobs[name])}`).join(". "));
+      if (turning === timer) turning = null;
+    }, 200);
+  }
+  async function refresh() {
+    const told = await ask("/v1/experiment");
+    // What is being turned now is not put back.
+    for (const [name, { slider, shows }] of sliders) {
+      if (turning || document.activeElement === slider) continue;
+      slider.max = told.most[name];
+      slider.value = told.knobs[name];
+      shows.textContent = percent(told.knobs[name]);
+    }
+    const now = told.moments.at(-1);
+    plot.replaceChildren(throughput(told.moments));
+    if (now) numbers.replaceChildren(facts([["members", told.members], ["of them sleep", told.sleepers],
+      ...LINES.filter(([name]) => now[name] != null).map(([name, title]) => [title, `${Math.round(now[name])}/s`]),
+      ["repairs", `${Math.round(now.repairs)}/s`], ["gaps told", `${Math.round(now.gaps)}/s`]]));
+  }
+  const timer = setInterval(() => refresh().catch(() => {}), 500);
+  main.replaceChildren(el("h2", {}, "Steady while others sleep"),
+    el("p", {}, "One member sends; all others receive. Some are stopped and continued in random slots of 100 ms. ",
+      "Slow members and lost packets are to cost the healthy ones nothing: their lines stay where they are."),
+    form, outcome, plot,
+    el("ul", { class: "legend" }, ...LINES.map(([name, title]) => el("li", { class: name }, title))), numbers);
+  return { refresh, leave: () => { clearInterval(timer); clearTimeout(turning); },
+    fail: (error) => main.replaceChildren(el("p", { class: "empty" }, error.message)) };
+}
+
 // ---- which page
 
 const PAGES = { zones: zonesPage, hosts: hostsPage, summaries: summariesPage, topics: topicsPage,
-  members: membersPage, health: healthPage };
+  members: membersPage, health: healthPage, experiment: experimentPage };
 
 function go() {
   const [, name, rest] = location.hash.match(/^#\/([a-z]*)(\/.*)?$/) ?? [];
@@ -550,4 +648,5 @@ go();
 connect();
 ask("/v1/agent").then((told) => {
   document.querySelector("#agent").textContent = `${told.name} in ${told.region}, ${told.members} agents in all`;
+  document.querySelector("#to-experiment").hidden = !told.experiment;
 }).catch(() => {});

@@ -10,6 +10,7 @@
 //! one that does not say what it wants in time is closed, and so makes room. All end with the door.
 
 mod changing;
+pub mod experiment;
 mod metrics;
 mod pages;
 mod problem;
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::Claims;
 use crate::accept::accept;
+use experiment::Experiment;
 pub use metrics::counters;
 use problem::Problem;
 
@@ -63,6 +65,8 @@ pub struct Settings {
     pub is_open: bool,
     /// Who hears which attributes clients set.
     pub claims: Claims,
+    /// What the console shows beside the agent.
+    pub experiment: Option<Experiment>,
 }
 
 impl fmt::Debug for Settings {
@@ -110,6 +114,7 @@ pub async fn serve(listener: TcpListener, node: Weak<Node>, settings: Settings) 
         .route("/v1/topics/{topic}", get(streams::topic).post(changing::publish))
         .route("/v1/topics/{topic}/ws", get(streams::web_socket))
         .route("/v1/events", get(streams::changes))
+        .merge(experiment::routes())
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -38,6 +38,8 @@ pub(super) struct AgentTold {
     version: &'static str,
     /// Whether this door lets whoever comes change something, without a token.
     open: bool,
+    /// Whether there is an experiment to look at.
+    experiment: bool,
 }
 
 pub(super) async fn health(State(door): State<Door>) -> Result<Json<Health>, Problem> {
@@ -87,6 +89,7 @@ pub(super) async fn agent(State(door): State<Door>) -> Result<Json<AgentTold>, P
         members: node.member_count(),
         version: env!("CARGO_PKG_VERSION"),
         open: door.settings.is_open,
+        experiment: door.settings.experiment.is_some(),
     }))
 }
 

@@ -67,8 +67,13 @@ fn doors() -> &'static Doors {
             let (_, strict) = watch::channel(Access { users: Some(users()), tls: None });
             let claims: spinglass_doors::Claims = Arc::new(|_: &str| ());
             let (is_open, has_seeds) = (true, false);
-            let settings =
-                http::Settings { has_seeds, token, is_open, claims: Arc::clone(&claims) };
+            let settings = http::Settings {
+                has_seeds,
+                token,
+                is_open,
+                claims: Arc::clone(&claims),
+                experiment: None,
+            };
             tokio::spawn(http::serve(http, Arc::downgrade(&node), settings));
             for (door, access) in [(sql, access), (guarded, strict)] {
                 let claims = Arc::clone(&claims);
