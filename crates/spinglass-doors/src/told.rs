@@ -1,6 +1,7 @@
 //! What an agent tells of itself and of the table, in the form in which programs are told: the same
 //! by HTTP, by the agent's socket, and by `--json`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use spinglass::{
     ATTRIBUTE_BYTES_MAX, Budget, Function, Hosts, Member, NewFunction, Node, PathError, RowKind,
-    SqlError, SummaryFunction, TableError, TableRow, Zone, ZonePath,
+    SqlError, SummaryFunction, TableError, TableRow, Traffic, Zone, ZonePath,
 };
 
 use crate::json::{row_to_json, to_json};
@@ -133,14 +134,31 @@ pub struct MemberTold {
     pub address: String,
     /// Its region.
     pub region: String,
+    /// Bytes that this agent has sent it, since it met it.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes that came from it.
+    #[serde(default)]
+    pub received_bytes: u64,
+    /// Seconds since something came from it; none: nothing has, directly.
+    #[serde(default)]
+    pub heard: Option<f64>,
 }
 
 /// The members that an agent knows, by region.
 pub async fn members(node: &Node) -> Vec<MemberTold> {
-    let told = |member: Member| MemberTold {
-        id: member.id.to_string(),
-        address: member.address.to_string(),
-        region: member.region,
+    let traffic = node.traffic().await.into_iter();
+    let traffic: BTreeMap<SocketAddr, Traffic> = traffic.map(|it| (it.address, it)).collect();
+    let told = |member: Member| {
+        let traffic = traffic.get(&member.address);
+        MemberTold {
+            id: member.id.to_string(),
+            address: member.address.to_string(),
+            region: member.region,
+            sent_bytes: traffic.map_or(0, |it| it.sent_bytes),
+            received_bytes: traffic.map_or(0, |it| it.received_bytes),
+            heard: traffic.and_then(|it| it.heard).map(|heard| heard.as_secs_f64()),
+        }
     };
     let mut members: Vec<_> = node.members().await.into_iter().map(told).collect();
     members.sort_by(|a, b| (&a.region, &a.id).cmp(&(&b.region, &b.id)));

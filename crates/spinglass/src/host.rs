@@ -14,6 +14,7 @@ use crate::hub::Hub;
 use crate::replies::Replies;
 use crate::socket::BatchedSocket;
 use crate::stats::{RuntimeStats, SocketError};
+use crate::traffic::Ledger;
 
 /// The outside world of one member.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub(crate) struct Outside {
     /// Answers on their way to whoever asked.
     pub(crate) answers: Vec<(QuestionId, Answer)>,
     pub(crate) stats: RuntimeStats,
+    pub(crate) traffic: Ledger,
     /// Destinations that the transmit which was refused last has reached already.
     reached: usize,
 }
@@ -41,9 +43,19 @@ impl Outside {
         replies: Replies,
     ) -> Self {
         let (multicast, group) = multicast.unzip();
-        let (hub, stats) = (Hub::default(), RuntimeStats::default());
-        let (tunnel, by_relay, answers) = (None, false, Vec::new());
-        Self { own, multicast, group, tunnel, by_relay, replies, hub, answers, stats, reached: 0 }
+        Self {
+            own,
+            multicast,
+            group,
+            tunnel: None,
+            by_relay: false,
+            replies,
+            hub: Hub::default(),
+            answers: Vec::new(),
+            stats: RuntimeStats::default(),
+            traffic: Ledger::default(),
+            reached: 0,
+        }
     }
 
     /// Chooses the way: direct, by this address, or with none through the relay. Returns where the
@@ -77,7 +89,7 @@ impl Outside {
         for part in segments.chunks(most) {
             self.stats.sends += 1;
             match self.own.send(to, segment_bytes, part) {
-                Ok(()) => (),
+                Ok(()) => self.traffic.sent(to, part.len()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stats.sends_blocked += 1;
                     return ControlFlow::Break(());
@@ -97,6 +109,9 @@ impl Host for Outside {
                 self.stats.sends += 1;
                 let sent = tunnel.send(members, bytes, segments);
                 self.stats.sends_blocked += u64::from(sent.is_break());
+                if sent.is_continue() {
+                    members.iter().for_each(|to| self.traffic.sent(*to, segments.len()));
+                }
                 sent
             }
             (Destinations::Members(members), None) => {

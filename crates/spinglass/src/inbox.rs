@@ -24,6 +24,7 @@ use crate::security::Renewal;
 use crate::stats::Stats;
 use crate::subscription::SharedQueue;
 use crate::table::Look;
+use crate::traffic::Traffic;
 
 /// Bytes of messages between the application and the task. When full, publishing waits; one message
 /// always fits. A mebibyte is a few milliseconds' worth at the default pace.
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
     /// Say when everything published so far is sent.
     Flush(oneshot::Sender<()>),
+    /// Tell what went to whom, and came from whom.
+    Traffic(oneshot::Sender<Vec<Traffic>>),
     /// Drop packets on purpose.
     Drop(Dropper),
     /// Tell the counters.

@@ -61,6 +61,7 @@ mod stats;
 mod subscription;
 mod table;
 mod task;
+mod traffic;
 
 pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
 pub use error::{
@@ -94,3 +95,4 @@ pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};
 pub use stats::{RuntimeStats, Stats};
 pub use subscription::Subscription;
 pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};
+pub use traffic::Traffic;

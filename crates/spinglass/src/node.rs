@@ -17,6 +17,7 @@ use crate::security::Rulebook;
 use crate::stats::Stats;
 use crate::subscription::Limits;
 use crate::table::Table;
+use crate::traffic::Traffic;
 
 /// How long [`Node::close`] lets what is queued leave.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -165,6 +166,15 @@ impl Node {
             Ok(stats) => stats,
             Err(_) => self.shared.last.get().cloned().unwrap_or_default(),
         }
+    }
+
+    /// What went to each address, and came from it: of the few thousand addresses that were sent
+    /// something last, in no order.
+    pub async fn traffic(&self) -> Vec<Traffic> {
+        let (answer, traffic) = oneshot::channel();
+        let _ = self.shared.inbox.command(Command::Traffic(answer));
+        // A task that is gone has none any more.
+        traffic.await.unwrap_or_default()
     }
 
     /// Drops received datagrams on purpose from now on, each with this probability: for

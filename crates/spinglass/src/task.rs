@@ -230,6 +230,7 @@ impl Task {
     fn turn(&mut self, ready: Ready) -> Turn {
         self.outside.stats.turns += 1;
         let now = self.clock.now();
+        self.outside.traffic.turn(now.monotonic);
         self.receive(ready, now);
         let inbox = ready.inbox || !self.messages.is_empty();
         if inbox && self.take_inbox(now) == Turn::Stop {
@@ -255,7 +256,7 @@ impl Task {
         if !ready.replies && !ready.own && !ready.multicast && !ready.relay {
             return;
         }
-        let Outside { own, multicast, tunnel, by_relay, stats, replies, .. } = outside;
+        let Outside { own, multicast, tunnel, by_relay, stats, replies, traffic, .. } = outside;
         let tunnel = tunnel.as_ref().filter(|_| ready.relay);
         let mut relayed = relay::receive(tunnel);
         if let (Some(address), true) = (tunnel.and_then(relay::new_address), *by_relay) {
@@ -283,6 +284,7 @@ impl Task {
             }
         }
         if !datagrams.is_empty() {
+            traffic.received(&datagrams);
             driver.handle_datagrams(now, &mut datagrams);
         }
     }
@@ -330,6 +332,7 @@ impl Task {
             }
             Command::Look(Look(look)) => look(self.driver.node()),
             Command::Drop(dropper) => self.dropper = Some(dropper),
+            Command::Traffic(answer) => drop(answer.send(self.outside.traffic.told())),
             Command::SetAttributes { attributes, answer } => {
                 drop(answer.send(self.driver.set_attributes(now, &attributes)));
             }

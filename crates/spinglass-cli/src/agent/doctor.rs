@@ -11,12 +11,14 @@ use clap::Args;
 use quinn_udp::UdpSocketState;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
+use serde_json::Value as Json;
 use spinglass::PORT;
 use spinglass_crypto::certificates::load_chain;
 use spinglass_crypto::{GroupKeys, SigningKey};
 use spinglass_doors::told::ZoneTold;
 
 use super::protocol::{Answer, Request};
+use super::reach::UNHEARD;
 use super::{At, ports};
 use crate::output::{Format, Verdict};
 
@@ -30,6 +32,8 @@ const MTU_MIN: u64 = 1280;
 const DAYS_LEFT: u64 = 7;
 /// Seconds without news of an agent after which it is told of.
 const SILENT_SECONDS: f64 = 30.0;
+/// Agents in a matrix of who hears whom: as many as a terminal has room for.
+const MATRIX_MAX: usize = 24;
 /// Counters that stand still where all is well: what it means that one does not, and what helps.
 const TROUBLES: [(&str, &str, &str); 6] = [
     (
@@ -105,19 +109,22 @@ struct Finding {
     /// What helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// What does not fit into a line.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    more: Vec<String>,
 }
 
 impl Finding {
     fn good(what: &'static str, says: impl Into<String>) -> Self {
-        Self { what, state: State::Good, says: says.into(), advice: None }
+        Self { what, state: State::Good, says: says.into(), advice: None, more: Vec::new() }
     }
 
     fn weak(what: &'static str, says: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what, state: State::Weak, says: says.into(), advice: Some(advice.into()) }
+        Self { state: State::Weak, advice: Some(advice.into()), ..Self::good(what, says) }
     }
 
     fn bad(what: &'static str, says: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self { what, state: State::Bad, says: says.into(), advice: Some(advice.into()) }
+        Self { state: State::Bad, advice: Some(advice.into()), ..Self::good(what, says) }
     }
 }
 
@@ -151,14 +158,15 @@ pub(crate) async fn doctor(options: &Doctor, format: Format) -> Result<Verdict> 
 }
 
 fn line(finding: &Finding) -> String {
-    let Finding { what, state, says, advice } = finding;
+    let Finding { what, state, says, advice, more } = finding;
     let mark = match state {
         State::Good => "ok  ",
         State::Weak => "weak",
         State::Bad => "BAD ",
     };
     let advice = advice.as_ref().map(|advice| format!("{:18}{advice}\n", "")).unwrap_or_default();
-    format!("{mark}  {what:12}{says}\n{advice}")
+    let more: String = more.iter().map(|line| format!("{:18}{line}\n", "")).collect();
+    format!("{mark}  {what:12}{says}\n{advice}{more}")
 }
 
 /// A number that the system tells in a file.
@@ -283,8 +291,57 @@ async fn company(at: &At) -> Vec<Finding> {
             let says = format!("a summary of {} has no value: {error}", zone.path);
             Finding::weak("summaries", says, "`spinglass summary explain` says what it costs")
         }));
+        findings.extend(zone.region.then(|| reach(zone)));
     }
     findings
+}
+
+/// Who of the region hears whom, as each of them says.
+fn reach(zone: &ZoneTold) -> Finding {
+    let heard: Vec<(&str, Vec<&str>)> = zone
+        .rows
+        .iter()
+        .map(|row| {
+            let names = row.attributes.get(UNHEARD).and_then(Json::as_array);
+            let names = names.into_iter().flatten().filter_map(Json::as_str).collect();
+            (row.name.as_str(), names)
+        })
+        .collect();
+    let blocked = heard.iter().map(|(_, unheard)| unheard.len()).sum::<usize>();
+    if blocked == 0 {
+        return Finding::good("reach", format!("nobody in {} misses anybody", zone.path));
+    }
+    let says = format!("{blocked} of {}'s paths carry nothing, each in one direction", zone.path);
+    let advice = "a firewall between the two? UDP 7710 is to pass both ways; or --relay";
+    Finding { more: matrix(&heard), ..Finding::weak("reach", says, advice) }
+}
+
+/// A line for each agent that some are not heard by, or all as far as they fit: `x` is who it does
+/// not hear. Columns are agents by their numbers.
+fn matrix(heard: &[(&str, Vec<&str>)]) -> Vec<String> {
+    let is_concerned = |name: &str, unheard: &[&str]| {
+        !unheard.is_empty() || heard.iter().any(|(_, others)| others.contains(&name))
+    };
+    let concerned: Vec<&(&str, Vec<&str>)> = heard
+        .iter()
+        .filter(|(name, unheard)| heard.len() <= MATRIX_MAX || is_concerned(name, unheard))
+        .take(MATRIX_MAX)
+        .collect();
+    let widest = concerned.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let head: String = (1..=concerned.len()).map(|number| format!("{number:>3}")).collect();
+    let head = format!("{:widest$}     {head}  (a row hears what a column sends)", "");
+    let line = |(number, (name, unheard)): (usize, &&(&str, Vec<&str>))| {
+        let cells: String = concerned
+            .iter()
+            .map(|(other, _)| match *other {
+                other if other == *name => "  -",
+                other if unheard.contains(&other) => "  x",
+                _ => "  .",
+            })
+            .collect();
+        format!("{:>3} {name:widest$} {cells}", number + 1)
+    };
+    std::iter::once(head).chain(concerned.iter().enumerate().map(line)).collect()
 }
 
 fn told(zones: &[ZoneTold]) -> String {
@@ -347,5 +404,24 @@ mod tests {
         assert_eq!((found.len(), found[0].state), (1, State::Weak));
         assert!(line(&found[0]).contains("lost for good: 3") && found[0].advice.is_some());
         assert_eq!(troubles(&BTreeMap::new())[0].state, State::Good);
+    }
+
+    #[test]
+    fn who_does_not_hear_whom_is_a_matrix() {
+        let lines = matrix(&[("a", vec![]), ("bb", vec!["a", "c"]), ("c", vec!["bb"])]);
+        let expected = [
+            "         1  2  3  (a row hears what a column sends)",
+            "  1 a    -  .  .",
+            "  2 bb   x  -  x",
+            "  3 c    .  x  -",
+        ];
+        assert_eq!(lines, expected);
+        // Of many, only those concerned.
+        let many: Vec<String> = (0..40).map(|number| format!("n{number:02}")).collect();
+        let silent = |name: &String| if name == "n07" { vec!["n30"] } else { vec![] };
+        let heard: Vec<(&str, Vec<&str>)> =
+            many.iter().map(|name| (name.as_str(), silent(name))).collect();
+        let lines = matrix(&heard);
+        assert!(lines.len() == 3 && lines[1].contains("n07") && lines[2].contains("n30"));
     }
 }

@@ -11,6 +11,7 @@ mod orders;
 pub(crate) mod ports;
 mod protocol;
 mod query;
+mod reach;
 mod reload;
 mod server;
 mod settings;
@@ -30,7 +31,7 @@ pub(crate) use values::shown;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -178,7 +179,8 @@ impl Agent {
     fn keep_telling(&self, node: &Arc<Node>, claimed: &Arc<Claimed>, beside: &mut JoinSet<()>) {
         if !self.no_facts {
             let (node, claimed) = (Arc::downgrade(node), Arc::clone(claimed));
-            beside.spawn(facts::keep_telling(node, claimed, self.facts));
+            beside.spawn(facts::keep_telling(Weak::clone(&node), Arc::clone(&claimed), self.facts));
+            beside.spawn(reach::keep_telling(node, claimed));
         }
         if let Some(folder) = self.attributes_from.clone() {
             let (node, claimed) = (Arc::downgrade(node), Arc::clone(claimed));

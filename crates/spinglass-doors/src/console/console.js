@@ -194,7 +194,8 @@ class Grid {
   }
 
   row(row, at) {
-    const text = JSON.stringify({ ...row.cells, age: 0 });
+    // What always changes is no news.
+    const text = JSON.stringify({ ...row.cells, age: 0, "bytes/s": 0, "heard s ago": 0 });
     const changed = this.before.has(row.key) && this.before.get(row.key) !== text;
     this.before.set(row.key, text);
     const made = el("tr", {
@@ -418,54 +419,80 @@ function topicsPage() {
   return { leave: () => { source?.close(); clearInterval(timer); } };
 }
 
-// Who this agent gossips with: its region's agents, and the zones beside its path.
-function map(members, zones, own) {
+// Who this agent gossips with: its region's agents and those beside its path, by how much goes
+// either way. `peers` are { name, near, rate (bytes/s, both ways), silent }.
+function map(peers, own) {
   const size = 460;
   const middle = size / 2;
   const picture = drawing("svg", { viewBox: `0 0 ${size} ${size}`, role: "img",
-    "aria-label": `${members.length} members of the region and ${zones.length} zones beside it` });
-  const ring = (items, radius, kind, turn) => items.slice(0, 72).forEach((item, at) => {
-    const angle = (2 * Math.PI * at) / Math.min(items.length, 72) - Math.PI / 2 + turn;
+    "aria-label": `${peers.length} agents that this one exchanges something with; ` +
+      `${peers.filter((peer) => peer.silent).length} of them are not heard` });
+  const most = Math.max(1, ...peers.map((peer) => peer.rate));
+  const ring = (items, radius, kind, turn) => items.slice(0, 72).forEach((peer, at, all) => {
+    const angle = (2 * Math.PI * at) / all.length - Math.PI / 2 + turn;
     const [x, y] = [middle + radius * Math.cos(angle), middle + radius * Math.sin(angle)];
-    picture.append(drawing("line", { x1: middle, y1: middle, x2: x, y2: y, class: kind === "zone" ? "far" : "near" }));
-    picture.append(drawing("circle", { cx: x, cy: y, r: 5, class: kind }, drawing("title", {}, item)));
-    if (items.length <= 24) {
+    const says = `${peer.name}: ${Math.round(peer.rate)} bytes/s${peer.silent ? ", not heard" : ""}`;
+    picture.append(drawing("line", { x1: middle, y1: middle, x2: x, y2: y,
+      "stroke-width": (0.6 + (5 * peer.rate) / most).toFixed(2), class: peer.silent ? "silent" : kind === "zone" ? "far" : "near" }));
+    picture.append(drawing("circle", { cx: x, cy: y, r: 5, class: kind }, drawing("title", {}, says)));
+    if (all.length <= 24) {
       const end = Math.cos(angle) < -0.1 ? "end" : Math.cos(angle) > 0.1 ? "start" : "middle";
-      picture.append(drawing("text", { x: x + 9 * Math.cos(angle), y: y + 4 + 11 * Math.sin(angle), "text-anchor": end }, item));
+      picture.append(drawing("text", { x: x + 9 * Math.cos(angle), y: y + 4 + 11 * Math.sin(angle), "text-anchor": end }, peer.name));
     }
   });
-  ring(members, 110, "member", 0);
-  ring(zones, 185, "zone", Math.PI / 7);
+  ring(peers.filter((peer) => peer.near), 110, "member", 0);
+  ring(peers.filter((peer) => !peer.near), 185, "zone", Math.PI / 7);
   picture.append(drawing("circle", { cx: middle, cy: middle, r: 8 }, drawing("title", {}, own)));
   return picture;
 }
+
+// Not heard for so many seconds, while it is sent something: told as silent. In a region of n,
+// chance alone makes n rounds of silence a common thing.
+const silence = (agents) => Math.max(30, 15 * agents);
 
 function membersPage() {
   const grid = new Grid("Members that this agent knows");
   const where = el("div");
   const log = el("div", { class: "grid", tabindex: 0, role: "log", "aria-label": "What became of members" });
+  let before = null;
   function drawEvents() {
     log.replaceChildren(...(events.length ? events.map((event) => el("div", { class: "said code" },
       `${event.at.slice(11, 19)} ${event.kind} ${event.member.slice(0, 8)} ${event.detail}`))
       : [el("p", { class: "empty" }, "nothing since this page was opened")]));
   }
+  async function refresh() {
+    const [members, zones] = await Promise.all([ask("/v1/members"), ask("/v1/zones")]);
+    const now = performance.now();
+    const region = zones.at(-1);
+    const names = new Map(zones.flatMap((zone) => zone.rows.flatMap((row) =>
+      (row.attributes.contacts ?? []).map((at) => [at, zone === region ? row.name : `${zone.path}/${row.name}`.replace("//", "/")]))));
+    const own = region.rows.find((row) => row.own);
+    const seconds = before ? (now - before.now) / 1000 : null;
+    const total = (member) => member.sent_bytes + member.received_bytes;
+    const peers = members.filter((member) => total(member) > 0).map((member) => {
+      const then = before?.totals.get(member.id);
+      return { member, name: names.get(member.address) ?? `${member.region} ${member.id.slice(0, 6)}`,
+        near: member.region === region.path, rate: then != null ? (total(member) - then) / seconds : 0,
+        silent: (member.heard ?? Infinity) > silence(region.rows.length) };
+    });
+    if (!before || seconds > 5) before = { now, totals: new Map(members.map((member) => [member.id, total(member)])) };
+    const rates = new Map(peers.map((peer) => [peer.member.id, peer.rate]));
+    grid.set(["name", "region", "address", "bytes/s", "heard s ago", "id"], members.map((member) => ({
+      key: member.id,
+      cells: { name: names.get(member.address), region: member.region, address: member.address, id: member.id,
+        "bytes/s": rates.has(member.id) ? Math.round(rates.get(member.id)) : null,
+        "heard s ago": member.heard == null ? null : Math.round(member.heard) },
+    })));
+    where.replaceChildren(map(peers, own?.name ?? "this agent"));
+  }
   main.replaceChildren(el("div", { class: "columns" },
     el("section", {}, el("h2", {}, "Members"), grid.element),
-    el("section", {}, el("h2", {}, "Whom this agent gossips with"), where),
+    el("section", {}, el("h2", {}, "Whom this agent gossips with"), where,
+      el("p", {}, "The wider a line, the more goes either way. Dashed: it is sent something, and not heard.")),
     el("section", {}, el("h2", {}, "What became of them"), log)));
   drawEvents();
-  return {
-    async refresh() {
-      const [members, zones] = await Promise.all([ask("/v1/members"), ask("/v1/zones")]);
-      grid.set(["region", "address", "id"], members.map((member) => ({ key: member.id, cells: member })));
-      const region = zones.at(-1);
-      const near = region.rows.filter((row) => !row.own).map((row) => row.name);
-      const far = zones.slice(0, -1).flatMap((zone) => zone.rows.filter((row) => !row.own)
-        .map((row) => (zone.path === "/" ? "" : zone.path) + "/" + row.name));
-      where.replaceChildren(map(near, far, region.rows.find((row) => row.own)?.name ?? "this agent"));
-    },
-    event: drawEvents,
-  };
+  const timer = setInterval(() => refresh().catch(() => {}), 2000);
+  return { refresh, event: drawEvents, leave: () => clearInterval(timer) };
 }
 
 // Counters of the agent as rates, and those that should not move as alarms.

@@ -270,8 +270,13 @@ impl Live {
                 Ok(Found { rows: vec![by_columns(shape, &own, &fixed)], warning: None })
             }
             Source::Members => {
-                let member = |MemberTold { id, address, region }| {
-                    [id, address, region].map(Cell::Text).into()
+                let member = |it: MemberTold| {
+                    let bytes = [it.sent_bytes, it.received_bytes];
+                    let bytes =
+                        bytes.map(|it| Cell::Integer(i64::try_from(it).unwrap_or(i64::MAX)));
+                    let heard = it.heard.map_or(Cell::Null, Cell::Real);
+                    let texts = [it.id, it.address, it.region].map(Cell::Text);
+                    texts.into_iter().chain(bytes).chain([heard]).collect()
                 };
                 let rows = self.wait(told::members(&node)).into_iter().map(member).collect();
                 Ok(Found { rows, warning: None })
@@ -357,7 +362,13 @@ impl Known {
             shape("hosts", Source::Hosts, with(texts(&["zone", "id"]), &self.agents)),
             shape("zones", Source::Zones, with(row(), &all)),
             shape("self", Source::Own, with(row(), &self.agents)),
-            shape("members", Source::Members, texts(&["id", "address", "region"])),
+            shape("members", Source::Members, {
+                let mut columns = texts(&["id", "address", "region"]);
+                columns.push(("sent_bytes".into(), Holds::Int));
+                columns.push(("received_bytes".into(), Holds::Int));
+                columns.push(("heard".into(), Holds::Float));
+                columns
+            }),
             shape("summaries", Source::Summaries, {
                 let mut columns = texts(&["zone", "name", "since", "sql"]);
                 columns.push(("steps_per_row".into(), Holds::Int));
