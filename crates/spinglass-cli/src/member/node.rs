@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use spinglass::{
     Builder, Config, Event, Group, GroupKeys, Node, ReplyPorts, Table, Value, ZonePath,
 };
+use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::emit;
 use super::protocol::{Counters, Order, Report, Root, RootZone, Setup, Watch};
 use super::tally::Counting;
 use super::{Orders, tell};
+use crate::allocator;
 use crate::clock::monotonic_ns;
 use crate::papers;
 
@@ -35,6 +37,9 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     let node = start(setup).await?;
     let group = node.group(TOPIC);
     let mut heard = group.subscribe();
+    // As an agent does.
+    let mut beside = JoinSet::new();
+    beside.spawn(allocator::keep_giving_back());
     let mut events = Vec::new();
     let mut counting = Counting::new(super::protocol::Step::default());
     let mut progress = ticks(setup.progress_ms);
