@@ -16,8 +16,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How often what is free is given back.
 const EVERY: Duration = Duration::from_secs(5);
-/// How often pages of the program are, in so many of those.
-const PROGRAM_EVERY: u32 = 3;
 /// A process is quiet that uses less than this share of a processor.
 const QUIET: f64 = 0.02;
 
@@ -26,17 +24,15 @@ const QUIET: f64 = 0.02;
 /// While the process is quiet, also those pages of the program that nobody executes.
 pub(crate) async fn keep_giving_back() {
     let mut ticks = tokio::time::interval(EVERY);
-    let (mut used, mut quiet) = (processor_seconds(), 0);
+    let mut used = processor_seconds();
     loop {
         ticks.tick().await;
         collect();
         let now = processor_seconds();
-        let is_quiet = now - used < QUIET * EVERY.as_secs_f64();
-        (used, quiet) = (now, if is_quiet { quiet + 1 } else { 0 });
-        if quiet == PROGRAM_EVERY {
-            quiet = 0;
+        if now - used < QUIET * EVERY.as_secs_f64() {
             unmap_program();
         }
+        used = now;
     }
 }
 
