@@ -76,7 +76,7 @@ fn program_pages(line: &str) -> Option<std::ops::Range<usize>> {
 }
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "measured: 5 MB of a quiet agent's 12 (`spinglass lab fleet`)")]
+#[expect(unsafe_code, reason = "measured: 3 MB of a quiet agent's 11 (`spinglass lab fleet`)")]
 fn unmap(pages: std::ops::Range<usize>) {
     use rustix::mm::{Advice, madvise};
 

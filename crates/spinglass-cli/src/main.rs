@@ -23,6 +23,7 @@ mod papers;
 mod pipe;
 mod plan;
 mod policy;
+mod ports;
 mod relay;
 mod replay;
 mod shell;

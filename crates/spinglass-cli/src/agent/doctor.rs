@@ -17,10 +17,11 @@ use spinglass_crypto::certificates::load_chain;
 use spinglass_crypto::{GroupKeys, SigningKey};
 use spinglass_doors::told::ZoneTold;
 
+use super::At;
 use super::protocol::{Answer, Request};
 use super::reach::UNHEARD;
-use super::{At, ports};
 use crate::output::{Format, Verdict};
+use crate::ports;
 
 /// What the runtime asks the system for, for bursts of packets: less loses some of them.
 const RECEIVE_BUFFER_BYTES: u64 = 4 << 20;

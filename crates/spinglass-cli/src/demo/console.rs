@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{BIN, Demo, PROGRESS_MS, table};
-use crate::agent::ports;
 use crate::herd::Herd;
 use crate::member::protocol::{Order, Progress, Setup};
 use crate::member::{self, HEADER_BYTES};
 use crate::network::Spread;
 use crate::output::{Format, Verdict};
+use crate::ports;
 use crate::sleepers::Sleepers;
 use crate::statistics::mean;
 

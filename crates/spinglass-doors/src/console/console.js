@@ -446,10 +446,6 @@ function map(peers, own) {
   return picture;
 }
 
-// Not heard for so many seconds, while it is sent something: told as silent. In a region of n,
-// chance alone makes n rounds of silence a common thing.
-const silence = (agents) => Math.max(30, 15 * agents);
-
 function membersPage() {
   const grid = new Grid("Members that this agent knows");
   const where = el("div");
@@ -467,13 +463,15 @@ function membersPage() {
     const names = new Map(zones.flatMap((zone) => zone.rows.flatMap((row) =>
       (row.attributes.contacts ?? []).map((at) => [at, zone === region ? row.name : `${zone.path}/${row.name}`.replace("//", "/")]))));
     const own = region.rows.find((row) => row.own);
+    // Whom the agent itself says that it does not hear.
+    const unheard = own?.attributes.unheard ?? [];
     const seconds = before ? (now - before.now) / 1000 : null;
     const total = (member) => member.sent_bytes + member.received_bytes;
     const peers = members.filter((member) => total(member) > 0).map((member) => {
       const then = before?.totals.get(member.id);
       return { member, name: names.get(member.address) ?? `${member.region} ${member.id.slice(0, 6)}`,
         near: member.region === region.path, rate: then != null ? (total(member) - then) / seconds : 0,
-        silent: (member.heard ?? Infinity) > silence(region.rows.length) };
+        silent: unheard.includes(names.get(member.address)) };
     });
     if (!before || seconds > 5) before = { now, totals: new Map(members.map((member) => [member.id, total(member)])) };
     const rates = new Map(peers.map((peer) => [peer.member.id, peer.rate]));

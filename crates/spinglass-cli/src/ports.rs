@@ -1,4 +1,4 @@
-//! Where the agent's doors are: on loopback, at the usual port or at any other.
+//! Where doors are, an agent's and a demo's: on loopback, at the usual port or at any other.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
