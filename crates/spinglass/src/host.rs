@@ -89,7 +89,7 @@ impl Outside {
         for part in segments.chunks(most) {
             self.stats.sends += 1;
             match self.own.send(to, segment_bytes, part) {
-                Ok(()) => self.traffic.sent(to, part.len()),
+                Ok(()) => (),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.stats.sends_blocked += 1;
                     return ControlFlow::Break(());
@@ -120,6 +120,7 @@ impl Host for Outside {
                         self.reached = index;
                         return ControlFlow::Break(());
                     }
+                    self.traffic.sent(*to, segments.len());
                 }
                 self.reached = 0;
                 ControlFlow::Continue(())

@@ -1,8 +1,8 @@
 //! What goes to each address, and what comes from it: for whoever wants to know who does not get
 //! through to whom.
 //!
-//! Invariant: an address is followed once something was sent there, so whoever sends from many
-//! addresses takes no room; at most [`ADDRESSES_MAX`] are.
+//! Invariant: an address is followed once something was sent there as to a member's, so strangers
+//! take no room, whatever they send or are answered; at most [`ADDRESSES_MAX`] are.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use spinglass_core::{Datagram, Instant};
 /// Addresses that are followed: far more than a member gossips with.
 const ADDRESSES_MAX: usize = 4096;
 
-/// What went to an address, and came from it, since it was first sent something. Whether what came
-/// was genuine is not looked at.
+/// What went to a member's address, and came from it, since it was first sent something. Whether
+/// what came was genuine is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -351,3 +351,29 @@ async fn what_cannot_work_does_not_start() {
     let refused = Node::builder().drop_probability(2.0, 0).start().await.unwrap_err();
     assert!(matches!(refused, StartError::DropProbability(_)), "{refused}");
 }
+
+/// A member knows what goes to another and comes from it; and who drops all that comes is deaf,
+/// until it drops nothing again.
+#[tokio::test]
+async fn a_member_knows_whom_it_hears() {
+    let nodes = members(2, |_, builder| builder).await;
+    let [first, second] = &nodes[..] else { panic!("two") };
+    let to_first = async || {
+        let traffic = second.traffic().await.into_iter();
+        let mut there = traffic.filter(|traffic| traffic.address == first.local_addr());
+        there.next().expect("they have met")
+    };
+    assert!(to_first().await.sent_bytes > 0 && to_first().await.heard.is_some());
+    assert!(matches!(second.drop_packets(1.5, 1), Err(StartError::DropProbability(_))));
+    second.drop_packets(1.0, 1).expect("a probability");
+    let deaf = to_first().await.received_bytes;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(to_first().await.received_bytes, deaf, "what is dropped is not heard");
+    second.drop_packets(0.0, 1).expect("a probability");
+    patiently(async {
+        while to_first().await.received_bytes == deaf {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
