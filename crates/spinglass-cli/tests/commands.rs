@@ -95,6 +95,16 @@ fn what_is_nobody_to_join_by_is_wrong_usage() {
 }
 
 #[test]
+fn a_demo_whose_members_never_wake_is_refused() {
+    let output = run(&["demo", "--console", "--asleep", "0.99"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && error.contains("asleep lies between 0 and 0.95"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_interrupted_demo_leaves_no_process_behind() {
     let mut demo = spinglass(&["demo", "--members", "4", "--seconds", "30"])
         .stdout(Stdio::null())

@@ -54,6 +54,8 @@ pub(super) async fn run(
     address: Option<SocketAddr>,
     format: Format,
 ) -> Result<Verdict> {
+    let knobs = Knobs { sleepers: options.sleepers, asleep: options.asleep, loss: options.loss };
+    let knobs = knobs.check().map_err(anyhow::Error::msg)?;
     let spread = Spread::choose(options.mode)?;
     let count = usize::from(options.members);
     let door = ports::HTTP.open(address, false, false).await?;
@@ -70,7 +72,6 @@ pub(super) async fn run(
     };
     let mut herd = Herd::start(count, &setup).await?;
     let node = Arc::new(join(&herd, &setup).await?);
-    let knobs = Knobs { sleepers: options.sleepers, asleep: options.asleep, loss: options.loss };
     let mut lab = Lab::begin(&mut herd, knobs, options.seed).await?;
     let (told, told_to) = watch::channel(lab.told(&herd));
     let (turn, mut turned) = watch::channel(knobs);

@@ -28,7 +28,11 @@ impl Knobs {
     /// nothing is to be seen.
     pub const MOST: Self = Self { sleepers: 1.0, asleep: 0.95, loss: 0.5 };
 
-    fn check(self) -> Result<Self, String> {
+    /// Itself, if all are as far as they may be.
+    ///
+    /// # Errors
+    /// One is not; the text says which, and how far it may be.
+    pub fn check(self) -> Result<Self, String> {
         let Self { sleepers, asleep, loss } = self;
         let most = Self::MOST;
         for (name, share, most) in [
