@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU32};
 use core::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
 use crate::time::{Instant, Now};
+use crate::trace::Sighting;
 use crate::trust::Denied;
 
 /// The outside world, as a node's outputs meet it.
@@ -36,6 +37,10 @@ pub trait Host {
 
     /// Hands over the answer to a question. Hosts that ask none hear none.
     fn answer(&mut self, _question: QuestionId, _answer: Answer) {}
+
+    /// Hears what was seen of messages that are followed: see [`Node::follow_messages`]. It is no
+    /// part of a recording.
+    fn sight(&mut self, _sighting: Sighting) {}
 
     /// Datagrams that one transmit may carry: what the socket's segmentation offload takes.
     fn segments_max(&self) -> usize;
@@ -117,6 +122,12 @@ impl Driver {
             self.record(&Entry::Publish { now, topic, payload: payload.clone() });
         }
         self.node.publish(now, topic, payload)
+    }
+
+    /// Follows messages, or no longer: see [`Node::follow_messages`]. It changes nothing that the
+    /// node does, and is no part of a recording.
+    pub fn follow_messages(&mut self, one_in: Option<NonZeroU32>) {
+        self.node.follow_messages(one_in);
     }
 
     /// Asks for a topic's messages: see [`Node::subscribe`].
@@ -295,6 +306,9 @@ impl Driver {
         }
         while let Some((question, answer)) = self.next_answer() {
             host.answer(question, answer);
+        }
+        while let Some(sighting) = self.node.poll_sighting() {
+            host.sight(sighting);
         }
         self.node.poll_timeout()
     }

@@ -60,6 +60,7 @@ mod stats;
 pub mod table;
 mod time;
 mod timer;
+mod trace;
 mod trust;
 pub mod wire;
 
@@ -80,4 +81,5 @@ pub use node::{Identity, NAME_BYTES_MAX, Node, REPLY_PORT_LIFE};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};
+pub use trace::{Seen, Sighting};
 pub use trust::Denied;

@@ -11,7 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU32};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -39,6 +39,7 @@ use crate::stats::Stats;
 use crate::table::{RowKey, Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
+use crate::trace::{Sighting, Tracer};
 use crate::trust::{Denied, Trust};
 use crate::wire::Reader;
 use orders::Orders;
@@ -56,6 +57,7 @@ macro_rules! cx {
             events: &mut $node.events,
             stats: &mut $node.stats,
             quarantine: &mut $node.quarantine,
+            tracer: &mut $node.tracer,
         }
     }};
 }
@@ -142,6 +144,7 @@ pub struct Node {
     outbox: Outbox,
     timers: Timers,
     events: VecDeque<Event>,
+    tracer: Tracer,
     /// Leaf hashes of a batch; empty between batches but for its memory.
     hashes: Vec<Hash>,
     stats: Stats,
@@ -231,6 +234,7 @@ impl Node {
             outbox: Outbox::default(),
             timers,
             events: VecDeque::new(),
+            tracer: Tracer::default(),
             hashes: Vec::new(),
             stats: Stats { signatures_made: 1, ..Stats::default() },
             first_round,
@@ -343,7 +347,7 @@ impl Node {
     /// nothing changed.
     pub fn publish(
         &mut self,
-        _now: Now,
+        now: Now,
         topic: TopicId,
         payload: Bytes,
     ) -> Result<(), PublishError> {
@@ -364,7 +368,7 @@ impl Node {
             return Err(PublishError::Full { limit });
         }
         self.stats.messages_published += 1;
-        self.multicast.publish(topic, payload);
+        self.multicast.publish(topic, payload, now.monotonic);
         Ok(())
     }
 
@@ -404,6 +408,18 @@ impl Node {
             }
         }
         None
+    }
+
+    /// Follows one in so many packets in which messages start from now on, or with none no more:
+    /// see [`poll_sighting`](Self::poll_sighting). All members choose the same ones.
+    pub fn follow_messages(&mut self, one_in: Option<NonZeroU32>) {
+        self.tracer.follow(one_in);
+    }
+
+    /// What was seen next of the packets that are followed. A thousand wait at most; others are
+    /// counted as [`Stats::sightings_missed`].
+    pub fn poll_sighting(&mut self) -> Option<Sighting> {
+        self.tracer.poll()
     }
 
     /// When the node next wants [`handle_timeout`](Self::handle_timeout).

@@ -61,6 +61,18 @@ fn split_mix(state: &mut u64) -> u64 {
     word ^ (word >> 31)
 }
 
+/// A well-spread function of two numbers; not for secrets.
+pub(crate) fn mix(wide: u128, word: u64) -> u64 {
+    let mut hash = word;
+    for half in [wide as u64, (wide >> 64) as u64] {
+        hash = (hash ^ half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^= hash >> 32;
+        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        hash ^= hash >> 32;
+    }
+    hash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

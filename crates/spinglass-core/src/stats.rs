@@ -57,6 +57,8 @@ pub struct Stats {
     pub packets_published: u64,
     /// Packets passed on along a tree, counted once per child.
     pub packets_forwarded: u64,
+    /// What was seen of messages that are followed, and not told for want of room.
+    pub sightings_missed: u64,
     /// Messages taken from the application.
     pub messages_published: u64,
     /// Messages delivered to the application.

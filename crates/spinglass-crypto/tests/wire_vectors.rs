@@ -178,12 +178,12 @@ fn table_frames() -> Vectors {
 /// A burst of two packets that carry `hello` and an empty message.
 fn packets() -> Vec<Vec<u8>> {
     let mut framer = Framer::default();
-    framer.push(Bytes::from_static(b"hello"));
-    framer.push(Bytes::new());
+    framer.push(Bytes::from_static(b"hello"), Instant::START);
+    framer.push(Bytes::new(), Instant::START);
     let mut packets = Vec::new();
     while framer.bytes() > 0 {
         let mut content = Vec::new();
-        let first = framer.fill(ROOM, &mut content);
+        let (first, _) = framer.fill(ROOM, &mut content);
         let sequence = packets.len() as u64;
         let recent = sequence as u32;
         let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };

@@ -1,4 +1,5 @@
-//! What others talk to when they talk to an agent: HTTP, with a console for people, and SQL.
+//! What others talk to when they talk to an agent: HTTP, with a console for people, and SQL;
+//! and whom an agent tells by itself: a collector of traces.
 //!
 //! A door knows the library, and nothing of the protocols behind it; it holds no node alive, and
 //! ends with the task that serves it.
@@ -9,6 +10,7 @@ pub mod http;
 pub mod json;
 pub mod sql;
 pub mod told;
+pub mod traces;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::ControlFlow;
 
 use spinglass_core::query::{Answer, QuestionId};
-use spinglass_core::{Event, Host, Stats, Transmit};
+use spinglass_core::{Event, Host, Sighting, Stats, Transmit};
 
 /// Datagrams that a member may send in one offloaded call.
 const SEGMENTS_MAX: usize = 64;
@@ -18,6 +18,7 @@ pub(crate) struct Outside {
     pub(crate) sent: Vec<(Transmit, Vec<u8>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) answers: Vec<(QuestionId, Answer)>,
+    pub(crate) sightings: Vec<Sighting>,
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) segments: Vec<u8>,
     /// Whether the member's socket takes nothing now.
@@ -42,6 +43,10 @@ impl Host for Outside {
 
     fn answer(&mut self, question: QuestionId, answer: Answer) {
         self.answers.push((question, answer));
+    }
+
+    fn sight(&mut self, sighting: Sighting) {
+        self.sightings.push(sighting);
     }
 
     fn segments_max(&self) -> usize {

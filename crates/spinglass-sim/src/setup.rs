@@ -1,5 +1,7 @@
 //! What a simulated group is made of.
 
+use std::num::NonZeroU32;
+
 use spinglass_core::Config;
 use spinglass_core::table::ZonePath;
 
@@ -30,6 +32,8 @@ pub struct Setup {
     /// Members that know of one another at first: they join through the first of them, and have
     /// never heard of the others; 0: everybody joins through member 0.
     pub island_members: usize,
+    /// One in so many messages is followed: what was seen of it goes to observers; none: none is.
+    pub followed_one_in: Option<NonZeroU32>,
     /// How they are certified; none: they are not. Not with real cryptography, nor acquainted.
     pub papers: Option<Papers>,
 }
@@ -49,6 +53,7 @@ impl Setup {
             region_members: if members > REGION_MEMBERS { REGION_MEMBERS } else { 0 },
             zone_children: 0,
             island_members: 0,
+            followed_one_in: None,
             papers: None,
         }
     }

@@ -16,7 +16,7 @@ use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
     Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
-    Prng, PublishError, Start, Stats, TopicId, Transmit,
+    Prng, PublishError, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -57,6 +57,9 @@ pub trait Observer {
 
     /// A member has handled something, and nothing of it has left yet. Most observers don't care.
     fn handled(&mut self, _at: Now, _member: usize, _life: u64, _node: &Node) {}
+
+    /// A member saw a message that is followed.
+    fn sighted(&mut self, _member: usize, _sighting: &Sighting) {}
 
     /// A run of sealed datagrams leaves a member. Most observers don't care.
     fn sent(
@@ -238,6 +241,7 @@ impl World {
         let mut node = node.expect("a scenario's settings are good");
         node.share_rows(Box::new(self.rows.clone()));
         node.share_records(Box::new(self.records.clone()));
+        node.follow_messages(self.setup.followed_one_in);
         member.driver = Some(Driver::new(node));
         (member.timer, member.busy_until) = (u64::MAX, 0);
         self.drain(index, &mut Blind);
@@ -530,6 +534,9 @@ impl World {
         }
         for (question, answer) in outside.answers.drain(..) {
             self.answers.insert((index, question), answer);
+        }
+        for sighting in outside.sightings.drain(..) {
+            observer.sighted(index, &sighting);
         }
         for event in outside.events.drain(..) {
             self.trace = mix(self.trace, &[index as u8, 7]);

@@ -30,6 +30,7 @@ use crate::replies::{Replies, ReplyPorts};
 use crate::resolver;
 use crate::security::{self, Loaded, Papers, Rulebook, SecurityError};
 use crate::seed::{HostPort, Seed};
+use crate::sightings::Texts;
 use crate::socket::{BatchedSocket, MulticastPath, route_to};
 use crate::subscription::Limits;
 use crate::task::Task;
@@ -383,7 +384,7 @@ impl Builder {
         };
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
-        let shared = Arc::new(Shared { inbox, limits, last, rules });
+        let shared = Arc::new(Shared { inbox, limits, last, rules, texts: Texts::default() });
         let mut outside = Outside::new(own, multicast, self.replies(address));
         let mut beside = JoinSet::new();
         outside.by_relay = relays.is_some();

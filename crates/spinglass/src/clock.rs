@@ -27,6 +27,12 @@ impl Clock {
         Instant::START + self.start.elapsed()
     }
 
+    /// The wall's time at `instant`, as of now.
+    pub(crate) fn wall_at(&self, instant: Instant) -> SystemTime {
+        let ago = self.monotonic().since(instant);
+        SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH)
+    }
+
     /// When tokio should wake the task for `instant`.
     pub(crate) fn deadline(&self, instant: Instant) -> tokio::time::Instant {
         (self.start + instant.since(Instant::START)).into()

@@ -28,7 +28,8 @@ pub struct Group {
 impl Group {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
         let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
-        let name = Arc::from(name);
+        let name: Arc<str> = Arc::from(name);
+        shared.texts.note(topic, &name);
         if shared.rules.may_exist() {
             // Rules are about texts. A task that is gone needs none.
             let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));

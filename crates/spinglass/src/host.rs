@@ -6,9 +6,11 @@ use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
 use spinglass_core::query::{Answer, QuestionId};
-use spinglass_core::{Destinations, Event, Host, Transmit};
+use spinglass_core::{Destinations, Event, Host, Sighting, Transmit};
 
 use spinglass_relay::Tunnel;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::hub::Hub;
 use crate::replies::Replies;
@@ -32,6 +34,8 @@ pub(crate) struct Outside {
     pub(crate) answers: Vec<(QuestionId, Answer)>,
     pub(crate) stats: RuntimeStats,
     pub(crate) traffic: Ledger,
+    /// Who hears what is seen of messages that are followed.
+    pub(crate) follower: Option<mpsc::Sender<Sighting>>,
     /// Destinations that the transmit which was refused last has reached already.
     reached: usize,
 }
@@ -54,6 +58,7 @@ impl Outside {
             answers: Vec::new(),
             stats: RuntimeStats::default(),
             traffic: Ledger::default(),
+            follower: None,
             reached: 0,
         }
     }
@@ -147,6 +152,13 @@ impl Host for Outside {
 
     fn answer(&mut self, question: QuestionId, answer: Answer) {
         self.answers.push((question, answer));
+    }
+
+    fn sight(&mut self, sighting: Sighting) {
+        let told = self.follower.as_ref().map(|follower| follower.try_send(sighting));
+        if let Some(Err(TrySendError::Full(_))) = told {
+            self.stats.sightings_missed += 1;
+        }
     }
 
     fn segments_max(&self) -> usize {

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -15,10 +16,11 @@ use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
-use spinglass_core::{Member, Start, TopicId};
+use spinglass_core::{Member, Sighting, Start, TopicId};
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::faults::Dropper;
 use crate::security::Renewal;
 use crate::stats::Stats;
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Flush(oneshot::Sender<()>),
     /// Tell what went to whom, and came from whom.
     Traffic(oneshot::Sender<Vec<Traffic>>),
+    /// Tell a queue what is seen of one in so many messages.
+    Follow { one_in: NonZeroU32, queue: mpsc::Sender<Sighting>, answer: oneshot::Sender<Clock> },
     /// Drop packets on purpose.
     Drop(Dropper),
     /// Tell the counters.

@@ -56,6 +56,7 @@ mod replies;
 mod resolver;
 mod security;
 mod seed;
+mod sightings;
 mod socket;
 mod stats;
 mod subscription;
@@ -77,6 +78,7 @@ pub use record::RecordingCrypto;
 pub use replies::ReplyPorts;
 pub use security::SecurityError;
 pub use seed::{HostPort, PORT, Seed};
+pub use sightings::{Sighting, Sightings};
 pub use spinglass_core::object::{Failure, OBJECT_BYTES_MAX, ObjectError, ObjectName, ObjectState};
 pub use spinglass_core::orders::{Body, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
@@ -87,8 +89,8 @@ pub use spinglass_core::table::{
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Offence, Reject, Reliability, Sequence, Start, StreamId,
-    TopicId,
+    Member, MemberId, Message, NodeError, Offence, Reject, Reliability, Seen, Sequence, Start,
+    StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

@@ -1,6 +1,7 @@
 //! The handle to a running member.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::group::Group;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
 use crate::security::Rulebook;
+use crate::sightings::{Sightings, Texts};
 use crate::stats::Stats;
 use crate::subscription::Limits;
 use crate::table::Table;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) last: OnceLock<Stats>,
     /// What this member may do.
     pub(crate) rules: Rulebook,
+    /// The texts of topics.
+    pub(crate) texts: Texts,
 }
 
 /// What others may wait for.
@@ -175,6 +179,16 @@ impl Node {
         let _ = self.shared.inbox.command(Command::Traffic(answer));
         // A task that is gone has none any more.
         traffic.await.unwrap_or_default()
+    }
+
+    /// What is seen here, from now on, of one in so many messages: when they are sent, come, from
+    /// whom, and are delivered. All members that are asked the same follow the same messages, so
+    /// what they see together is each message's path. Whoever asked before hears no more.
+    ///
+    /// # Errors
+    /// The node is gone.
+    pub async fn follow_messages(&self, one_in: NonZeroU32) -> Result<Sightings, Closed> {
+        Sightings::begin(Arc::clone(&self.shared), one_in).await
     }
 
     /// Drops received datagrams on purpose from now on, each with this probability: for

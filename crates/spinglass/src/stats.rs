@@ -35,6 +35,8 @@ pub struct RuntimeStats {
     pub dropped_on_purpose: u64,
     /// Messages that slow subscribers missed.
     pub messages_lagged: u64,
+    /// Sightings of messages for which nobody had room.
+    pub sightings_missed: u64,
     /// Sends to an address where nobody listens.
     pub errors_refused: u64,
     /// Sends that a firewall or the system's rules forbade.

@@ -332,6 +332,11 @@ impl Task {
             }
             Command::Look(Look(look)) => look(self.driver.node()),
             Command::Drop(dropper) => self.dropper = Some(dropper),
+            Command::Follow { one_in, queue, answer } => {
+                self.driver.follow_messages(Some(one_in));
+                self.outside.follower = Some(queue);
+                let _ = answer.send(self.clock);
+            }
             Command::Traffic(answer) => drop(answer.send(self.outside.traffic.told())),
             Command::SetAttributes { attributes, answer } => {
                 drop(answer.send(self.driver.set_attributes(now, &attributes)));
@@ -406,6 +411,9 @@ impl Task {
 
     fn drain(&mut self, now: Now) {
         self.due = self.driver.drain(now, &mut self.outside);
+        if self.outside.follower.take_if(|follower| follower.is_closed()).is_some() {
+            self.driver.follow_messages(None);
+        }
         for (question, answer) in self.outside.answers.drain(..) {
             if let Some(asked) = self.asking.remove(&question) {
                 let _ = asked.send(Ok(answer));

@@ -29,6 +29,7 @@ pub(crate) use table::{TableCommand, table, zone_of};
 pub(crate) use values::shown;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -38,6 +39,7 @@ use clap::{Args, CommandFactory as _};
 use sd_notify::NotifyState;
 use serde::Serialize;
 use spinglass::{Node, Value};
+use spinglass_doors::traces::{self, Collector};
 use spinglass_doors::{Claims, events, http, sql};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -135,6 +137,13 @@ pub(crate) struct Agent {
     /// How often that folder is looked at
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = lifetime::parse)]
     attributes_every: Duration,
+    /// A collector of OpenTelemetry traces, such as http://127.0.0.1:4318, to tell by OTLP over HTTP
+    /// what becomes of messages, from member to member [default: none is told]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<Collector>,
+    /// Trace one in so many messages; it should be the same number at all agents
+    #[arg(long, value_name = "N", default_value = "1", requires = "otlp")]
+    otlp_one_in: NonZeroU32,
     #[command(flatten)]
     logging: Logging,
     #[command(flatten)]
@@ -185,6 +194,10 @@ impl Agent {
         if let Some(folder) = self.attributes_from.clone() {
             let (node, claimed) = (Arc::downgrade(node), Arc::clone(claimed));
             beside.spawn(sources::keep_reading(node, claimed, folder, self.attributes_every));
+        }
+        if let Some(collector) = self.otlp.clone() {
+            let settings = traces::Settings { collector, one_in: self.otlp_one_in };
+            beside.spawn(traces::keep_telling(Arc::downgrade(node), settings));
         }
         beside.spawn(events::keep_logging(events::subscribe(node)));
         beside.spawn(allocator::keep_giving_back());

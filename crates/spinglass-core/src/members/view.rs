@@ -21,7 +21,7 @@ use super::{MemberRecord, Members};
 use crate::config::TreeShape;
 use crate::event::DESTINATIONS_MAX;
 use crate::id::{MemberId, StreamId};
-use crate::rng::Prng;
+use crate::rng::{Prng, mix};
 use crate::table::{RowKey, Table, TableRow, ZonePath};
 
 /// At most one in so many digests goes to another zone, if there are several: mostly near, seldom
@@ -407,18 +407,6 @@ fn heap_parent(length: usize, root: usize, own: usize, arity: usize) -> Option<u
     let position = (own + length - root) % length.max(1);
     let above = position.checked_sub(1)? / arity.max(1);
     Some((above + root) % length)
-}
-
-/// A well-spread function of two numbers; not for secrets.
-fn mix(wide: u128, word: u64) -> u64 {
-    let mut hash = word;
-    for half in [wide as u64, (wide >> 64) as u64] {
-        hash = (hash ^ half).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 32;
-        hash = hash.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        hash ^= hash >> 32;
-    }
-    hash
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use super::packet::NO_FIRST;
 use crate::config::MESSAGE_BYTES_MAX;
 use crate::id::Sequence;
+use crate::time::Instant;
 use crate::wire::{Put, Reader};
 
 /// Bytes set aside for a message at most when only its length is known.
@@ -28,19 +29,19 @@ pub struct Framer {
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
-    /// Whether a message starts at the front of `bytes`.
-    starts: bool,
+    /// If a message starts at the front of `bytes`: since when it waits.
+    starts: Option<Instant>,
 }
 
 impl Framer {
-    /// Appends a message.
-    pub fn push(&mut self, payload: Bytes) {
+    /// Appends a message that was published at `now`.
+    pub fn push(&mut self, payload: Bytes, now: Instant) {
         let mut length = Vec::with_capacity(4);
         length.put_varint(payload.len() as u64);
         self.bytes += length.len() + payload.len();
-        self.waiting.push_back(Piece { bytes: length.into(), starts: true });
+        self.waiting.push_back(Piece { bytes: length.into(), starts: Some(now) });
         if !payload.is_empty() {
-            self.waiting.push_back(Piece { bytes: payload, starts: false });
+            self.waiting.push_back(Piece { bytes: payload, starts: None });
         }
     }
 
@@ -51,19 +52,20 @@ impl Framer {
     }
 
     /// Moves up to `room` bytes to the end of `packet`; returns where in them the first message
-    /// starts, or [`NO_FIRST`].
-    pub fn fill(&mut self, room: usize, packet: &mut Vec<u8>) -> u16 {
+    /// starts, or [`NO_FIRST`], and since when that message has waited.
+    pub fn fill(&mut self, room: usize, packet: &mut Vec<u8>) -> (u16, Option<Instant>) {
         let start = packet.len();
-        let mut first = NO_FIRST;
+        let (mut first, mut since) = (NO_FIRST, None);
         while let Some(piece) = self.waiting.front_mut() {
             let filled = packet.len() - start;
             if filled >= room {
                 break;
             }
-            if piece.starts && first == NO_FIRST {
+            let starts = piece.starts.take();
+            if starts.is_some() && since.is_none() {
                 first = u16::try_from(filled).unwrap_or(NO_FIRST);
+                since = starts;
             }
-            piece.starts = false;
             let take = piece.bytes.len().min(room - filled);
             packet.put(piece.bytes.split_at(take).0);
             piece.bytes.advance(take);
@@ -72,7 +74,7 @@ impl Framer {
                 self.waiting.pop_front();
             }
         }
-        first
+        (first, since)
     }
 }
 
@@ -194,11 +196,13 @@ mod tests {
 
     fn packets(messages: &[Vec<u8>], room: usize) -> Vec<(u16, Bytes)> {
         let mut framer = Framer::default();
-        messages.iter().for_each(|message| framer.push(Bytes::copy_from_slice(message)));
+        messages
+            .iter()
+            .for_each(|message| framer.push(Bytes::copy_from_slice(message), Instant::START));
         let mut packets = Vec::new();
         while framer.bytes() > 0 {
             let mut content = Vec::new();
-            let first = framer.fill(room, &mut content);
+            let (first, _) = framer.fill(room, &mut content);
             packets.push((first, content.into()));
         }
         packets

@@ -67,6 +67,7 @@ use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
 use crate::timer::Timers;
+use crate::trace::{Seen, Tracer};
 
 /// Tail announcements per round at most, so that many slow streams cost no more than a few.
 const TAILS_PER_ROUND: u32 = 16;
@@ -88,6 +89,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) events: &'a mut VecDeque<Event>,
     pub(crate) stats: &'a mut Stats,
     pub(crate) quarantine: &'a mut Quarantine,
+    pub(crate) tracer: &'a mut Tracer,
 }
 
 /// How a packet came.
@@ -208,7 +210,7 @@ impl Multicast {
                 for (at, held) in replay {
                     let (id, content) = (stream.id, held.content());
                     let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
-                        tell_message(id, whole, cx.events, cx.stats);
+                        tell_message(id, whole, cx);
                     });
                     if pushed.is_err() {
                         assembler.cut();
@@ -281,6 +283,10 @@ impl Multicast {
         self.buffered.packets += 1;
         self.buffered.bytes += packet.bytes.len();
         cx.stats.packets_received += 1;
+        if packet.header.first != NO_FIRST {
+            let seen = Seen::Received { from: candidate.from, repaired: *via == Via::Repair };
+            cx.tracer.note(cx.now, id, packet.header.sequence.0, || seen);
+        }
         self.note_arrival(*via, accepted, cx);
         if *via == Via::Repair {
             self.note_answer(candidate.from, cx);
@@ -399,17 +405,17 @@ impl Multicast {
                     let content = held.content();
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            tell_message(id, whole, cx.events, cx.stats);
+                            tell_message(id, whole, cx);
                         });
                     if pushed.is_err() {
-                        tell_gap(id, sequence, 1, cx.events, cx.stats);
+                        tell_gap(id, sequence, 1, cx);
                     }
                 }
                 Next::Lost(from, packets) => {
                     cx.stats.packets_lost += packets;
                     let Some(assembler) = &mut stream.assembler else { continue };
                     #[cfg(not(spinglass_bug = "gap_untold"))]
-                    tell_gap(id, from, packets, cx.events, cx.stats);
+                    tell_gap(id, from, packets, cx);
                     #[cfg(spinglass_bug = "gap_untold")]
                     let _ = from;
                     #[cfg(not(spinglass_bug = "cut_ignored"))]
@@ -561,24 +567,16 @@ impl Multicast {
     }
 }
 
-fn tell_message(
-    stream: StreamId,
-    (first, last, payload): Whole,
-    events: &mut VecDeque<Event>,
-    stats: &mut Stats,
-) {
-    stats.messages_delivered += 1;
-    stats.bytes_delivered += payload.len() as u64;
-    events.push_back(Event::Message(Message { stream, first, last, payload }));
+fn tell_message(stream: StreamId, (first, last, payload): Whole, cx: &mut Cx<'_>) {
+    cx.stats.messages_delivered += 1;
+    cx.stats.bytes_delivered += payload.len() as u64;
+    let delivered = || Seen::Delivered { last, bytes: payload.len() };
+    cx.tracer.note(cx.now, stream, first.0, delivered);
+    cx.events.push_back(Event::Message(Message { stream, first, last, payload }));
 }
 
-fn tell_gap(
-    stream: StreamId,
-    from: u64,
-    packets: u64,
-    events: &mut VecDeque<Event>,
-    stats: &mut Stats,
-) {
-    stats.gaps += 1;
-    events.push_back(Event::Gap(Gap { stream, from: Sequence(from), packets }));
+fn tell_gap(stream: StreamId, from: u64, packets: u64, cx: &mut Cx<'_>) {
+    cx.stats.gaps += 1;
+    cx.tracer.note_lost(cx.now, stream, from, packets);
+    cx.events.push_back(Event::Gap(Gap { stream, from: Sequence(from), packets }));
 }

@@ -10,15 +10,17 @@ use super::{Cx, LEAF_HEADER_BYTES, Multicast, proof_bytes};
 use crate::config::Dissemination;
 use crate::id::{StreamId, TopicId};
 use crate::outbox::Way;
+use crate::time::Instant;
 use crate::timer::Timer;
 
 /// Packets of a stream that leave room for an introduction.
 const INTRODUCED_PACKETS: u64 = 4;
 impl Multicast {
     /// Takes a message to publish.
-    pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes) {
+    pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes, now: Instant) {
         let stream = StreamId { topic, sender: self.own, incarnation: self.incarnation };
-        self.senders.entry(topic).or_insert_with(|| Sender::new(stream)).framer().push(payload);
+        let sender = self.senders.entry(topic).or_insert_with(|| Sender::new(stream));
+        sender.framer().push(payload, now);
     }
 
     /// Bytes of messages waiting to be sent.
@@ -50,7 +52,7 @@ impl Multicast {
         // A stream's first packets leave room for who signed them, whom nobody may know yet.
         let is_new = sender.packets_made() < INTRODUCED_PACKETS;
         let packet_bytes = self.packet_bytes - if is_new { self.introduction_bytes } else { 0 };
-        let (start, packets) = sender.next_burst(self.round, packet_bytes, available, cx.crypto);
+        let (start, packets) = sender.next_burst(self.round, packet_bytes, available, cx);
         cx.stats.signatures_made += 1;
         cx.stats.packets_published += packets.len() as u64;
         let topic = sender.stream().topic;

@@ -4,11 +4,12 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::Cx;
 use super::framing::Framer;
 use super::packet::{BURST_PACKETS_MAX, LEAF_HEADER_BYTES, PacketHeader, proof_bytes, sign_burst};
-use crate::crypto::Crypto;
 use crate::id::{Sequence, StreamId};
 use crate::time::Instant;
+use crate::trace::Seen;
 
 /// Bytes of packets that one signature covers at most: enough to make it cheap, few enough to leave
 /// soon when packets are large.
@@ -55,7 +56,7 @@ impl Sender {
         round: u32,
         packet_bytes: usize,
         bytes_max: usize,
-        crypto: &mut dyn Crypto,
+        cx: &mut Cx<'_>,
     ) -> (u64, Vec<Vec<u8>>) {
         let most = (bytes_max.min(BURST_BYTES_MAX) / packet_bytes).clamp(1, BURST_PACKETS_MAX);
         let (count, room) = self.burst_shape(most, packet_bytes);
@@ -65,16 +66,20 @@ impl Sender {
         while packets.len() < count && self.framer.bytes() > 0 {
             let mut packet = Vec::with_capacity(packet_bytes.min(LEAF_HEADER_BYTES + room + 512));
             packet.resize(LEAF_HEADER_BYTES, 0);
-            let first = self.framer.fill(room, &mut packet);
+            let (first, since) = self.framer.fill(room, &mut packet);
             let (stream, sequence) = (self.stream, Sequence(self.next));
             let recent = u32::try_from(self.next - recent).unwrap_or(u32::MAX);
             let mut header = Vec::with_capacity(LEAF_HEADER_BYTES);
             PacketHeader { stream, sequence, recent, first }.encode(&mut header);
             packet.iter_mut().zip(header).for_each(|(byte, head)| *byte = head);
+            if let Some(since) = since {
+                let made = || Seen::Made { waited: cx.now.since(since) };
+                cx.tracer.note(cx.now, stream, sequence.0, made);
+            }
             packets.push(packet);
             self.next += 1;
         }
-        sign_burst(&mut packets, crypto);
+        sign_burst(&mut packets, cx.crypto);
         (start, packets)
     }
 

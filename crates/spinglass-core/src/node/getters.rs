@@ -72,6 +72,7 @@ impl Node {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         self.multicast.fill_gauges(&mut stats);
+        stats.sightings_missed = self.tracer.missed();
         stats
     }
 

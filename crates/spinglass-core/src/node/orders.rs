@@ -166,7 +166,8 @@ impl Node {
         let row = self.table.issue_order(id, attributes, cx).map_err(OrderError::Table)?;
         self.stats.orders_given += 1;
         if let Some(topic) = self.orders_topic() {
-            self.multicast.publish(topic, Bytes::copy_from_slice(row.encoded()));
+            let payload = Bytes::copy_from_slice(row.encoded());
+            self.multicast.publish(topic, payload, now.monotonic);
         }
         self.after_table(now.monotonic);
         self.heed_orders(None, now);

@@ -5,7 +5,6 @@
 //! parses encodes back to the very same bytes.
 
 use bytes::Bytes;
-use spinglass_core::Sequence;
 use spinglass_core::frame::Frame;
 use spinglass_core::identity::{Chain, Scope, SpiffeId};
 use spinglass_core::knock::Strange;
@@ -18,6 +17,7 @@ use spinglass_core::record::Entry;
 use spinglass_core::rules::{Action, ActionPattern, Policy};
 use spinglass_core::table::UnverifiedRow;
 use spinglass_core::wire::{Put, Reader};
+use spinglass_core::{Instant, Sequence};
 
 pub use super::member::member;
 
@@ -207,11 +207,11 @@ pub fn messages(bytes: &[u8]) {
     assert!(got.iter().map(|message| message.len() + 1).sum::<usize>() <= given);
     // Framed again, in packets of another size, they are the same.
     let mut framer = Framer::default();
-    got.iter().for_each(|message| framer.push(message.clone()));
+    got.iter().for_each(|message| framer.push(message.clone(), Instant::START));
     let (mut assembler, mut again) = (Assembler::at_start(), Vec::new());
     for sequence in (0..).map(Sequence) {
         let mut content = Vec::new();
-        let first = framer.fill(61, &mut content);
+        let (first, _) = framer.fill(61, &mut content);
         if content.is_empty() {
             break;
         }

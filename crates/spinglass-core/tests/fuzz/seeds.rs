@@ -61,12 +61,12 @@ fn stream() -> StreamId {
 fn burst() -> Vec<Vec<u8>> {
     let mut framer = Framer::default();
     for length in [0, 5, 300, 1] {
-        framer.push(Bytes::from(vec![b'm'; length]));
+        framer.push(Bytes::from(vec![b'm'; length]), Instant::START);
     }
     let mut packets = Vec::new();
     while framer.bytes() > 0 {
         let mut content = Vec::new();
-        let first = framer.fill(100, &mut content);
+        let (first, _) = framer.fill(100, &mut content);
         let sequence = packets.len() as u64;
         let recent = u32::try_from(sequence).expect("a small burst");
         let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };
@@ -423,11 +423,11 @@ fn contents() -> Vec<u8> {
     bytes(|buffer| {
         let mut framer = Framer::default();
         for length in [3, 0, 200, 40] {
-            framer.push(Bytes::from(vec![b'm'; length]));
+            framer.push(Bytes::from(vec![b'm'; length]), Instant::START);
         }
         for lost in (0..).map(|packet| packet == 3) {
             let mut content = Vec::new();
-            let first = framer.fill(50, &mut content);
+            let (first, _) = framer.fill(50, &mut content);
             if content.is_empty() {
                 break;
             }
