@@ -9,7 +9,7 @@ use crate::shell::{cargo, run_quietly};
 
 /// Packages whose build scripts have been looked at: they probe the compiler, generate tables, or
 /// build C that comes with them.
-const BUILD_SCRIPTS: [&str; 32] = [
+const BUILD_SCRIPTS: [&str; 33] = [
     "anyhow",
     "aws-lc-rs",
     "aws-lc-sys",
@@ -39,6 +39,7 @@ const BUILD_SCRIPTS: [&str; 32] = [
     "serde_json",
     "signal-hook",
     "thiserror",
+    "zerocopy",
     "zmij",
     "zstd-safe",
     "zstd-sys",

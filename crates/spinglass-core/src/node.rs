@@ -201,8 +201,7 @@ impl Node {
         let (detector, first_probe) = detector::new_detector(settings, sender, now.monotonic, &rng);
         let queries = query::new_queries(settings, now.monotonic, &rng);
         let first_round = first_round(settings, now.monotonic, &mut rng.fork("phase"));
-        let first_table_round =
-            table::first_round(settings, now.monotonic, &mut rng.fork("table phase"));
+        let first_table_round = table::first_round(settings, now.monotonic, &rng);
         let discovery = Discovery::new(settings.discovery.clone(), rng.fork("discovery"));
         let mut timers = Timers::default();
         timers.set(Timer::Round, first_round);

@@ -137,8 +137,8 @@ pub(crate) struct Agent {
     /// How often that folder is looked at
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = lifetime::parse)]
     attributes_every: Duration,
-    /// A collector of OpenTelemetry traces, such as http://127.0.0.1:4318, to tell by OTLP over HTTP
-    /// what becomes of messages, from member to member [default: none is told]
+    /// A collector of OpenTelemetry traces, such as http://127.0.0.1:4318, to tell by OTLP over
+    /// HTTP what becomes of messages, from member to member [default: none is told]
     #[arg(long, value_name = "URL")]
     otlp: Option<Collector>,
     /// Trace one in so many messages; it should be the same number at all agents

@@ -219,9 +219,9 @@ pub(super) fn new_table(
 }
 
 /// When the table's first round begins: at a random phase.
-pub(super) fn first_round(config: &Config, now: Instant, rng: &mut Prng) -> Instant {
+pub(super) fn first_round(config: &Config, now: Instant, rng: &Prng) -> Instant {
     let nanos = u64::try_from(config.table.round.as_nanos()).unwrap_or(u64::MAX);
-    now + Duration::from_nanos(rng.below(nanos.max(1)))
+    now + Duration::from_nanos(rng.fork("table phase").below(nanos.max(1)))
 }
 
 /// When the table is first looked at: a newcomer does not wait for the round.

@@ -19,7 +19,7 @@ type Counted = (&'static str, &'static str, fn(&Stats) -> u64);
 const PPM: f64 = 1e-6;
 
 /// What is counted.
-const COUNTERS: [Counted; 34] = [
+const COUNTERS: [Counted; 35] = [
     ("datagrams_received", "Datagrams taken in, refused ones included", |it| {
         it.protocol.datagrams_received
     }),
@@ -82,6 +82,9 @@ const COUNTERS: [Counted; 34] = [
     ("signatures_checked", "Signatures checked", |it| it.protocol.signatures_checked),
     ("members_quarantined", "Members put in quarantine", |it| it.protocol.quarantined),
     ("epochs_entered", "Link keys that this agent has moved to", |it| it.protocol.epochs_entered),
+    ("sightings_missed", "Sightings of traced messages for which there was no room", |it| {
+        it.protocol.sightings_missed + it.runtime.sightings_missed
+    }),
 ];
 
 /// Why something was refused.

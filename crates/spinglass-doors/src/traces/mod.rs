@@ -19,7 +19,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use spinglass::{Node, Sightings};
+use spinglass::{Node, Sightings, Value};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -89,12 +89,15 @@ pub async fn keep_telling(node: Weak<Node>, settings: Settings) {
 async fn begin(node: &Weak<Node>, one_in: NonZeroU32) -> Option<(Sightings, Paths, Resource)> {
     let node = node.upgrade()?;
     let sightings = node.follow_messages(one_in).await.ok()?;
-    let region = node.table().region().await.map(|region| region.to_string()).unwrap_or_default();
+    let own = node.table().own().await.ok()?;
+    let name = own.get("id").and_then(Value::as_text).unwrap_or_default().to_owned();
+    let region = node.table().region().await.ok()?.to_string();
     // What stands in OTEL_RESOURCE_ATTRIBUTES is taken over.
     let resource = Resource::builder()
         .with_service_name("spinglass")
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_attribute(KeyValue::new("service.instance.id", node.id().to_string()))
+        .with_attribute(KeyValue::new("spinglass.name", name))
         .with_attribute(KeyValue::new("spinglass.region", region))
         .build();
     Some((sightings, Paths::new(node.id()), resource))
@@ -112,16 +115,19 @@ async fn gather(mut sightings: Sightings, mut paths: Paths, batches: mpsc::Sende
             },
             _ = tick.tick() => {
                 let spans = paths.take_settled(SystemTime::now());
-                let dropped: usize = spans
-                    .chunks(BATCH_SPANS)
-                    .map(|batch| usize::from(batches.try_send(batch.to_vec()).is_err()) * batch.len())
-                    .sum();
+                let refused = |batch: &[SpanData]| refused(&batches, batch);
+                let dropped: usize = spans.chunks(BATCH_SPANS).map(refused).sum();
                 if dropped > 0 {
-                    tracing::warn!(dropped, "spans were dropped: the collector is too slow, or gone");
+                    tracing::warn!(dropped, "spans were dropped: the collector is slow, or gone");
                 }
             }
         }
     }
+}
+
+/// How many spans there is no room for.
+fn refused(batches: &mpsc::Sender<Vec<SpanData>>, batch: &[SpanData]) -> usize {
+    if batches.try_send(batch.to_vec()).is_ok() { 0 } else { batch.len() }
 }
 
 /// Sends batches as long as there are any. One that can't be sent within the exporter's own retries
@@ -165,4 +171,24 @@ fn exporter(collector: &Collector, of: &Resource) -> Result<(Client, SpanExporte
         .map_err(|error| error.to_string())?;
     exporter.set_resource(of);
     Ok((client, exporter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_is_named_as_by_the_specification() {
+        for (text, url) in [
+            ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+            ("https://collector.example.org/", "https://collector.example.org/v1/traces"),
+            ("http://[::1]:4318/otlp/v1/traces", "http://[::1]:4318/otlp/v1/traces"),
+        ] {
+            assert_eq!(text.parse::<Collector>().map(|it| it.to_string()), Ok(url.to_owned()));
+        }
+        for text in ["", "collector:4318", "ftp://collector", "http://", "http:///x", "/v1/traces"]
+        {
+            assert!(text.parse::<Collector>().is_err(), "{text}");
+        }
+    }
 }

@@ -225,3 +225,80 @@ fn halves(hash: [u8; 32]) -> [[u8; 16]; 2] {
     let (first, second) = hash.split_at(16);
     [first, second].map(|half| half.try_into().unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use spinglass::{Incarnation, TopicId};
+
+    use super::*;
+
+    const SENDER: MemberId = MemberId([1; 16]);
+    const RELAY: MemberId = MemberId([2; 16]);
+    const OWN: MemberId = MemberId([3; 16]);
+
+    fn at(ms: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000) + Duration::from_millis(ms)
+    }
+
+    fn sighting(first: u64, ms: u64, seen: Seen) -> Sighting {
+        let (topic, incarnation) = (TopicId([7; 8]), Incarnation(9));
+        let stream = StreamId { topic, sender: SENDER, incarnation };
+        Sighting { time: at(ms), stream, first: Sequence(first), topic: None, seen }
+    }
+
+    fn spans(own: MemberId, seen: &[(u64, u64, Seen)], now_ms: u64) -> Vec<SpanData> {
+        let mut paths = Paths::new(own);
+        seen.iter().for_each(|(first, ms, seen)| paths.note(sighting(*first, *ms, *seen)));
+        paths.take_settled(at(now_ms))
+    }
+
+    const CAME: Seen = Seen::Received { from: RELAY, repaired: true };
+    const DELIVERED: Seen = Seen::Delivered { last: Sequence(4), bytes: 10 };
+
+    #[test]
+    fn a_message_has_one_trace_whose_spans_hang_together() {
+        let sent =
+            &spans(SENDER, &[(4, 50, Seen::Made { waited: Duration::from_millis(20) })], 50)[0];
+        let relayed =
+            &spans(RELAY, &[(4, 60, Seen::Received { from: SENDER, repaired: false })], 20_000)[0];
+        let came = &spans(OWN, &[(4, 70, CAME), (4, 90, DELIVERED), (4, 90, DELIVERED)], 3_000)[0];
+        let traces = [sent, relayed, came].map(|span| span.span_context.trace_id());
+        assert!(traces.iter().all(|trace| *trace == traces[0] && *trace != TraceId::INVALID));
+        assert_eq!(sent.parent_span_id, SpanId::INVALID);
+        assert_eq!(relayed.parent_span_id, sent.span_context.span_id());
+        assert_eq!(came.parent_span_id, relayed.span_context.span_id());
+        assert_eq!((sent.start_time, sent.end_time), (at(30), at(50)));
+        assert_eq!((came.start_time, came.end_time), (at(70), at(90)));
+        let names =
+            [sent, relayed, came].map(|span| span.name.split(' ').next().unwrap_or_default());
+        assert_eq!(names, ["send", "relay", "receive"]);
+        let has =
+            |key: &'static str, value: i64| came.attributes.contains(&KeyValue::new(key, value));
+        assert!(has("messaging.batch.message_count", 2) && has("messaging.message.body.size", 20));
+        assert!(came.attributes.contains(&KeyValue::new("spinglass.repaired", true)));
+        let other = &spans(OWN, &[(5, 70, CAME)], 20_000)[0];
+        assert_ne!(other.span_context.trace_id(), traces[0]);
+    }
+
+    #[test]
+    fn a_message_given_up_is_an_error() {
+        let lost = &spans(OWN, &[(4, 70, Seen::Lost)], 3_000)[0];
+        assert!(matches!(lost.status, Status::Error { .. }) && lost.name.starts_with("lose "));
+    }
+
+    #[test]
+    fn a_span_is_told_once_its_message_is_delivered_or_hardly_will_be() {
+        assert_eq!(spans(OWN, &[(4, 0, CAME)], 3_000).len(), 0, "it may wait for what was lost");
+        assert_eq!(spans(OWN, &[(4, 0, CAME)], 16_000).len(), 1);
+        assert_eq!(spans(OWN, &[(4, 0, CAME), (4, 10, DELIVERED)], 1_000).len(), 0);
+        assert_eq!(spans(OWN, &[(4, 0, CAME), (4, 10, DELIVERED)], 3_000).len(), 1);
+        assert_eq!(spans(OWN, &[(4, 60_000, CAME)], 0).len(), 1, "the clock was set back");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let many = u64::try_from(OPEN_MAX).unwrap_or(0) + 5;
+        let seen: Vec<_> = (0..many).map(|first| (first, first, CAME)).collect();
+        assert_eq!(spans(OWN, &seen, 0).len(), 5, "the oldest are told as they are");
+    }
+}
