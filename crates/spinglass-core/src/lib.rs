@@ -77,7 +77,7 @@ pub use event::{
     Reject, Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
-pub use node::{Identity, NAME_BYTES_MAX, Node, REPLY_PORT_LIFE};
+pub use node::{Identity, NAME_BYTES_MAX, Node, ORDERS_TOPIC, REPLY_PORT_LIFE};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

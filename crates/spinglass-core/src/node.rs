@@ -91,6 +91,7 @@ mod table;
 mod transmit;
 mod trust;
 
+pub use orders::ORDERS_TOPIC;
 pub use reply::REPLY_PORT_LIFE;
 
 /// Datagrams and packets of a batch that need no memory of their own: most batches are small.

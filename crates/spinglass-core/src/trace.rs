@@ -7,6 +7,7 @@
 //!
 //! Invariant: at most [`SIGHTINGS_MAX`] sightings wait for the host; further ones are only counted.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::num::NonZeroU32;
 use core::time::Duration;
@@ -59,10 +60,13 @@ pub enum Seen {
     Lost,
 }
 
-/// What is followed, and what was seen of it.
+/// What is followed, and what was seen of it; nothing, and without room, until somebody asks.
 #[derive(Debug, Default)]
-pub(crate) struct Tracer {
-    /// Packets whose place is not above this; with 0 none.
+pub(crate) struct Tracer(Option<Box<Following>>);
+
+#[derive(Debug, Default)]
+struct Following {
+    /// Packets whose place is not above this.
     share: u64,
     waiting: VecDeque<Sighting>,
     missed: u64,
@@ -71,7 +75,10 @@ pub(crate) struct Tracer {
 impl Tracer {
     /// Follows one in so many packets from now on, or none.
     pub(crate) fn follow(&mut self, one_in: Option<NonZeroU32>) {
-        self.share = one_in.map_or(0, |one_in| u64::MAX / u64::from(one_in.get()));
+        let share = one_in.map_or(0, |one_in| u64::MAX / u64::from(one_in.get()));
+        if share > 0 || self.0.is_some() {
+            self.0.get_or_insert_default().share = share;
+        }
     }
 
     pub(crate) fn note(
@@ -81,31 +88,33 @@ impl Tracer {
         sequence: u64,
         seen: impl FnOnce() -> Seen,
     ) {
-        if self.share == 0 || place(&stream, sequence) > self.share {
+        let Some(following) = &mut self.0 else { return };
+        if place(&stream, sequence) > following.share {
             return;
         }
-        if self.waiting.len() >= SIGHTINGS_MAX {
-            self.missed += 1;
+        if following.waiting.len() >= SIGHTINGS_MAX {
+            following.missed += 1;
             return;
         }
-        self.waiting.push_back(Sighting { at, stream, sequence: Sequence(sequence), seen: seen() });
+        let sighting = Sighting { at, stream, sequence: Sequence(sequence), seen: seen() };
+        following.waiting.push_back(sighting);
     }
 
     /// Notes that packets were given up, the first few of a long gap.
     pub(crate) fn note_lost(&mut self, at: Instant, stream: StreamId, from: u64, packets: u64) {
-        if self.share > 0 {
+        if self.0.is_some() {
             (from..from.saturating_add(packets.min(LOST_MAX)))
                 .for_each(|sequence| self.note(at, stream, sequence, || Seen::Lost));
         }
     }
 
     pub(crate) fn poll(&mut self) -> Option<Sighting> {
-        self.waiting.pop_front()
+        self.0.as_mut()?.waiting.pop_front()
     }
 
     /// Sightings for which there was no room.
-    pub(crate) const fn missed(&self) -> u64 {
-        self.missed
+    pub(crate) fn missed(&self) -> u64 {
+        self.0.as_ref().map_or(0, |following| following.missed)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use spinglass::{
     ATTRIBUTE_BYTES_MAX, Budget, Function, Hosts, Member, NewFunction, Node, PathError, RowKind,
-    SqlError, SummaryFunction, TableError, TableRow, Traffic, Zone, ZonePath,
+    SqlError, SummaryFunction, TableError, TableRow, Topic, Traffic, Zone, ZonePath,
 };
 
 use crate::json::{row_to_json, to_json};
@@ -163,6 +163,50 @@ pub async fn members(node: &Node) -> Vec<MemberTold> {
     let mut members: Vec<_> = node.members().await.into_iter().map(told).collect();
     members.sort_by(|a, b| (&a.region, &a.id).cmp(&(&b.region, &b.id)));
     members
+}
+
+/// A topic, as an agent sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TopicTold {
+    /// Its text, or, if nobody here has named it, its name on the wire.
+    pub topic: String,
+    /// Whether the agent delivers its messages to somebody here.
+    pub subscribed: bool,
+    /// Members whose messages on it come here, of late.
+    pub senders: usize,
+    /// Messages published here since the agent started.
+    pub messages_published: u64,
+    /// Bytes of those.
+    pub bytes_published: u64,
+    /// Messages delivered here.
+    pub messages_delivered: u64,
+    /// Bytes of those.
+    pub bytes_delivered: u64,
+    /// Packets of others that came, to deliver or to pass on.
+    pub packets_received: u64,
+    /// Bytes of those.
+    pub bytes_received: u64,
+    /// Packets given up.
+    pub packets_lost: u64,
+}
+
+/// The topics that an agent has met, by name.
+pub async fn topics(node: &Node) -> Vec<TopicTold> {
+    let told = |Topic { id, text, tally }: Topic| TopicTold {
+        topic: text.map_or_else(|| id.to_string(), |text| text.to_string()),
+        subscribed: tally.subscribed,
+        senders: tally.streams,
+        messages_published: tally.messages_published,
+        bytes_published: tally.bytes_published,
+        messages_delivered: tally.messages_delivered,
+        bytes_delivered: tally.bytes_delivered,
+        packets_received: tally.packets_received,
+        bytes_received: tally.bytes_received,
+        packets_lost: tally.packets_lost,
+    };
+    let mut topics: Vec<_> = node.topics().await.into_iter().map(told).collect();
+    topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+    topics
 }
 
 /// The zones of the agent's path, root first; or any one.

@@ -30,10 +30,10 @@ use crate::replies::{Replies, ReplyPorts};
 use crate::resolver;
 use crate::security::{self, Loaded, Papers, Rulebook, SecurityError};
 use crate::seed::{HostPort, Seed};
-use crate::sightings::Texts;
 use crate::socket::{BatchedSocket, MulticastPath, route_to};
 use crate::subscription::Limits;
 use crate::task::Task;
+use crate::topics::Texts;
 
 /// The IP multicast group by default: of the addresses for an organisation's own use (RFC 2365).
 pub const MULTICAST_GROUP: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 192, 77, 10), 7711);
@@ -384,7 +384,7 @@ impl Builder {
         };
         let inbox = Inbox::default();
         let (limits, last) = (self.limits, OnceLock::new());
-        let shared = Arc::new(Shared { inbox, limits, last, rules, texts: Texts::default() });
+        let shared = Arc::new(Shared { inbox, limits, last, rules, texts: Texts::new() });
         let mut outside = Outside::new(own, multicast, self.replies(address));
         let mut beside = JoinSet::new();
         outside.by_relay = relays.is_some();

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use spinglass_core::crypto::Domain;
 use spinglass_core::rules::Action;
 use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Start, TopicId};
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use crate::error::{Closed, PublishError, TryPublishError};
 use crate::inbox::{Command, Refused};
 use crate::node::Shared;
 use crate::subscription::{Queue, Subscription};
+use crate::topics::id_of;
 
 /// A handle to a topic: cheap to clone, and of no use once its [`Node`](crate::Node) is gone.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct Group {
 
 impl Group {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
-        let topic = TopicId::from_hash(spinglass_crypto::hash(Domain::Topic, name.as_bytes()));
+        let topic = id_of(name);
         let name: Arc<str> = Arc::from(name);
         shared.texts.note(topic, &name);
         if shared.rules.may_exist() {

@@ -3,7 +3,7 @@
 //! Many messages cost one wake of the task: it takes whatever is there in one go. The queue is
 //! short; what waits for its turn at the pace that was set waits in the core's send queue.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use spinglass_core::multicast::TopicTally;
 use spinglass_core::object::{ObjectError, ObjectName};
 use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Flush(oneshot::Sender<()>),
     /// Tell what went to whom, and came from whom.
     Traffic(oneshot::Sender<Vec<Traffic>>),
+    /// Tell what has passed on each topic.
+    Topics(oneshot::Sender<BTreeMap<TopicId, TopicTally>>),
     /// Tell a queue what is seen of one in so many messages.
     Follow { one_in: NonZeroU32, queue: mpsc::Sender<Sighting>, answer: oneshot::Sender<Clock> },
     /// Drop packets on purpose.

@@ -15,10 +15,11 @@ use crate::group::Group;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
 use crate::security::Rulebook;
-use crate::sightings::{Sightings, Texts};
+use crate::sightings::Sightings;
 use crate::stats::Stats;
 use crate::subscription::Limits;
 use crate::table::Table;
+use crate::topics::{Texts, Topic};
 use crate::traffic::Traffic;
 
 /// How long [`Node::close`] lets what is queued leave.
@@ -179,6 +180,17 @@ impl Node {
         let _ = self.shared.inbox.command(Command::Traffic(answer));
         // A task that is gone has none any more.
         traffic.await.unwrap_or_default()
+    }
+
+    /// The topics that this member has met since it started, and what has passed on them: of its
+    /// own, and of what it takes in for others.
+    pub async fn topics(&self) -> Vec<Topic> {
+        let (answer, topics) = oneshot::channel();
+        let _ = self.shared.inbox.command(Command::Topics(answer));
+        // A task that is gone has none any more.
+        let topics = topics.await.unwrap_or_default().into_iter();
+        let topic = |(id, tally)| Topic { id, text: self.shared.texts.of(id), tally };
+        topics.map(topic).collect()
     }
 
     /// What is seen here, from now on, of one in so many messages: when they are sent, come, from

@@ -1,11 +1,10 @@
 //! Messages that are followed: what this member saw of them, for whoever gathers it from all.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use spinglass_core::{Seen, Sequence, StreamId, TopicId};
+use spinglass_core::{Seen, Sequence, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
@@ -15,8 +14,6 @@ use crate::node::Shared;
 
 /// Sightings that wait for whoever asked for them.
 const SIGHTINGS_MAX: usize = 4096;
-/// Topics whose texts are remembered; of others only names on the wire are known.
-const TEXTS_MAX: usize = 4096;
 
 /// What this member saw of a message that is followed: see
 /// [`Node::follow_messages`](crate::Node::follow_messages).
@@ -59,22 +56,5 @@ impl Sightings {
         let spinglass_core::Sighting { at, stream, sequence, seen } = self.queue.recv().await?;
         let topic = self.shared.texts.of(stream.topic);
         Some(Sighting { time: self.clock.wall_at(at), stream, first: sequence, topic, seen })
-    }
-}
-
-/// The texts of topics that handles have named.
-#[derive(Debug, Default)]
-pub(crate) struct Texts(Mutex<BTreeMap<TopicId, Arc<str>>>);
-
-impl Texts {
-    pub(crate) fn note(&self, topic: TopicId, text: &Arc<str>) {
-        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if texts.len() < TEXTS_MAX {
-            texts.entry(topic).or_insert_with(|| Arc::clone(text));
-        }
-    }
-
-    fn of(&self, topic: TopicId) -> Option<Arc<str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&topic).cloned()
     }
 }

@@ -337,6 +337,7 @@ impl Task {
                 self.outside.follower = Some(queue);
                 let _ = answer.send(self.clock);
             }
+            Command::Topics(answer) => drop(answer.send(self.driver.node().topics())),
             Command::Traffic(answer) => drop(answer.send(self.outside.traffic.told())),
             Command::SetAttributes { attributes, answer } => {
                 drop(answer.send(self.driver.set_attributes(now, &attributes)));

@@ -170,6 +170,24 @@ async fn members_hear_one_another_through_loss() {
 }
 
 #[tokio::test]
+async fn a_member_tells_what_passes_on_each_topic() {
+    let nodes = members(3, |_, builder| builder).await;
+    let mut subscription = subscribe(&nodes[2]).await;
+    for _ in 0..5 {
+        nodes[0].group("news").publish(vec![7; 100]).await.unwrap();
+        next_message(&mut subscription).await;
+    }
+    let sent = nodes[0].topics().await;
+    let sent = sent.iter().find(|topic| topic.text.as_deref() == Some("news")).unwrap();
+    assert_eq!((sent.tally.messages_published, sent.tally.bytes_published), (5, 500));
+    let heard = nodes[2].topics().await;
+    let heard = heard.iter().find(|topic| topic.id == sent.id).unwrap().tally;
+    assert!(heard.subscribed && heard.streams == 1 && heard.packets_lost == 0, "{heard:?}");
+    assert_eq!((heard.messages_delivered, heard.bytes_delivered), (5, 500));
+    assert!(heard.packets_received > 0 && heard.bytes_received > 500);
+}
+
+#[tokio::test]
 async fn a_message_of_the_largest_size_arrives_whole() {
     let nodes = members(3, |_, builder| builder).await;
     let mut subscription = subscribe(&nodes[2]).await;

@@ -122,6 +122,12 @@ def live(browser):
         if page.get_by_text("<b>hello</b>").count():
             break
     expect(page.get_by_text("<b>hello</b>").first).to_be_visible()
+    # The topic is in the list now, and its name leads to it.
+    page.goto(f"{OPEN}/#/members")
+    page.goto(f"{OPEN}/#/topics")
+    page.get_by_role("link", name="news").click()
+    expect(page.get_by_text("listening to news")).to_be_visible()
+    expect(page.get_by_role("row", name="news yes")).to_be_visible()
 
 
 def web_socket(browser):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 engine = sa.create_engine(f"postgresql+psycopg://me@127.0.0.1:{sys.argv[1]}/spinglass")
 found = sa.inspect(engine)
-assert {"hosts", "zones", "self", "members", "summaries", "events"} <= set(found.get_table_names())
+assert {"hosts", "zones", "self", "members", "topics", "summaries", "events"} <= set(found.get_table_names())
 assert {"/", "/usa", "/usa/ithaca"} <= set(found.get_view_names())
 columns = {column["name"]: column["type"] for column in found.get_columns("hosts")}
 assert isinstance(columns["cpus"], sa.BIGINT) and isinstance(columns["up"], sa.BOOLEAN), columns

@@ -34,6 +34,7 @@ mod publish;
 mod repair;
 mod sender;
 mod stream;
+mod tally;
 mod twins;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -48,12 +49,14 @@ pub use packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, PacketRef, VerifiedBursts,
     proof_bytes, sign_burst,
 };
+pub use tally::TopicTally;
 
 use self::claims::Claims;
 use self::loss::LossMeter;
 use self::peers::{Ledger, Peers};
 use self::sender::{Pacer, RECENT_ROUNDS, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
+use self::tally::Past;
 use self::twins::is_twin;
 use crate::config::{Dissemination, MulticastConfig, Start};
 use crate::crypto::{Crypto, Hash};
@@ -131,6 +134,8 @@ pub(crate) struct Multicast {
     /// Round trip of solicitations, smoothed, in nanoseconds.
     round_trip: u64,
     buffered: Released,
+    /// What was counted of streams that are over.
+    past: Past,
     /// What proves a sender a liar, met since this was asked last.
     proofs: Vec<Proof>,
     rng: Prng,
@@ -182,6 +187,7 @@ impl Multicast {
             gap_wait: config.gap_wait,
             round_trip: 0,
             buffered: Released::default(),
+            past: Past::default(),
             proofs: Vec::new(),
             rng,
             configured: config.dissemination,
@@ -209,7 +215,9 @@ impl Multicast {
                 replay.reverse();
                 for (at, held) in replay {
                     let (id, content) = (stream.id, held.content());
+                    let tally = &mut stream.tally;
                     let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
+                        tally.delivered(&whole);
                         tell_message(id, whole, cx);
                     });
                     if pushed.is_err() {
@@ -402,9 +410,10 @@ impl Multicast {
             match next {
                 Next::Packet(sequence, held) => {
                     let Some(assembler) = &mut stream.assembler else { continue };
-                    let content = held.content();
+                    let (content, tally) = (held.content(), &mut stream.tally);
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
+                            tally.delivered(&whole);
                             tell_message(id, whole, cx);
                         });
                     if pushed.is_err() {
@@ -413,6 +422,7 @@ impl Multicast {
                 }
                 Next::Lost(from, packets) => {
                     cx.stats.packets_lost += packets;
+                    stream.tally.packets_lost += packets;
                     let Some(assembler) = &mut stream.assembler else { continue };
                     #[cfg(not(spinglass_bug = "gap_untold"))]
                     tell_gap(id, from, packets, cx);
@@ -503,11 +513,15 @@ impl Multicast {
         if !self.round.is_multiple_of(PLAN_ROUNDS) {
             return;
         }
-        let (members, own) = (&cx.members, self.own);
+        let (members, own, past) = (&cx.members, self.own, &mut self.past);
         self.streams.retain(|id, stream| {
             // While packets of a life are taken in, what was delivered of it must be remembered.
             let goes_on = members.key_in_life(id.sender, id.incarnation).is_ok();
-            id.sender == own || goes_on || !stream.is_empty()
+            let stays = id.sender == own || goes_on || !stream.is_empty();
+            if !stays {
+                past.add(id.topic, &stream.tally);
+            }
+            stays
         });
     }
 

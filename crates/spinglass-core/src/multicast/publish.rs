@@ -20,7 +20,7 @@ impl Multicast {
     pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes, now: Instant) {
         let stream = StreamId { topic, sender: self.own, incarnation: self.incarnation };
         let sender = self.senders.entry(topic).or_insert_with(|| Sender::new(stream));
-        sender.framer().push(payload, now);
+        sender.push(payload, now);
     }
 
     /// Bytes of messages waiting to be sent.

@@ -4,9 +4,12 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::Cx;
 use super::framing::Framer;
 use super::packet::{BURST_PACKETS_MAX, LEAF_HEADER_BYTES, PacketHeader, proof_bytes, sign_burst};
+use super::tally::TopicTally;
 use crate::id::{Sequence, StreamId};
 use crate::time::Instant;
 use crate::trace::Seen;
@@ -23,6 +26,7 @@ pub(super) const RECENT_ROUNDS: u32 = 5;
 pub(super) struct Sender {
     stream: StreamId,
     framer: Framer,
+    tally: TopicTally,
     next: u64,
     /// The number with which each of the last rounds began.
     round_starts: VecDeque<(u32, u64)>,
@@ -31,7 +35,8 @@ pub(super) struct Sender {
 impl Sender {
     /// A sender that has not sent.
     pub(super) fn new(stream: StreamId) -> Self {
-        Self { stream, framer: Framer::default(), next: 0, round_starts: VecDeque::new() }
+        let (framer, tally) = (Framer::default(), TopicTally::default());
+        Self { stream, framer, tally, next: 0, round_starts: VecDeque::new() }
     }
 
     /// The stream it sends.
@@ -39,9 +44,15 @@ impl Sender {
         &self.stream
     }
 
-    /// Messages waiting to be cut into packets.
-    pub(super) const fn framer(&mut self) -> &mut Framer {
-        &mut self.framer
+    /// Takes a message to be cut into packets.
+    pub(super) fn push(&mut self, payload: Bytes, now: Instant) {
+        self.tally.published(payload.len());
+        self.framer.push(payload, now);
+    }
+
+    /// What was published.
+    pub(super) const fn tally(&self) -> &TopicTally {
+        &self.tally
     }
 
     /// Bytes of messages waiting.

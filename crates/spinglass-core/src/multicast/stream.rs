@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::framing::Assembler;
 use super::packet::{LEAF_HEADER_BYTES, PacketRef};
+use super::tally::TopicTally;
 use crate::id::StreamId;
 use crate::time::Instant;
 
@@ -49,6 +50,8 @@ pub(super) struct Stream {
     /// How often its tail was announced since the last new packet.
     pub(super) tails_told: u8,
     packet_bytes: usize,
+    /// What was counted of it.
+    pub(super) tally: TopicTally,
     /// A gap that delivery has not told yet, before `next`.
     skipped: Option<(u64, u64)>,
     /// Bytes of packets that a jump dropped, not yet taken off the node's account.
@@ -160,6 +163,7 @@ impl Stream {
             tail_pending: false,
             tails_told: 0,
             packet_bytes: 0,
+            tally: TopicTally::default(),
             skipped: None,
             dropped: Released::default(),
         }
@@ -241,6 +245,7 @@ impl Stream {
     ) -> Accepted {
         let sequence = packet.header.sequence.0;
         let high = self.high();
+        self.tally.received(bytes.len());
         self.open_holes(high, sequence, now, round);
         self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);

@@ -1,5 +1,6 @@
 //! What a node tells of itself.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -9,6 +10,7 @@ use crate::config::Config;
 use crate::event::Member;
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::members::MemberRecord;
+use crate::multicast::TopicTally;
 use crate::object::Objects;
 use crate::stats::Stats;
 use crate::table::{Table, member};
@@ -93,6 +95,12 @@ impl Node {
     #[must_use]
     pub fn member_count(&self) -> usize {
         self.table.agents_in_all()
+    }
+
+    /// What this member has seen of each topic since it started.
+    #[must_use]
+    pub fn topics(&self) -> BTreeMap<TopicId, TopicTally> {
+        self.multicast.topics()
     }
 
     /// Bytes that were published and are not on their way yet.

@@ -28,7 +28,7 @@ use crate::time::{Instant, Now};
 
 /// The topic by which orders go out as messages, beside the table. Only what such a message holds
 /// counts, so everybody may speak on it.
-const TOPIC: &str = "spinglass/orders";
+pub const ORDERS_TOPIC: &str = "spinglass/orders";
 /// Members that rotate by themselves do so within this part of the time that they wait.
 const ROTATION_SPREAD: u64 = 8;
 
@@ -57,7 +57,7 @@ impl Orders {
         knocks: Knocks,
         crypto: &mut dyn Crypto,
     ) -> Self {
-        let topic = TopicId::of_text(TOPIC, crypto);
+        let topic = TopicId::of_text(ORDERS_TOPIC, crypto);
         multicast.expect(topic);
         Self {
             epochs: Epochs::new(own, epoch),

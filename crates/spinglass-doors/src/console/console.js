@@ -126,6 +126,8 @@ function shown(value) {
   return String(value);
 }
 
+const RESTLESS = /^age$|\/s$|s ago$/;
+
 class Grid {
   constructor(caption, { link, onlink } = {}) {
     this.link = link;
@@ -195,7 +197,7 @@ class Grid {
 
   row(row, at) {
     // What always changes is no news.
-    const text = JSON.stringify({ ...row.cells, age: 0, "bytes/s": 0, "heard s ago": 0 });
+    const text = JSON.stringify(Object.entries(row.cells).filter(([name]) => !RESTLESS.test(name)));
     const changed = this.before.has(row.key) && this.before.get(row.key) !== text;
     this.before.set(row.key, text);
     const made = el("tr", {
@@ -376,8 +378,33 @@ function summariesPage(rest) {
   };
 }
 
+// Columns of topics that are rates: their titles, and the counters that they come from.
+const TOPIC_RATES = [
+  ["published/s", "messages_published"], ["delivered/s", "messages_delivered"],
+  ["packets in/s", "packets_received"], ["bytes in/s", "bytes_received"],
+];
+
 function topicsPage() {
-  const topic = el("input", { name: "topic", required: true, value: "news" });
+  const named = decodeURIComponent(location.hash.split("/")[2] ?? "");
+  const grid = new Grid("Topics that this agent has met",
+    { link: (row) => `#/topics/${encodeURIComponent(row.key)}` });
+  let before = null;
+  async function look() {
+    let topics;
+    try { topics = await ask("/v1/topics"); } catch { return; }
+    const now = performance.now();
+    const rate = (told, counter) => {
+      const then = before?.told.get(told.topic);
+      return then ? Math.round((1000 * (told[counter] - then[counter])) / (now - before.now)) : null;
+    };
+    grid.set(["topic", "subscribed", "senders", ...TOPIC_RATES.map(([title]) => title), "lost"], topics.map((told) => ({
+      key: told.topic,
+      cells: { topic: told.topic, subscribed: told.subscribed ? "yes" : "no", senders: told.senders, lost: told.packets_lost,
+        ...Object.fromEntries(TOPIC_RATES.map(([title, counter]) => [title, rate(told, counter)])) },
+    })));
+    before = { now, told: new Map(topics.map((told) => [told.topic, told])) };
+  }
+  const topic = el("input", { name: "topic", required: true, value: named || "news" });
   const rate = el("strong", {}, "-");
   const outcome = said();
   const log = el("div", { class: "grid", tabindex: 0, role: "log", "aria-label": "Messages" });
@@ -415,8 +442,12 @@ function topicsPage() {
     rate.textContent = `${count} messages/s`;
     count = 0;
   }, 1000);
-  main.replaceChildren(el("h2", {}, "Topics"), listen, el("p", {}, rate), log, send, outcome);
-  return { leave: () => { source?.close(); clearInterval(timer); } };
+  const looking = setInterval(look, 2000);
+  main.replaceChildren(el("h2", {}, "Topics"), grid.element, el("h2", {}, "Listen and publish"),
+    listen, el("p", {}, rate), log, send, outcome);
+  look();
+  if (named) subscribe();
+  return { leave: () => { source?.close(); clearInterval(timer); clearInterval(looking); } };
 }
 
 // Who this agent gossips with: its region's agents and those beside its path, by how much goes

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::{counters, exposition};
 use super::{Door, Problem};
-use crate::told::{self, Explained, HostsTold, MemberTold, SummaryTold, ZoneTold};
+use crate::told::{self, Explained, HostsTold, MemberTold, SummaryTold, TopicTold, ZoneTold};
 
 /// Time for a query that says none.
 const QUERY_WITHIN_MS: u64 = 3000;
@@ -95,6 +95,10 @@ pub(super) async fn agent(State(door): State<Door>) -> Result<Json<AgentTold>, P
 
 pub(super) async fn members(State(door): State<Door>) -> Result<Json<Vec<MemberTold>>, Problem> {
     Ok(Json(told::members(&*door.node()?).await))
+}
+
+pub(super) async fn topics(State(door): State<Door>) -> Result<Json<Vec<TopicTold>>, Problem> {
+    Ok(Json(told::topics(&*door.node()?).await))
 }
 
 pub(super) async fn own_zones(State(door): State<Door>) -> Result<Json<Vec<ZoneTold>>, Problem> {

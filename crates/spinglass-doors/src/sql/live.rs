@@ -7,6 +7,7 @@
 //! | `"/usa/ithaca"` | each row of that zone; any zone's path is such a table |
 //! | `self` | the agent itself |
 //! | `members` | each member it knows |
+//! | `topics` | each topic it has met, and what has passed on it |
 //! | `summaries` | each summary function in force on its path |
 //! | `events` | what became of members of late |
 //!
@@ -26,7 +27,7 @@ use tokio::sync::broadcast;
 use super::listen::Notices;
 use super::types::{Holds, cell};
 use crate::events::MemberEvent;
-use crate::told::{self, MemberTold, is_own};
+use crate::told::{self, MemberTold, TopicTold, is_own};
 
 /// Attributes that are columns; what comes later is none.
 const ATTRIBUTES_MAX: usize = 500;
@@ -58,6 +59,7 @@ pub(super) enum Source {
     Zone(ZonePath),
     Own,
     Members,
+    Topics,
     Summaries,
     Events,
 }
@@ -270,15 +272,11 @@ impl Live {
                 Ok(Found { rows: vec![by_columns(shape, &own, &fixed)], warning: None })
             }
             Source::Members => {
-                let member = |it: MemberTold| {
-                    let bytes = [it.sent_bytes, it.received_bytes];
-                    let bytes =
-                        bytes.map(|it| Cell::Integer(i64::try_from(it).unwrap_or(i64::MAX)));
-                    let heard = it.heard.map_or(Cell::Null, Cell::Real);
-                    let texts = [it.id, it.address, it.region].map(Cell::Text);
-                    texts.into_iter().chain(bytes).chain([heard]).collect()
-                };
-                let rows = self.wait(told::members(&node)).into_iter().map(member).collect();
+                let rows = self.wait(told::members(&node)).into_iter().map(member_row).collect();
+                Ok(Found { rows, warning: None })
+            }
+            Source::Topics => {
+                let rows = self.wait(told::topics(&node)).into_iter().map(topic_row).collect();
                 Ok(Found { rows, warning: None })
             }
             Source::Summaries => Ok(Found { rows: self.wait(summaries(&node))?, warning: None }),
@@ -369,6 +367,11 @@ impl Known {
                 columns.push(("heard".into(), Holds::Float));
                 columns
             }),
+            shape("topics", Source::Topics, {
+                let fixed = [("topic", Holds::Text), ("subscribed", Holds::Bool)];
+                let counts = TOPIC_COUNTS.into_iter().map(|(name, _)| (name, Holds::Int));
+                fixed.into_iter().chain(counts).map(|(name, holds)| (name.into(), holds)).collect()
+            }),
             shape("summaries", Source::Summaries, {
                 let mut columns = texts(&["zone", "name", "since", "sql"]);
                 columns.push(("steps_per_row".into(), Holds::Int));
@@ -394,6 +397,35 @@ impl Known {
             self.shapes = Arc::new(shapes);
         }
     }
+}
+
+fn member_row(member: MemberTold) -> Vec<Cell> {
+    let bytes = [member.sent_bytes, member.received_bytes].map(count);
+    let heard = member.heard.map_or(Cell::Null, Cell::Real);
+    let texts = [member.id, member.address, member.region].map(Cell::Text);
+    texts.into_iter().chain(bytes).chain([heard]).collect()
+}
+
+/// Columns of `topics` that count.
+const TOPIC_COUNTS: [(&str, fn(&TopicTold) -> u64); 8] = [
+    ("senders", |topic| topic.senders as u64),
+    ("messages_published", |topic| topic.messages_published),
+    ("bytes_published", |topic| topic.bytes_published),
+    ("messages_delivered", |topic| topic.messages_delivered),
+    ("bytes_delivered", |topic| topic.bytes_delivered),
+    ("packets_received", |topic| topic.packets_received),
+    ("bytes_received", |topic| topic.bytes_received),
+    ("packets_lost", |topic| topic.packets_lost),
+];
+
+fn topic_row(topic: TopicTold) -> Vec<Cell> {
+    let counts = TOPIC_COUNTS.map(|(_, of)| count(of(&topic)));
+    let fixed = [Cell::Text(topic.topic), Cell::Integer(topic.subscribed.into())];
+    fixed.into_iter().chain(counts).collect()
+}
+
+fn count(count: u64) -> Cell {
+    Cell::Integer(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 /// Columns of text.
