@@ -204,7 +204,10 @@ pub async fn topics(node: &Node) -> Vec<TopicTold> {
         bytes_received: tally.bytes_received,
         packets_lost: tally.packets_lost,
     };
-    let mut topics: Vec<_> = node.topics().await.into_iter().map(told).collect();
+    // Those are the doors' own.
+    let is_inner = |topic: &Topic| topic.text.as_deref().is_some_and(|it| it.starts_with('&'));
+    let topics = node.topics().await.into_iter().filter(|topic| !is_inner(topic));
+    let mut topics: Vec<_> = topics.map(told).collect();
     topics.sort_by(|a, b| a.topic.cmp(&b.topic));
     topics
 }

@@ -406,8 +406,11 @@ fn member_row(member: MemberTold) -> Vec<Cell> {
     texts.into_iter().chain(bytes).chain([heard]).collect()
 }
 
+/// What is counted of a topic, and how it is called.
+type TopicCount = (&'static str, fn(&TopicTold) -> u64);
+
 /// Columns of `topics` that count.
-const TOPIC_COUNTS: [(&str, fn(&TopicTold) -> u64); 8] = [
+const TOPIC_COUNTS: [TopicCount; 8] = [
     ("senders", |topic| topic.senders as u64),
     ("messages_published", |topic| topic.messages_published),
     ("bytes_published", |topic| topic.bytes_published),
