@@ -21,10 +21,12 @@ pub mod swim;
 pub mod table_check;
 pub mod table_swarm;
 pub mod table_truth;
+pub mod topology;
 pub mod world;
 
 pub use check::{Checker, Violation};
 pub use network::{Burst, Door, LetsIn, Lossy, Network};
 pub use setup::Setup;
 pub use table_check::TableChecker;
+pub use topology::{Link, Topology};
 pub use world::{Blind, Observer, World};

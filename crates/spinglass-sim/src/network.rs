@@ -8,6 +8,7 @@ use std::time::Duration;
 use spinglass_core::Prng;
 
 use crate::host::{PORT, member_at};
+use crate::topology::Topology;
 
 /// What the network does, on every path alike. Shares are in parts per million.
 #[derive(Debug, Clone)]
@@ -33,6 +34,9 @@ pub struct Network {
     pub lossy: BTreeMap<usize, Lossy>,
     /// Paths that carry nothing, in this direction: (from, to).
     pub blocked: BTreeSet<(usize, usize)>,
+    /// The links between members; none: all are at the same distance, by the delays above. With
+    /// links, datagrams are delayed and lost as these say, and not repeated, damaged or replayed.
+    pub topology: Option<Arc<Topology>>,
     /// Members that are behind something.
     pub doors: BTreeMap<usize, Door>,
 }
@@ -96,6 +100,7 @@ impl Default for Network {
             parts: Vec::new(),
             lossy: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            topology: None,
             doors: BTreeMap::new(),
         }
     }

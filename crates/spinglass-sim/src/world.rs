@@ -15,19 +15,20 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
-    Checked, Datagram, Destinations, Driver, Event, Identity, Incarnation, Instant, Node, Now,
-    Prng, PublishError, Sighting, Start, Stats, TopicId, Transmit,
+    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Node, Now, Prng,
+    PublishError, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
 use crate::badboy::Badboy;
 use crate::crypto::{Oracle, SimCrypto, mix};
-use crate::host::{Outside, PORT, add, address};
-use crate::network::{Captured, Network, damage};
+use crate::host::{Outside, add, address};
+use crate::network::{Captured, Network};
 use crate::pool::{SharedRecords, SharedRows};
 use crate::queue::Queue;
 use crate::setup::Setup;
 
+mod carriage;
 mod doors;
 mod faults;
 mod insiders;
@@ -543,54 +544,5 @@ impl World {
             observer.event(now.monotonic, index, life, &event);
         }
         self.outside = outside;
-    }
-
-    fn send(&mut self, from: usize, to: &Destinations, bytes: Arc<[u8]>) {
-        if self.network.replay_ppm > 0 {
-            self.captured.keep(&bytes, &mut self.rng);
-        }
-        match to {
-            Destinations::Members(members) => {
-                members.iter().for_each(|member| self.carry_from_member(from, *member, &bytes));
-            }
-            Destinations::Own(to) => self.carry_from_socket(from, *to, &bytes),
-            Destinations::Fresh(to) => self.carry_from_fresh(from, *to, &bytes),
-            Destinations::Multicast => {
-                for member in 0..self.members.len() {
-                    self.carry((from, PORT), (member, PORT), &bytes);
-                }
-            }
-        }
-    }
-
-    fn carry(&mut self, from: (usize, u16), (to, port): (usize, u16), bytes: &Arc<[u8]>) {
-        // Nothing but ourselves knows our name: a member never hears its own multicast.
-        if to == from.0 || !self.network.carries(from.0, to, self.now, &mut self.rng) {
-            return;
-        }
-        self.arrive(from, (to, port), Arc::clone(bytes));
-        let Network { duplicate_ppm, corrupt_ppm, replay_ppm, .. } = self.network;
-        if duplicate_ppm > 0 && self.rng.chance_ppm(duplicate_ppm) {
-            self.arrive(from, (to, port), Arc::clone(bytes));
-        }
-        if corrupt_ppm > 0 && self.rng.chance_ppm(corrupt_ppm) {
-            let other = self.captured.draw(&mut self.rng);
-            let damaged = damage(bytes, other.as_deref(), &mut self.rng);
-            self.arrive(from, (to, port), damaged.into());
-        }
-        if replay_ppm > 0
-            && self.rng.chance_ppm(replay_ppm)
-            && let Some(old) = self.captured.draw(&mut self.rng)
-        {
-            let anybody = self.rng.index(self.members.len());
-            self.arrive(from, (anybody, PORT), old);
-        }
-    }
-
-    fn arrive(&mut self, from: (usize, u16), (to, port): (usize, u16), bytes: Arc<[u8]>) {
-        let at = self.now + self.network.delay(&mut self.rng);
-        let narrow = |index| u32::try_from(index).unwrap_or(u32::MAX);
-        let (to, from) = (narrow(to), Source { member: narrow(from.0), port: from.1 });
-        self.queue.push(at, Entry::Arrives { to, from, port, held: false, bytes });
     }
 }

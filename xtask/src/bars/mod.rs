@@ -9,6 +9,7 @@ mod bugs;
 mod cost;
 mod doors;
 mod figure;
+mod lab;
 mod security;
 mod table;
 
@@ -24,7 +25,12 @@ use figure::{Figure, Line};
 
 /// The bars that are runs of a program.
 fn all() -> impl Iterator<Item = &'static Bar> {
-    table::BARS.iter().chain(astrolabe::BARS).chain(security::BARS).chain(doors::BARS)
+    table::BARS
+        .iter()
+        .chain(astrolabe::BARS)
+        .chain(security::BARS)
+        .chain(doors::BARS)
+        .chain(lab::BARS)
 }
 
 /// A promise of the project, measured.

@@ -1,6 +1,7 @@
 //! `spinglass lab`: the papers' experiments, in the simulator and with real processes.
 
 mod doors;
+mod figures;
 mod fleet;
 mod flood;
 mod hostile;
@@ -27,6 +28,8 @@ use crate::plan::share;
 /// The experiments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lab {
+    /// Run a scenario: one of the papers' figures, older protocols beside ours
+    Run(figures::Run),
     /// How steady are healthy members while others are stopped and continued?
     Perturb(Perturb),
     /// Does everything arrive when every receiver drops packets, and is every miss told?
@@ -171,6 +174,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
             };
             loss::run(&experiment, format).await
         }
+        Lab::Run(options) => figures::run_scenario(options, format),
         Lab::Analysis(options) => simulated::analysis(options, format),
         Lab::Bimodality(options) => simulated::bimodality(options, format),
         Lab::Wan(options) => simulated::wan(options, format),

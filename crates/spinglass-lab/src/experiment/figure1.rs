@@ -1,0 +1,258 @@
+//! Figure 1 of the paper: throughput at a healthy member against the share of time that others
+//! sleep, in a virtually synchronous group and in ours [FACTS 1].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use spinglass_sim::scenario::{Summary, perturb};
+
+use super::{Experiment, Job, Measured, Results, jobs};
+use crate::opponents::virtual_synchrony::{Settings, VirtualSynchrony};
+use crate::report::{Bar, Plot, Report, Series};
+use crate::stage::{Audience, Costs, Stage, Wires};
+
+/// The classic protocol, ours, and ours with a quarter of the members asleep.
+const CLASSIC: &str = "virtual synchrony";
+const CLASSIC_FAST: &str = "virtual synchrony, ten times the processor";
+const OURS: &str = "Spinglass";
+const OURS_QUARTER: &str = "Spinglass, a quarter sleeps";
+
+const SAMPLE: Duration = Duration::from_millis(500);
+/// Time for the stream to get going, before the first sample.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// How far an application that was blocked lags behind its pace at most: it does not make up for
+/// more than that.
+const ARREARS_MAX: Duration = Duration::from_secs(1);
+/// The least share of the offered rate at which a curve has not fallen.
+const HOLDS: f64 = 0.98;
+
+/// How it is run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure1 {
+    /// Group sizes of both.
+    pub members: Vec<usize>,
+    /// Further ones, of ours alone.
+    pub more_members: Vec<usize>,
+    /// Shares of 100 ms slots that a sleeper sleeps through.
+    pub asleep: Vec<f64>,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Samples of 500 ms.
+    pub samples: usize,
+    /// Messages per second.
+    pub rate: u64,
+    /// Bytes per message.
+    pub bytes: usize,
+    /// What a host of the paper's time takes for a datagram, in microseconds; what it takes for an
+    /// acknowledgement is what makes the classic protocol's knee move with the group.
+    pub datagram_us: u64,
+    /// The same for each KiB.
+    pub kibibyte_us: u64,
+}
+
+/// Counts what one member hears.
+struct Listener {
+    member: usize,
+    heard: u64,
+}
+
+impl Audience for Listener {
+    fn delivered(&mut self, _at: u64, member: usize, _sender: usize, _sequence: u64) {
+        self.heard += u64::from(member == self.member);
+    }
+}
+
+impl Figure1 {
+    /// Which setting makes no sense, if one does.
+    ///
+    /// # Errors
+    /// Its name.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let in_bounds = |members: &usize| (3..=10_000).contains(members);
+        if self.members.is_empty() || !self.members.iter().chain(&self.more_members).all(in_bounds)
+        {
+            return Err("members");
+        }
+        if self.asleep.is_empty() || !self.asleep.iter().all(|it| (0.0..1.0).contains(it)) {
+            return Err("asleep");
+        }
+        let numbers = [(self.samples as u64, "samples"), (self.rate, "rate")];
+        let bad = numbers.into_iter().find(|(it, _)| !(1..=10_000).contains(it));
+        match bad {
+            Some((_, name)) => Err(name),
+            None if self.seeds.is_empty() => Err("seeds"),
+            None if !(1..=40_000).contains(&self.bytes) => Err("bytes"),
+            None if self.datagram_us.max(self.kibibyte_us) > 10_000 => Err("datagram_us"),
+            None => Ok(()),
+        }
+    }
+
+    /// An eager sender, which is at its pace or makes up for it, and one sleeper.
+    fn classic(&self, job: &Job, costs: Costs) -> Measured {
+        let members = (0..job.members)
+            .map(|own| VirtualSynchrony::new(own, job.members, Settings::ensemble()))
+            .collect();
+        let (least, most) = (Duration::from_micros(50), Duration::from_micros(250));
+        let wires = Wires::Flat { least, most, loss_ppm: 0 };
+        let mut stage = Stage::new(members, wires, costs, job.seed);
+        stage.set_sleep(1, (job.x * 1e6) as u32);
+        let mut listener = Listener { member: job.members - 1, heard: 0 };
+        let gap = Duration::from_nanos(1_000_000_000 / self.rate);
+        let arrears_max = (ARREARS_MAX.as_nanos() / gap.as_nanos()) as u64;
+        let per_sample = SAMPLE.as_nanos() / gap.as_nanos();
+        let warm_up = (WARM_UP.as_nanos() / SAMPLE.as_nanos()) as usize;
+        let (mut samples, mut arrears) = (Vec::new(), 0);
+        for sample in 0..warm_up + self.samples {
+            listener.heard = 0;
+            for _ in 0..per_sample {
+                arrears = (arrears + 1).min(arrears_max);
+                // It looks several times while it is behind, as a blocked writer is woken.
+                for _ in 0..4 {
+                    while arrears > 0 && stage.publish(0, self.bytes, &mut listener) {
+                        arrears -= 1;
+                    }
+                    stage.run(gap / 4, &mut listener);
+                }
+            }
+            if sample >= warm_up {
+                samples.push(listener.heard as f64 / SAMPLE.as_secs_f64());
+            }
+        }
+        let views = stage.member(0).views() as f64;
+        measured(&Summary::of(&samples), &[("views", views)])
+    }
+
+    fn ours(&self, job: &Job, sleeping_percent: usize) -> Measured {
+        let parameters = perturb::Parameters {
+            members: job.members,
+            sleeping_percent,
+            probability: job.x,
+            samples: self.samples,
+            rate: self.rate,
+            bytes: self.bytes,
+            multicast: true,
+            seed: job.seed,
+        };
+        let report = perturb::run(&parameters, &mut |_| ());
+        let repairs = [("repairs", report.repairs), ("gaps", report.healthy_gaps as f64)];
+        measured(&report.throughput, &repairs)
+    }
+
+    fn costs(&self, faster: u32) -> Costs {
+        Costs {
+            datagram: Duration::from_micros(self.datagram_us) / faster,
+            kibibyte: Duration::from_micros(self.kibibyte_us) / faster,
+        }
+    }
+
+    /// The first share of sleep at which a group no longer keeps up.
+    fn knee(&self, results: &Results, protocol: &str, members: usize) -> Option<f64> {
+        let points = results.along_x(protocol, members, "throughput");
+        let falls = |mean: f64| mean < HOLDS * self.rate as f64;
+        points.iter().find(|point| falls(point.mean)).map(|point| point.x)
+    }
+
+    fn bars(&self, results: &Results) -> Vec<Bar> {
+        let mut bars = Vec::new();
+        let rate = self.rate as f64;
+        let all: Vec<usize> = self.members.iter().chain(&self.more_members).copied().collect();
+        let ours = [OURS, OURS_QUARTER].into_iter();
+        let points = ours.flat_map(|protocol| {
+            all.iter().flat_map(move |members| results.along_x(protocol, *members, "throughput"))
+        });
+        let worst = points.map(|point| point.range.0 / rate).fold(1.0, f64::min);
+        bars.push(Bar::at_least("ours_worst_share", worst, HOLDS));
+        // Of the classic: a size's throughput over that of the next smaller one, on average over all
+        // sleep, and how far it falls from no sleep to most; the worst of all sizes.
+        let curves = self.members.iter().map(|it| results.along_x(CLASSIC, *it, "throughput"));
+        let curves: Vec<_> = curves.filter(|points| !points.is_empty()).collect();
+        let means: Vec<f64> = curves
+            .iter()
+            .map(|points| points.iter().map(|point| point.mean).sum::<f64>() / points.len() as f64)
+            .collect();
+        let ratios = means.windows(2).map(|pair| pair[1] / pair[0]);
+        bars.push(Bar::at_most("classic_larger_over_smaller", ratios.fold(0.0, f64::max), 0.99));
+        let falls = curves.iter().map(|points| {
+            let ends = points.first().zip(points.last());
+            ends.map_or(1.0, |(first, last)| last.mean / first.mean)
+        });
+        bars.push(Bar::at_most("classic_falls_to", falls.fold(0.0, f64::max), 0.9));
+        let knees: Vec<f64> =
+            self.members.iter().map(|it| self.knee(results, CLASSIC, *it).unwrap_or(1.0)).collect();
+        let ends = knees.first().zip(knees.last());
+        let moves = ends.map_or(0.0, |(smallest, largest)| smallest - largest);
+        bars.push(Bar::at_least("classic_knee_moves_left_by", moves, 0.1));
+        bars
+    }
+}
+
+fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
+    let fixed = [("throughput", throughput.mean), ("variation", throughput.variation)];
+    fixed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
+impl Experiment for Figure1 {
+    fn jobs(&self) -> Vec<Job> {
+        let all = jobs(
+            &[CLASSIC, CLASSIC_FAST, OURS, OURS_QUARTER],
+            &self.members,
+            &self.asleep,
+            &self.seeds,
+        );
+        let ours = jobs(&[OURS, OURS_QUARTER], &self.more_members, &self.asleep, &self.seeds[..1]);
+        all.into_iter().chain(ours).collect()
+    }
+
+    fn run(&self, job: &Job) -> Measured {
+        match job.protocol.as_str() {
+            CLASSIC => self.classic(job, self.costs(1)),
+            CLASSIC_FAST => self.classic(job, self.costs(10)),
+            OURS => self.ours(job, 0),
+            _ => self.ours(job, 25),
+        }
+    }
+
+    fn report(&self, results: &Results) -> Report {
+        let plot = |title: &str, protocols: &[&str], measure: &str| {
+            let mut plot =
+                Plot::new(title, "share of time asleep", "messages/s at a healthy member");
+            for protocol in protocols {
+                let more = if protocol.starts_with(OURS) { &self.more_members[..] } else { &[] };
+                for members in self.members.iter().chain(more) {
+                    let points = results.along_x(protocol, *members, measure);
+                    plot.series.push(Series::new(&format!("{protocol}, {members}"), points));
+                }
+            }
+            plot
+        };
+        let mut one = plot("One member sleeps", &[CLASSIC, OURS], "throughput");
+        one.y_most = Some(self.rate as f64 * 1.25);
+        let mut fast = plot("The same, ten times the processor", &[CLASSIC_FAST], "throughput");
+        fast.y_most = one.y_most;
+        let mut quarter = plot("A quarter of the members sleep", &[OURS_QUARTER], "throughput");
+        quarter.y_most = one.y_most;
+        let mut variation = plot("How uneven it is", &[CLASSIC, OURS], "variation");
+        variation.y = "standard deviation over mean of 500 ms samples".into();
+        let knees = self.members.iter().map(|members| {
+            let knee = self.knee(results, CLASSIC, *members);
+            let knee = knee.map_or("never".to_owned(), |knee| format!("{:.0} %", knee * 100.0));
+            format!("The classic group of {members} first falls behind at {knee} asleep.")
+        });
+        Report {
+            title: "Figure 1: steady throughput, though others sleep".into(),
+            about: format!(
+                "One member sends {} messages of {} bytes a second; one other sleeps through a share \
+                 of all slots of 100 ms. The throughput is that at a healthy member, over {} samples \
+                 of 500 ms. The classic protocol is a virtually synchronous FIFO multicast with \
+                 Ensemble's window (50,000 bytes unacknowledged by anybody), acknowledgements (each \
+                 25,000 bytes) and failure detector (15 s); its hosts take {} us for each datagram \
+                 and {} us for each KiB. An application that was blocked makes up for at most a second.",
+                self.rate, self.bytes, self.samples, self.datagram_us, self.kibibyte_us,
+            ),
+            plots: vec![one, fast, quarter, variation],
+            notes: knees.collect(),
+            bars: self.bars(results),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What an experiment shows: plots, sentences and bars, as Markdown with drawings beside it, and as
+//! one page that needs nothing else.
+
+use std::fmt::Write as _;
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use serde::Serialize;
+
+use crate::experiment::Point;
+
+/// The size of a drawing, in pixels.
+const SIZE: (u32, u32) = (760, 460);
+/// Colours that people with any colour vision tell apart (Okabe and Ito), and from light and dark.
+const COLOURS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(120, 120, 120),
+    RGBColor(150, 75, 0),
+];
+
+/// What an experiment shows.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What it is called.
+    pub title: String,
+    /// What was run.
+    pub about: String,
+    /// The figures.
+    pub plots: Vec<Plot>,
+    /// What else is to be said.
+    pub notes: Vec<String>,
+    /// What was to be reached.
+    pub bars: Vec<Bar>,
+}
+
+/// A figure.
+#[derive(Debug, Clone)]
+pub struct Plot {
+    /// What stands above it.
+    pub title: String,
+    /// The horizontal axis.
+    pub x: String,
+    /// The vertical axis.
+    pub y: String,
+    /// Its top; none: what there is to see.
+    pub y_most: Option<f64>,
+    /// The lines.
+    pub series: Vec<Series>,
+}
+
+/// A line.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// What it is.
+    pub name: String,
+    /// Its places, in order.
+    pub points: Vec<Point>,
+}
+
+/// Something that was to be reached.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bar {
+    /// Its name.
+    pub name: String,
+    /// What was measured.
+    pub value: f64,
+    /// What it was to be: at least, or at most, this.
+    pub bound: f64,
+    /// Whether it was to be at least that.
+    pub at_least: bool,
+}
+
+impl Bar {
+    /// It was to be at least so much.
+    #[must_use]
+    pub fn at_least(name: &str, value: f64, bound: f64) -> Self {
+        Self { name: name.into(), value, bound, at_least: true }
+    }
+
+    /// It was to be at most so much.
+    #[must_use]
+    pub fn at_most(name: &str, value: f64, bound: f64) -> Self {
+        Self { name: name.into(), value, bound, at_least: false }
+    }
+
+    /// Whether it was reached.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        if self.at_least { self.value >= self.bound } else { self.value <= self.bound }
+    }
+}
+
+impl Plot {
+    /// A figure without lines.
+    #[must_use]
+    pub fn new(title: &str, x: &str, y: &str) -> Self {
+        let (title, x, y) = (title.into(), x.into(), y.into());
+        Self { title, x, y, y_most: None, series: Vec::new() }
+    }
+
+    fn points(&self) -> impl Iterator<Item = &Point> {
+        self.series.iter().flat_map(|series| &series.points)
+    }
+
+    /// Draws it.
+    ///
+    /// # Errors
+    /// What the drawing's crate can't do; it says what.
+    pub fn svg(&self) -> Result<String, String> {
+        let mut text = String::new();
+        self.draw(&mut text).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+        let x_most = self.points().map(|point| point.x).fold(f64::MIN_POSITIVE, f64::max);
+        let most = self.points().map(|point| point.range.1).fold(f64::MIN_POSITIVE, f64::max);
+        let y_most = self.y_most.unwrap_or(most * 1.1);
+        let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(&self.title, ("sans-serif", 20))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..x_most * 1.02, 0.0..y_most)?;
+        let words = ("sans-serif", 14).into_text_style(&area);
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .x_desc(&self.x)
+            .y_desc(&self.y)
+            .label_style(words.clone())
+            .draw()?;
+        for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
+            let points = series.points.iter().map(|point| (point.x, point.mean));
+            let line = LineSeries::new(points.clone(), colour.stroke_width(2));
+            chart.draw_series(line)?.label(&series.name).legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+            });
+            chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))?;
+            let bars = series.points.iter().filter(|point| point.seeds > 1);
+            chart.draw_series(bars.map(|point| {
+                let ends = vec![(point.x, point.range.0), (point.x, point.range.1)];
+                PathElement::new(ends, colour.stroke_width(1))
+            }))?;
+        }
+        chart
+            .configure_series_labels()
+            .label_font(words.pos(Pos::new(HPos::Left, VPos::Center)))
+            .background_style(WHITE.mix(0.85))
+            .border_style(BLACK.mix(0.2))
+            .position(SeriesLabelPosition::MiddleLeft)
+            .draw()?;
+        area.present()?;
+        Ok(())
+    }
+}
+
+impl Series {
+    /// A line.
+    #[must_use]
+    pub fn new(name: &str, points: Vec<Point>) -> Self {
+        Self { name: name.into(), points }
+    }
+}
+
+impl Report {
+    /// The drawings, each with the name of its file.
+    ///
+    /// # Errors
+    /// One can't be drawn.
+    pub fn drawings(&self, name: &str) -> Result<Vec<(String, String)>, String> {
+        let drawn =
+            |(at, plot): (usize, &Plot)| Ok((format!("{name}-{}.svg", at + 1), plot.svg()?));
+        self.plots.iter().enumerate().map(drawn).collect()
+    }
+
+    /// Markdown that shows the drawings, which stand beside it.
+    #[must_use]
+    pub fn markdown(&self, name: &str, how: &str) -> String {
+        let mut text = format!("# {}\n\n{}\n", self.title, self.about);
+        for (at, plot) in self.plots.iter().enumerate() {
+            let _ = writeln!(text, "\n![{}]({name}-{}.svg)", plot.title, at + 1);
+        }
+        if !self.notes.is_empty() {
+            text.push('\n');
+            self.notes.iter().for_each(|note| text.push_str(&format!("- {note}\n")));
+        }
+        text.push_str("\n| what | measured | was to be | |\n|---|---|---|---|\n");
+        for bar in &self.bars {
+            let sign = if bar.at_least { ">=" } else { "<=" };
+            let verdict = if bar.holds() { "holds" } else { "**does not hold**" };
+            let (name, value, bound) = (&bar.name, bar.value, bar.bound);
+            let _ = writeln!(text, "| {name} | {value:.4} | {sign} {bound} | {verdict} |");
+        }
+        let _ = writeln!(text, "\n{how}");
+        text
+    }
+
+    /// One page with everything in it.
+    ///
+    /// # Errors
+    /// A drawing can't be made.
+    pub fn page(&self, name: &str, how: &str) -> Result<String, String> {
+        let mut body = format!("<h1>{}</h1><p>{}</p>", escaped(&self.title), escaped(&self.about));
+        for (_, svg) in self.drawings(name)? {
+            let _ = write!(body, "<figure>{svg}</figure>");
+        }
+        let notes = self.notes.iter().map(|note| format!("<li>{}</li>", escaped(note)));
+        let _ = write!(body, "<ul>{}</ul>", notes.collect::<String>());
+        body.push_str("<table><tr><th>what<th>measured<th>was to be<th></tr>");
+        for bar in &self.bars {
+            let sign = if bar.at_least { "&ge;" } else { "&le;" };
+            let verdict = if bar.holds() { "holds" } else { "<b>does not hold</b>" };
+            let (name, value, bound) = (escaped(&bar.name), bar.value, bar.bound);
+            let row = format!("<tr><td>{name}<td>{value:.4}<td>{sign} {bound}<td>{verdict}</tr>");
+            body.push_str(&row);
+        }
+        let _ = write!(body, "</table><p>{}</p>", escaped(how));
+        let title = escaped(&self.title);
+        Ok(format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style>\
+             <main>{body}</main></html>\n"
+        ))
+    }
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#fff;color:#1b1f23}\
+main{max-width:60rem;margin:auto;padding:1rem}figure{margin:1rem 0}svg{max-width:100%;height:auto}\
+table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}";
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let point = |x| Point { x, mean: 2.0 * x, range: (1.9 * x, 2.1 * x), seeds: 3 };
+        let mut plot = Plot::new("a < b", "x", "y");
+        plot.series.push(Series::new("one", vec![point(1.0), point(2.0)]));
+        plot.series.push(Series::new("none", Vec::new()));
+        let bars = vec![Bar::at_least("high", 1.0, 2.0), Bar::at_most("low", 1.0, 2.0)];
+        let (title, about) = ("T & T".into(), "about".into());
+        Report { title, about, plots: vec![plot], notes: vec!["note".into()], bars }
+    }
+
+    #[test]
+    fn a_page_has_all_of_it_and_needs_nothing_else() {
+        let page = report().page("name", "how").unwrap();
+        for part in ["T &amp; T", "<svg", "note", "does not hold", "how"] {
+            assert!(page.contains(part), "{part}");
+        }
+        assert!(!page.contains("src=") && !page.contains("href="), "it refers to nothing");
+    }
+
+    #[test]
+    fn markdown_names_the_drawings_that_there_are() {
+        let text = report().markdown("name", "how");
+        let drawings = report().drawings("name").unwrap();
+        assert!(drawings.iter().all(|(file, _)| text.contains(file.as_str())));
+        assert!(text.contains("| high | 1.0000 | >= 2 | **does not hold** |"));
+        assert!(text.contains("| low | 1.0000 | <= 2 | holds |"));
+    }
+
+    #[test]
+    fn a_figure_without_anything_is_drawn() {
+        assert!(Plot::new("empty", "x", "y").svg().unwrap().contains("<svg"));
+    }
+}
