@@ -232,9 +232,10 @@ impl Report {
     }
 }
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#fff;color:#1b1f23}\
-main{max-width:60rem;margin:auto;padding:1rem}figure{margin:1rem 0}svg{max-width:100%;height:auto}\
-table{border-collapse:collapse}td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}";
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:0;background:#fff;\
+color:#1b1f23}main{max-width:60rem;margin:auto;padding:1rem}figure{margin:1rem 0}\
+svg{max-width:100%;height:auto}table{border-collapse:collapse}\
+td,th{padding:.2rem .8rem;border-bottom:1px solid #ddd;text-align:left}";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")

@@ -329,7 +329,7 @@ impl<P: Protocol> Stage<P> {
         let host = &self.hosts[member];
         let slot = nanos(SLEEP_SLOT);
         let sleeps = |at: u64| {
-            let drawn = mix(self.seed ^ at / slot, &(member as u64).to_le_bytes()) % 1_000_000;
+            let drawn = mix(self.seed ^ (at / slot), &(member as u64).to_le_bytes()) % 1_000_000;
             drawn < u64::from(host.sleep_ppm)
         };
         let wakes = if host.sleep_ppm > 0 && sleeps(self.now) {

@@ -8,7 +8,7 @@ use super::{Bar, Run};
 pub(super) const BARS: &[Bar] = &[
     Bar {
         name: "lab.figure1",
-        about: "others sleep: the classic group falls behind, sooner the larger it is; ours does not",
+        about: "others sleep: a classic group falls behind, sooner the larger it is; ours does not",
         runs: &[Run {
             label: "",
             full: Spinglass("lab run figure1 --output target/lab/figure1"),

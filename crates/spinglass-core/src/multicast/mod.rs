@@ -131,8 +131,6 @@ pub(crate) struct Multicast {
     give_up_rounds: u32,
     planned_for: Option<(usize, u32)>,
     gap_wait: Duration,
-    /// Round trip of solicitations, smoothed, in nanoseconds.
-    round_trip: u64,
     buffered: Released,
     /// What was counted of streams that are over.
     past: Past,
@@ -185,7 +183,6 @@ impl Multicast {
             give_up_rounds: config.give_up_rounds_min.into(),
             planned_for: None,
             gap_wait: config.gap_wait,
-            round_trip: 0,
             buffered: Released::default(),
             past: Past::default(),
             proofs: Vec::new(),
@@ -358,23 +355,12 @@ impl Multicast {
         }
         self.loss.missed = self.loss.missed.saturating_add(accepted.advance.saturating_sub(1));
         let Some(hole) = accepted.filled else { return };
-        match (via, hole.asked) {
-            (Via::Spread, asked) => {
-                self.loss.missed = self.loss.missed.saturating_sub(1);
-                if asked.is_some() {
-                    // It was only late: have more patience from now on.
-                    self.gap_wait = (self.gap_wait * 5 / 4).min(self.config.round);
-                }
+        if via == Via::Spread {
+            self.loss.missed = self.loss.missed.saturating_sub(1);
+            if hole.asked.is_some() {
+                // It was only late: have more patience from now on.
+                self.gap_wait = (self.gap_wait * 5 / 4).min(self.config.round);
             }
-            (Via::Repair, Some(asked)) if hole.tries == 1 => {
-                let sample = u64::try_from(cx.now.since(asked).as_nanos()).unwrap_or(u64::MAX);
-                self.round_trip = if self.round_trip == 0 {
-                    sample
-                } else {
-                    self.round_trip / 8 * 7 + sample / 8
-                };
-            }
-            (Via::Repair, _) => (),
         }
     }
 

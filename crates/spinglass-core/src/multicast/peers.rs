@@ -1,6 +1,8 @@
 //! What a member knows of its gossip partners' clocks, and what it has served whom in this round.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -25,6 +27,10 @@ pub(super) const SILENT_AFTER: u32 = 3;
 const FORGIVE_ROUNDS: u32 = 50;
 /// Partners whose answers are counted. When full, those that owe least are forgotten.
 const OWING_MAX: usize = 256;
+/// The longest time that an answer is thought to take: a path around the world, queues and all.
+const TRIP_MAX: Duration = Duration::from_secs(2);
+/// By how much more than an eighth one longer answer lengthens what is expected.
+const TRIP_STEP: Duration = Duration::from_millis(1);
 /// Draws for a partner that answers.
 const DRAWS: usize = 4;
 
@@ -34,7 +40,49 @@ pub(super) struct Peers {
     recent: VecDeque<Peer>,
     /// How often each was asked for packets since it last sent any: some only say that they have
     /// them.
-    owing: BTreeMap<SocketAddr, u32>,
+    owing: BTreeMap<SocketAddr, Owing>,
+    /// None until somebody has answered.
+    trips: Option<Box<Trips>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Owing {
+    count: u32,
+    /// When it was asked, if that is the answer that it owes.
+    asked: Option<Instant>,
+}
+
+/// How long partners take to answer.
+///
+/// Of each the shortest answer counts, and longer ones only bit by bit: one that sleeps now and
+/// then is no farther away than before. An answer counts if it can't be that to another request
+/// (Karn and Partridge, SIGCOMM 1987).
+#[derive(Debug, Default)]
+struct Trips {
+    known: BTreeMap<SocketAddr, Duration>,
+    /// What one may take that has not answered yet: as long as all but the slowest.
+    usual: Duration,
+}
+
+impl Trips {
+    fn note(&mut self, address: SocketAddr, trip: Duration) {
+        let trip = trip.min(TRIP_MAX);
+        if self.known.len() >= OWING_MAX && !self.known.contains_key(&address) {
+            self.known.pop_first();
+        }
+        let known = self.known.entry(address).or_insert(trip);
+        *known = trip.min(*known + *known / 8 + TRIP_STEP);
+    }
+
+    fn of(&self, address: SocketAddr) -> Duration {
+        self.known.get(&address).copied().unwrap_or(self.usual)
+    }
+
+    fn on_round(&mut self) {
+        let mut trips: Vec<Duration> = self.known.values().copied().collect();
+        trips.sort_unstable();
+        self.usual = trips.get(trips.len() * 7 / 8).copied().unwrap_or_default();
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,23 +132,36 @@ impl Peers {
     }
 
     /// Notes that a partner was asked for packets.
-    pub(super) fn asked(&mut self, address: SocketAddr) {
+    pub(super) fn asked(&mut self, address: SocketAddr, now: Instant) {
         if self.owing.len() >= OWING_MAX && !self.owing.contains_key(&address) {
-            let least = self.owing.values().min().copied().unwrap_or(0);
-            self.owing.retain(|_, owed| *owed > least);
+            let least = self.owing.values().map(|owed| owed.count).min().unwrap_or(0);
+            self.owing.retain(|_, owed| owed.count > least);
         }
         let owed = self.owing.entry(address).or_default();
-        *owed = owed.saturating_add(1);
+        owed.asked = (owed.count == 0).then_some(now);
+        owed.count = owed.count.saturating_add(1);
     }
 
     /// Notes that a partner has sent a packet that it was asked for, perhaps.
-    pub(super) fn answered(&mut self, address: SocketAddr) {
-        self.owing.remove(&address);
+    pub(super) fn answered(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(Owing { asked: Some(asked), .. }) = self.owing.remove(&address) {
+            self.trips.get_or_insert_default().note(address, now.since(asked));
+        }
+    }
+
+    /// How long a partner takes to answer, as far as is known; zero: nobody has answered yet.
+    pub(super) fn trip(&self, address: SocketAddr) -> Duration {
+        self.trips.as_ref().map_or(Duration::ZERO, |trips| trips.of(address))
+    }
+
+    /// How long one takes of which nothing is known.
+    pub(super) fn usual_trip(&self) -> Duration {
+        self.trips.as_ref().map_or(Duration::ZERO, |trips| trips.usual)
     }
 
     /// How often a partner was asked in vain.
     pub(super) fn owes(&self, address: SocketAddr) -> u32 {
-        self.owing.get(&address).copied().unwrap_or(0)
+        self.owing.get(&address).map_or(0, |owed| owed.count)
     }
 
     /// Whether a partner has been asked so often in vain that others are asked first.
@@ -109,10 +170,11 @@ impl Peers {
     }
 
     pub(super) fn on_round(&mut self, round: u32) {
+        self.trips.iter_mut().for_each(|trips| trips.on_round());
         if round.is_multiple_of(FORGIVE_ROUNDS) {
             self.owing.retain(|_, owed| {
-                *owed = (*owed - 1).min(2 * SILENT_AFTER);
-                *owed > 0
+                owed.count = (owed.count - 1).min(2 * SILENT_AFTER);
+                owed.count > 0
             });
         }
     }
@@ -203,5 +265,58 @@ impl Ledger {
             return Verdict::Multicast;
         }
         Verdict::Unicast
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    /// Asks a partner, which answers after so long.
+    fn exchange(peers: &mut Peers, port: u16, takes: Duration, now: &mut Instant) {
+        peers.asked(address(port), *now);
+        *now = *now + takes;
+        peers.answered(address(port), *now);
+    }
+
+    #[test]
+    fn a_late_answer_hardly_lengthens_what_is_expected_and_a_soon_one_shortens_it() {
+        let (mut peers, mut now) = (Peers::default(), Instant::START);
+        exchange(&mut peers, 1, MS(40), &mut now);
+        assert_eq!(peers.trip(address(1)), MS(40));
+        exchange(&mut peers, 1, MS(900), &mut now);
+        assert_eq!(peers.trip(address(1)), MS(46), "it slept");
+        exchange(&mut peers, 1, MS(20), &mut now);
+        assert_eq!(peers.trip(address(1)), MS(20));
+    }
+
+    #[test]
+    fn an_answer_that_may_be_to_another_request_tells_nothing() {
+        let (mut peers, now) = (Peers::default(), Instant::START);
+        peers.asked(address(1), now);
+        peers.asked(address(1), now + MS(100));
+        peers.answered(address(1), now + MS(101));
+        assert_eq!(peers.trip(address(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn of_whom_nothing_is_known_as_much_is_expected_as_most_take() {
+        let (mut peers, mut now) = (Peers::default(), Instant::START);
+        for port in 1..=8 {
+            exchange(&mut peers, port, MS(u64::from(port) * 10), &mut now);
+        }
+        assert_eq!(peers.trip(address(99)), Duration::ZERO, "before the first round");
+        peers.on_round(1);
+        assert_eq!((peers.trip(address(99)), peers.usual_trip()), (MS(80), MS(80)));
+        for port in 100..2_000 {
+            exchange(&mut peers, port, MS(5), &mut now);
+        }
+        assert!(peers.trips.is_some_and(|trips| trips.known.len() == OWING_MAX));
     }
 }

@@ -1,5 +1,6 @@
 //! Repair: what to ask whom, what to answer, and when to look.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
@@ -7,7 +8,7 @@ use core::time::Duration;
 
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
-use super::peers::{SILENT_AFTER, Verdict, rounds_later};
+use super::peers::{Peer, SILENT_AFTER, Verdict, rounds_later};
 use super::stream::{Held, Hole, Stream};
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
@@ -55,12 +56,17 @@ impl Multicast {
         }
     }
 
-    /// How long an answer is waited for before another member is asked.
-    fn retry_after(&self, tries: u16) -> Duration {
-        let trip = Duration::from_nanos(self.round_trip / 4 * 5);
-        let first = trip.max(self.config.solicit_retry).min(self.config.round);
-        // A little more patience each time, never more than a round.
-        (first + first / 4 * u32::from(tries.saturating_sub(1))).min(self.config.round)
+    /// How long a member's answer may take: a quarter longer than usual.
+    fn answer_within(&self, address: SocketAddr) -> Duration {
+        (self.peers.trip(address) / 4 * 5).max(self.config.solicit_retry)
+    }
+
+    /// How long an answer is waited for before another member is asked: a little more each time,
+    /// never more than a round, unless answers take that long.
+    fn retry_after(&self, hole: &Hole) -> Duration {
+        let first = hole.answer_within;
+        let more = first / 4 * u32::from(hole.tries.saturating_sub(1));
+        (first + more).min(self.config.round.max(first))
     }
 
     /// Asks for what has been missing long enough, the newest first, each time somebody else.
@@ -92,7 +98,7 @@ impl Multicast {
         for (sequence, hole) in stream.holes().iter().rev().take(HOLES_LOOKED_AT) {
             let at = match hole.asked {
                 None => hole.since + self.gap_wait,
-                Some(asked) => asked + self.retry_after(hole.tries),
+                Some(asked) => asked + self.retry_after(hole),
             };
             if at > cx.now {
                 next = Some(next.map_or(at, |next| next.min(at)));
@@ -112,47 +118,70 @@ impl Multicast {
         // Whoever waits for a second answer is the last of many: it asks two at once.
         let again: Vec<_> = young.iter().filter(|(_, hole)| hole.tries > 0).copied().collect();
         self.ledger.spend_solicit((due.len() + again.len()) * packet_bytes);
+        let mut whom = BTreeMap::new();
         for asked in [young, again] {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
             for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
-                self.solicit_anybody(id, chunk, cx);
+                let asked = self.solicit_anybody(id, chunk, cx);
+                whom.extend(chunk.iter().map(|sequence| (*sequence, asked)));
             }
         }
         for (sequence, _) in old {
-            self.solicit_bufferer(id, sequence, cx);
+            whom.insert(sequence, self.solicit_bufferer(id, sequence, cx));
         }
-        for (sequence, _) in due {
-            let retry = self.note_asked(id, sequence, cx.now);
+        for (sequence, whom) in whom {
+            let retry = self.note_asked(id, sequence, whom, cx.now);
             next = Some(next.map_or(retry, |next| next.min(retry)));
         }
         next
     }
 
-    fn note_asked(&mut self, id: StreamId, sequence: u64, now: Instant) -> Instant {
-        let hole = self.streams.get_mut(&id).and_then(|stream| stream.hole_mut(sequence));
-        let tries = hole.map_or(1, |hole| {
-            (hole.asked, hole.tries) = (Some(now), hole.tries.saturating_add(1));
-            hole.tries
-        });
-        now + self.retry_after(tries)
+    /// Notes whom a packet was asked of, if of anybody; returns when another is asked.
+    fn note_asked(
+        &mut self,
+        id: StreamId,
+        sequence: u64,
+        whom: Option<SocketAddr>,
+        now: Instant,
+    ) -> Instant {
+        let within = whom.map_or(self.config.round, |whom| self.answer_within(whom));
+        let stream = self.streams.get_mut(&id);
+        let Some(hole) = stream.and_then(|stream| stream.hole_mut(sequence)) else {
+            return now + within;
+        };
+        (hole.asked, hole.answer_within) = (Some(now), within);
+        hole.tries = hole.tries.saturating_add(1);
+        let hole = *hole;
+        now + self.retry_after(&hole)
     }
 
     /// Asks a random partner for young packets: almost everybody has them. At the very beginning,
     /// when no partner was heard yet, the sender.
-    fn solicit_anybody(&mut self, id: StreamId, falling: &[u64], cx: &mut Cx<'_>) {
+    fn solicit_anybody(
+        &mut self,
+        id: StreamId,
+        falling: &[u64],
+        cx: &mut Cx<'_>,
+    ) -> Option<SocketAddr> {
         let peer = self.peers.choose(cx.now, self.config.round, &mut self.rng);
         let (to, round) = match peer {
-            Some(peer) => (peer.address, peer.round_at(cx.now, self.config.round)),
+            Some(peer) => (peer.address, self.round_there(&peer, cx.now)),
             None => match cx.members.address_of(id.sender) {
                 Some(address) => (address, 0),
-                None => return,
+                None => return None,
             },
         };
         self.solicit(to, round, id, falling, cx);
+        Some(to)
     }
 
     /// Asks for an old packet: one of those who keep it for long, each time another one.
-    fn solicit_bufferer(&mut self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
+    fn solicit_bufferer(
+        &mut self,
+        id: StreamId,
+        sequence: u64,
+        cx: &mut Cx<'_>,
+    ) -> Option<SocketAddr> {
         let count = self.config.long_term_bufferers;
         let (own, keepers) = (cx.members.own_address(), cx.members.bufferers(&id, sequence, count));
         let keepers: Vec<SocketAddr> = keepers.filter(|keeper| *keeper != own).collect();
@@ -162,9 +191,15 @@ impl Multicast {
         let others = || keepers.iter().find(|keeper| !self.peers.is_silent(**keeper));
         let is_silent = self.peers.is_silent(drawn);
         let address = if is_silent { others().copied().unwrap_or(drawn) } else { drawn };
-        let clock = self.peers.find(address);
-        let round = clock.map_or(0, |peer| peer.round_at(cx.now, self.config.round));
+        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
         self.solicit(address, round, id, &[sequence], cx);
+        Some(address)
+    }
+
+    /// The round in which a partner will be asked, as far as one can tell: what it said of its
+    /// round was under way, and so will be what it is asked.
+    fn round_there(&self, peer: &Peer, now: Instant) -> u32 {
+        peer.round_at(now + self.peers.trip(peer.address), self.config.round)
     }
 
     fn solicit(
@@ -180,14 +215,15 @@ impl Multicast {
             return;
         }
         cx.stats.solicits_sent += 1;
-        self.peers.asked(to);
+        self.peers.asked(to, cx.now);
         cx.stats.packets_solicited += falling.len() as u64;
         cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
     }
 
     /// Notes that a member has sent a packet that was, or is, missing.
     pub(super) fn note_answer(&mut self, from: MemberId, cx: &Cx<'_>) {
-        cx.members.address_of(from).into_iter().for_each(|address| self.peers.answered(address));
+        let address = cx.members.address_of(from);
+        address.into_iter().for_each(|address| self.peers.answered(address, cx.now));
     }
 
     // --- answering
@@ -351,7 +387,6 @@ impl Multicast {
         if is_over && !self.streams.contains_key(&id) {
             return;
         }
-        let retry = self.config.solicit_retry;
         let has = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
         let high = self.streams.get(&id).map_or(0, Stream::high);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
@@ -374,7 +409,8 @@ impl Multicast {
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.discover(entry.low, cx.now, self.round);
-        let due = |hole: &Hole| hole.asked.is_none_or(|asked| cx.now.since(asked) >= retry);
+        let is_late = |hole: &Hole, asked| cx.now.since(asked) >= hole.answer_within;
+        let due = |hole: &Hole| hole.asked.is_none_or(|asked| is_late(hole, asked));
         let bytes = stream.packet_bytes().max(1);
         let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
         let wanted: Vec<u64> = holes
@@ -384,8 +420,9 @@ impl Multicast {
             .collect();
         self.ledger.spend_solicit(wanted.len() * bytes);
         for sequence in &wanted {
-            self.note_asked(id, *sequence, cx.now);
+            self.note_asked(id, *sequence, Some(from), cx.now);
         }
+        let round = rounds_later(round, self.peers.trip(from), self.config.round);
         self.solicit(from, round, id, &wanted, cx);
     }
 
@@ -394,21 +431,22 @@ impl Multicast {
         let known = |id: &StreamId| self.streams.get(id).map_or(0, Stream::high);
         let life = self.config.round * self.give_up_rounds;
         let silent = |address| self.peers.owes(address) / SILENT_AFTER;
-        let (asks, next) =
-            self.claims.due(cx.now, (self.config.solicit_retry, life), known, silent);
+        let retry = (self.peers.usual_trip() / 4 * 5).max(self.config.solicit_retry);
+        let (asks, next) = self.claims.due(cx.now, (retry, life), known, silent);
         for Ask { stream, high, source } in asks {
             match source {
                 Source::Holder(from, port, round, heard) => {
                     let known = self.streams.get(&stream).map_or(0, Stream::high);
                     let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
                     let newest: Vec<u64> = (low..high).rev().collect();
-                    let round = rounds_later(round, cx.now.since(heard), self.config.round);
+                    let ago = cx.now.since(heard) + self.peers.trip(from);
+                    let round = rounds_later(round, ago, self.config.round);
                     cx.outbox.answer(port.map(|port| (from, port)));
                     self.solicit(from, round, stream, &newest, cx);
                     cx.outbox.answer(None);
                 }
                 // Each packet has keepers of its own; the newest proves that the others exist.
-                Source::Bufferer => self.solicit_bufferer(stream, high - 1, cx),
+                Source::Bufferer => drop(self.solicit_bufferer(stream, high - 1, cx)),
             }
         }
         next

@@ -11,6 +11,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Range;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -107,8 +108,17 @@ pub(super) struct Hole {
     pub(super) since_round: u32,
     /// When it was last asked for.
     pub(super) asked: Option<Instant>,
+    /// How long the first answer of whoever was asked last may take.
+    pub(super) answer_within: Duration,
     /// How often it was asked for.
     pub(super) tries: u16,
+}
+
+impl Hole {
+    /// Noticed just now, and not asked for.
+    const fn new(since: Instant, since_round: u32) -> Self {
+        Self { since, since_round, asked: None, answer_within: Duration::ZERO, tries: 0 }
+    }
 }
 
 /// What a new packet was to its stream.
@@ -290,7 +300,7 @@ impl Stream {
         for missing in lost_until.max(self.high())..=sequence {
             self.slots.push_back(Slot::Missing);
             if missing < sequence {
-                let hole = Hole { since: now, since_round: round, asked: None, tries: 0 };
+                let hole = Hole::new(now, round);
                 self.holes.insert(missing, hole);
             }
         }
@@ -318,7 +328,7 @@ impl Stream {
         }
         for sequence in (start..self.base).rev() {
             self.slots.push_front(Slot::Missing);
-            let hole = Hole { since: now, since_round: round, asked: None, tries: 0 };
+            let hole = Hole::new(now, round);
             self.holes.insert(sequence, hole);
         }
         (self.base, self.next, self.idle, self.trim) = (start, start, start, start);

@@ -153,6 +153,19 @@ impl Figure1 {
         points.iter().find(|point| falls(point.mean)).map(|point| point.x)
     }
 
+    fn about(&self) -> String {
+        let Self { rate, bytes, samples, datagram_us, kibibyte_us, .. } = self;
+        format!(
+            "One member sends {rate} messages of {bytes} bytes a second; one other sleeps through \
+             a share of all slots of 100 ms. The throughput is that at a healthy member, over \
+             {samples} samples of 500 ms. The classic protocol is a virtually synchronous FIFO \
+             multicast with Ensemble's window (50,000 bytes unacknowledged by anybody), \
+             acknowledgements (each 25,000 bytes) and failure detector (15 s); its hosts take \
+             {datagram_us} us for each datagram and {kibibyte_us} us for each KiB. An application \
+             that was blocked makes up for at most a second."
+        )
+    }
+
     fn bars(&self, results: &Results) -> Vec<Bar> {
         let mut bars = Vec::new();
         let rate = self.rate as f64;
@@ -163,8 +176,8 @@ impl Figure1 {
         });
         let worst = points.map(|point| point.range.0 / rate).fold(1.0, f64::min);
         bars.push(Bar::at_least("ours_worst_share", worst, HOLDS));
-        // Of the classic: a size's throughput over that of the next smaller one, on average over all
-        // sleep, and how far it falls from no sleep to most; the worst of all sizes.
+        // Of the classic: a size's throughput over that of the next smaller one, on average over
+        // all sleep, and how far it falls from no sleep to most; the worst of all sizes.
         let curves = self.members.iter().map(|it| results.along_x(CLASSIC, *it, "throughput"));
         let curves: Vec<_> = curves.filter(|points| !points.is_empty()).collect();
         let means: Vec<f64> = curves
@@ -236,20 +249,12 @@ impl Experiment for Figure1 {
         variation.y = "standard deviation over mean of 500 ms samples".into();
         let knees = self.members.iter().map(|members| {
             let knee = self.knee(results, CLASSIC, *members);
-            let knee = knee.map_or("never".to_owned(), |knee| format!("{:.0} %", knee * 100.0));
+            let knee = knee.map_or_else(|| "never".into(), |knee| format!("{:.0} %", knee * 100.0));
             format!("The classic group of {members} first falls behind at {knee} asleep.")
         });
         Report {
             title: "Figure 1: steady throughput, though others sleep".into(),
-            about: format!(
-                "One member sends {} messages of {} bytes a second; one other sleeps through a share \
-                 of all slots of 100 ms. The throughput is that at a healthy member, over {} samples \
-                 of 500 ms. The classic protocol is a virtually synchronous FIFO multicast with \
-                 Ensemble's window (50,000 bytes unacknowledged by anybody), acknowledgements (each \
-                 25,000 bytes) and failure detector (15 s); its hosts take {} us for each datagram \
-                 and {} us for each KiB. An application that was blocked makes up for at most a second.",
-                self.rate, self.bytes, self.samples, self.datagram_us, self.kibibyte_us,
-            ),
+            about: self.about(),
             plots: vec![one, fast, quarter, variation],
             notes: knees.collect(),
             bars: self.bars(results),

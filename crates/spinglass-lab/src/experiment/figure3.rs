@@ -19,8 +19,11 @@ const OURS: &str = "Spinglass";
 /// The same on a star instead of a tree.
 const STAR: &str = ", star";
 
-/// Time for everything to settle before it is measured.
-const WARM_UP: Duration = Duration::from_secs(20);
+/// Time for everything to settle before it is measured: members learn how far others are.
+const WARM_UP: Duration = Duration::from_secs(60);
+
+/// A counter, by its name.
+type Counted = (&'static str, fn(&Stats) -> u64);
 
 /// How it is run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -151,6 +154,15 @@ impl Figure3 {
         );
         let per_loss = repairs as f64 / total(|stats| stats.repairs_received).max(1) as f64;
         measured.insert("repairs_per_loss".into(), per_loss);
+        let more: [Counted; 4] = [
+            ("solicited", |stats| stats.packets_solicited),
+            ("late", |stats| stats.solicits_late),
+            ("multicast_repairs", |stats| stats.repairs_multicast),
+            ("tails", |stats| stats.tails_sent),
+        ];
+        for (name, get) in more {
+            measured.insert(name.into(), self.per_member(job, total(get)));
+        }
         measured
     }
 
@@ -169,6 +181,18 @@ impl Figure3 {
             ("delivered", share),
         ];
         named.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    fn about(&self) -> String {
+        let Self { rate, bytes, levels, loss_ppm, delay_ms, seconds, .. } = self;
+        format!(
+            "One member sends {rate} messages of {bytes} bytes a second down a tree of {levels} \
+             levels of links, each of which loses {loss_ppm} packets in a million and takes \
+             {delay_ms} ms; the other members are its leaves. Counted are requests and repairs \
+             that an average member hears or sends, over {seconds} s. SRM's timers are ns-2's, and \
+             its members know how far all are. On a star all members are two links from one \
+             another. Ours spreads by IP multicast, as SRM does."
+        )
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
@@ -224,14 +248,7 @@ impl Experiment for Figure3 {
         let (asked, repaired) = ("requests/s at a member", "repairs/s at a member");
         Report {
             title: "Figure 3: what loss costs, as the group grows".into(),
-            about: format!(
-                "One member sends {} messages of {} bytes a second down a tree of {} levels of links, \
-                 each of which loses {} packets in a million and takes {} ms; the members are its \
-                 leaves. Counted are requests and repairs that an average member hears or sends, over \
-                 {} s. SRM's timers are ns-2's, and its members know their distances. On a star all \
-                 members are two links from one another.",
-                self.rate, self.bytes, self.levels, self.loss_ppm, self.delay_ms, self.seconds,
-            ),
+            about: self.about(),
             plots: vec![
                 plot("Requests, on a tree", asked, "requests", ""),
                 plot("Repairs, on a tree", repaired, "repairs", ""),

@@ -18,6 +18,9 @@ const SENDER: usize = 0;
 const CONTROL_BYTES: usize = 60;
 /// How long who misses something waits before it asks again.
 const NAK_EVERY: Duration = Duration::from_millis(50);
+/// How long who has acknowledged waits for more before it does so again, and how often.
+const ACK_EVERY: Duration = Duration::from_millis(100);
+const ACKS_AGAIN: u32 = 10;
 /// How often who is outside asks to be let in, and a flush is called for again.
 const AGAIN_EVERY: Duration = Duration::from_millis(500);
 /// The most messages that one answer brings.
@@ -146,6 +149,8 @@ pub enum Timer {
     Stability,
     /// To ask again for what is missing.
     Nak,
+    /// To acknowledge again, if no more was consumed than this, so many times.
+    Ack(u64, u32),
     /// To call again for a flush, or to be let in.
     Again,
 }
@@ -285,11 +290,19 @@ impl VirtualSynchrony {
         }
         if self.consumed_bytes >= self.acked_bytes + self.settings.ack_bytes as u64 {
             self.acked_bytes = self.consumed_bytes;
-            let ack = Message::Ack { view: self.view.number, bytes: self.consumed_bytes };
-            cx.send(SENDER, CONTROL_BYTES, ack);
+            self.acknowledge(ACKS_AGAIN, cx);
         }
         self.ask_for_missing(cx);
         self.install_if_whole(cx);
+    }
+
+    /// Acknowledges what was consumed; again, a few times, if nothing comes of it.
+    fn acknowledge(&self, again: u32, cx: &mut Cx<'_, Self>) {
+        let (view, bytes) = (self.view.number, self.acked_bytes);
+        cx.send(SENDER, CONTROL_BYTES, Message::Ack { view, bytes });
+        if again > 0 {
+            cx.set_timer(ACK_EVERY, Timer::Ack(self.consumed_bytes, again));
+        }
     }
 
     /// Asks whoever has it for what is missing, now and again.
@@ -522,6 +535,11 @@ impl Protocol for VirtualSynchrony {
         match timer {
             Timer::Sweep => self.sweep(cx),
             Timer::Nak => self.nak(cx),
+            Timer::Ack(bytes, again) => {
+                if self.consumed_bytes == bytes && !self.is_outside {
+                    self.acknowledge(again - 1, cx);
+                }
+            }
             Timer::Stability => {
                 cx.set_timer(self.settings.stability_every, Timer::Stability);
                 if !self.is_outside {
