@@ -19,7 +19,7 @@ const CONTROL_BYTES: usize = 60;
 /// How long who misses something waits before it asks again.
 const NAK_EVERY: Duration = Duration::from_millis(50);
 /// How long who has acknowledged waits for more before it does so again, and how often.
-const ACK_EVERY: Duration = Duration::from_millis(100);
+const ACK_EVERY: Duration = Duration::from_millis(50);
 const ACKS_AGAIN: u32 = 10;
 /// How often who is outside asks to be let in, and a flush is called for again.
 const AGAIN_EVERY: Duration = Duration::from_millis(500);
@@ -149,7 +149,7 @@ pub enum Timer {
     Stability,
     /// To ask again for what is missing.
     Nak,
-    /// To acknowledge again, if no more was consumed than this, so many times.
+    /// To acknowledge again, if no more was acknowledged than this, so many times.
     Ack(u64, u32),
     /// To call again for a flush, or to be let in.
     Again,
@@ -296,12 +296,12 @@ impl VirtualSynchrony {
         self.install_if_whole(cx);
     }
 
-    /// Acknowledges what was consumed; again, a few times, if nothing comes of it.
+    /// Acknowledges what was consumed; again, a few times, unless there is more to acknowledge.
     fn acknowledge(&self, again: u32, cx: &mut Cx<'_, Self>) {
         let (view, bytes) = (self.view.number, self.acked_bytes);
         cx.send(SENDER, CONTROL_BYTES, Message::Ack { view, bytes });
         if again > 0 {
-            cx.set_timer(ACK_EVERY, Timer::Ack(self.consumed_bytes, again));
+            cx.set_timer(ACK_EVERY, Timer::Ack(bytes, again));
         }
     }
 
@@ -536,7 +536,7 @@ impl Protocol for VirtualSynchrony {
             Timer::Sweep => self.sweep(cx),
             Timer::Nak => self.nak(cx),
             Timer::Ack(bytes, again) => {
-                if self.consumed_bytes == bytes && !self.is_outside {
+                if self.acked_bytes == bytes && !self.is_outside {
                     self.acknowledge(again - 1, cx);
                 }
             }
