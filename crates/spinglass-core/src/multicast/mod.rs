@@ -292,7 +292,7 @@ impl Multicast {
             let seen = Seen::Received { from: candidate.from, repaired: *via == Via::Repair };
             cx.tracer.note(cx.now, id, packet.header.sequence.0, || seen);
         }
-        self.note_arrival(*via, accepted, cx);
+        self.note_arrival(*via, accepted, candidate.from, cx);
         if *via == Via::Repair {
             self.note_answer(candidate.from, cx);
             self.repaired(id, packet.header.sequence.0, candidate.from, cx);
@@ -347,7 +347,7 @@ impl Multicast {
     }
 
     /// Measures loss, reordering and round trips from what a packet turned out to be.
-    fn note_arrival(&mut self, via: Via, accepted: Accepted, cx: &mut Cx<'_>) {
+    fn note_arrival(&mut self, via: Via, accepted: Accepted, from: MemberId, cx: &mut Cx<'_>) {
         self.loss.expected = self.loss.expected.saturating_add(accepted.advance);
         if via == Via::Repair {
             cx.stats.repairs_received += u64::from(accepted.filled.is_some());
@@ -361,6 +361,10 @@ impl Multicast {
                 // It was only late: have more patience from now on.
                 self.gap_wait = (self.gap_wait * 5 / 4).min(self.config.round);
             }
+        } else if let Some((whom, asked)) = hole.first
+            && cx.members.address_of(from) == Some(whom)
+        {
+            self.peers.took(whom, cx.now.since(asked));
         }
     }
 

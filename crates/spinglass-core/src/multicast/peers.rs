@@ -40,23 +40,17 @@ pub(super) struct Peers {
     recent: VecDeque<Peer>,
     /// How often each was asked for packets since it last sent any: some only say that they have
     /// them.
-    owing: BTreeMap<SocketAddr, Owing>,
+    owing: BTreeMap<SocketAddr, u32>,
     /// None until somebody has answered.
     trips: Option<Box<Trips>>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Owing {
-    count: u32,
-    /// When it was asked, if that is the answer that it owes.
-    asked: Option<Instant>,
 }
 
 /// How long partners take to answer.
 ///
 /// Of each the shortest answer counts, and longer ones only bit by bit: one that sleeps now and
-/// then is no farther away than before. An answer counts if it can't be that to another request
-/// (Karn and Partridge, SIGCOMM 1987).
+/// then is no farther away than before. Only that of whoever was asked first for a packet counts:
+/// what comes from others may be the answer to an earlier request (Karn and Partridge, SIGCOMM
+/// 1987).
 #[derive(Debug, Default)]
 struct Trips {
     known: BTreeMap<SocketAddr, Duration>,
@@ -132,21 +126,23 @@ impl Peers {
     }
 
     /// Notes that a partner was asked for packets.
-    pub(super) fn asked(&mut self, address: SocketAddr, now: Instant) {
+    pub(super) fn asked(&mut self, address: SocketAddr) {
         if self.owing.len() >= OWING_MAX && !self.owing.contains_key(&address) {
-            let least = self.owing.values().map(|owed| owed.count).min().unwrap_or(0);
-            self.owing.retain(|_, owed| owed.count > least);
+            let least = self.owing.values().min().copied().unwrap_or(0);
+            self.owing.retain(|_, owed| *owed > least);
         }
         let owed = self.owing.entry(address).or_default();
-        owed.asked = (owed.count == 0).then_some(now);
-        owed.count = owed.count.saturating_add(1);
+        *owed = owed.saturating_add(1);
     }
 
     /// Notes that a partner has sent a packet that it was asked for, perhaps.
-    pub(super) fn answered(&mut self, address: SocketAddr, now: Instant) {
-        if let Some(Owing { asked: Some(asked), .. }) = self.owing.remove(&address) {
-            self.trips.get_or_insert_default().note(address, now.since(asked));
-        }
+    pub(super) fn answered(&mut self, address: SocketAddr) {
+        self.owing.remove(&address);
+    }
+
+    /// Notes how long a partner took to answer.
+    pub(super) fn took(&mut self, address: SocketAddr, trip: Duration) {
+        self.trips.get_or_insert_default().note(address, trip);
     }
 
     /// How long a partner takes to answer, as far as is known; zero: nobody has answered yet.
@@ -161,7 +157,7 @@ impl Peers {
 
     /// How often a partner was asked in vain.
     pub(super) fn owes(&self, address: SocketAddr) -> u32 {
-        self.owing.get(&address).map_or(0, |owed| owed.count)
+        self.owing.get(&address).copied().unwrap_or(0)
     }
 
     /// Whether a partner has been asked so often in vain that others are asked first.
@@ -173,8 +169,8 @@ impl Peers {
         self.trips.iter_mut().for_each(|trips| trips.on_round());
         if round.is_multiple_of(FORGIVE_ROUNDS) {
             self.owing.retain(|_, owed| {
-                owed.count = (owed.count - 1).min(2 * SILENT_AFTER);
-                owed.count > 0
+                *owed = (*owed - 1).min(2 * SILENT_AFTER);
+                *owed > 0
             });
         }
     }
@@ -278,44 +274,29 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
 
-    /// Asks a partner, which answers after so long.
-    fn exchange(peers: &mut Peers, port: u16, takes: Duration, now: &mut Instant) {
-        peers.asked(address(port), *now);
-        *now = *now + takes;
-        peers.answered(address(port), *now);
-    }
-
     #[test]
     fn a_late_answer_hardly_lengthens_what_is_expected_and_a_soon_one_shortens_it() {
-        let (mut peers, mut now) = (Peers::default(), Instant::START);
-        exchange(&mut peers, 1, MS(40), &mut now);
-        assert_eq!(peers.trip(address(1)), MS(40));
-        exchange(&mut peers, 1, MS(900), &mut now);
-        assert_eq!(peers.trip(address(1)), MS(46), "it slept");
-        exchange(&mut peers, 1, MS(20), &mut now);
-        assert_eq!(peers.trip(address(1)), MS(20));
-    }
-
-    #[test]
-    fn an_answer_that_may_be_to_another_request_tells_nothing() {
-        let (mut peers, now) = (Peers::default(), Instant::START);
-        peers.asked(address(1), now);
-        peers.asked(address(1), now + MS(100));
-        peers.answered(address(1), now + MS(101));
-        assert_eq!(peers.trip(address(1)), Duration::ZERO);
+        let mut peers = Peers::default();
+        let mut expected = |took| {
+            peers.took(address(1), took);
+            peers.trip(address(1))
+        };
+        assert_eq!(expected(MS(40)), MS(40));
+        assert_eq!(expected(MS(900)), MS(46), "it slept");
+        assert_eq!(expected(MS(20)), MS(20));
     }
 
     #[test]
     fn of_whom_nothing_is_known_as_much_is_expected_as_most_take() {
-        let (mut peers, mut now) = (Peers::default(), Instant::START);
+        let mut peers = Peers::default();
         for port in 1..=8 {
-            exchange(&mut peers, port, MS(u64::from(port) * 10), &mut now);
+            peers.took(address(port), MS(u64::from(port) * 10));
         }
         assert_eq!(peers.trip(address(99)), Duration::ZERO, "before the first round");
         peers.on_round(1);
         assert_eq!((peers.trip(address(99)), peers.usual_trip()), (MS(80), MS(80)));
         for port in 100..2_000 {
-            exchange(&mut peers, port, MS(5), &mut now);
+            peers.took(address(port), MS(5));
         }
         assert!(peers.trips.is_some_and(|trips| trips.known.len() == OWING_MAX));
     }

@@ -149,6 +149,7 @@ impl Multicast {
         let Some(hole) = stream.and_then(|stream| stream.hole_mut(sequence)) else {
             return now + within;
         };
+        hole.first = hole.first.or_else(|| Some((whom?, now)));
         (hole.asked, hole.answer_within) = (Some(now), within);
         hole.tries = hole.tries.saturating_add(1);
         let hole = *hole;
@@ -215,7 +216,7 @@ impl Multicast {
             return;
         }
         cx.stats.solicits_sent += 1;
-        self.peers.asked(to, cx.now);
+        self.peers.asked(to);
         cx.stats.packets_solicited += falling.len() as u64;
         cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
     }
@@ -223,7 +224,7 @@ impl Multicast {
     /// Notes that a member has sent a packet that was, or is, missing.
     pub(super) fn note_answer(&mut self, from: MemberId, cx: &Cx<'_>) {
         let address = cx.members.address_of(from);
-        address.into_iter().for_each(|address| self.peers.answered(address, cx.now));
+        address.into_iter().for_each(|address| self.peers.answered(address));
     }
 
     // --- answering

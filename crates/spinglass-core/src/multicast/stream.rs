@@ -10,6 +10,7 @@
 //! `next` and `base` only grow.
 
 use alloc::collections::{BTreeMap, VecDeque};
+use core::net::SocketAddr;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -108,7 +109,9 @@ pub(super) struct Hole {
     pub(super) since_round: u32,
     /// When it was last asked for.
     pub(super) asked: Option<Instant>,
-    /// How long the first answer of whoever was asked last may take.
+    /// Who was asked first, and when.
+    pub(super) first: Option<(SocketAddr, Instant)>,
+    /// How long the answer of whoever was asked last may take.
     pub(super) answer_within: Duration,
     /// How often it was asked for.
     pub(super) tries: u16,
@@ -117,7 +120,8 @@ pub(super) struct Hole {
 impl Hole {
     /// Noticed just now, and not asked for.
     const fn new(since: Instant, since_round: u32) -> Self {
-        Self { since, since_round, asked: None, answer_within: Duration::ZERO, tries: 0 }
+        let answer_within = Duration::ZERO;
+        Self { since, since_round, asked: None, first: None, answer_within, tries: 0 }
     }
 }
 
