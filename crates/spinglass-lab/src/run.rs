@@ -80,7 +80,7 @@ pub fn write(to: &mut impl Write, job: &Job, measured: &Measured) -> io::Result<
 /// The first line of a file.
 pub const HEADER: &str = "protocol,members,x,seed,measure,value\n";
 
-/// Reads the runs of a file, as [`write`] wrote them. One that was cut off is left out.
+/// Reads the runs of a file, as [`write()`] wrote them. One that was cut off is left out.
 ///
 /// # Errors
 /// It can't be read.
