@@ -242,3 +242,43 @@ fn shells_and_the_manual_know_the_commands() {
     assert!(page.starts_with(".") && page.contains("check"), "{page}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_scenario_goes_on_where_it_was_and_a_small_one_is_no_full_one() {
+    let (folder, file) = (scratch("lab"), scratch("tiny.toml"));
+    let setting = |seconds| {
+        format!(
+            "members = [12]\nseeds = [1]\nseconds = {seconds}\nrate = 100\nbytes = 210\n\
+             levels = 4\nloss_ppm = 1000\ndelay_ms = 10\n"
+        )
+    };
+    let text = format!("experiment = 'figure3'\n[full]\n{}[small]\n{}", setting(3), setting(1));
+    std::fs::write(&file, &text).unwrap();
+    let kept = || std::fs::read_to_string(folder.join("runs.csv")).unwrap();
+    let lab = |more: &[&str]| {
+        let mut command = spinglass(&["lab", "run"]);
+        let output = command.arg(&file).arg("--output").arg(&folder).args(more).output().unwrap();
+        // So short a run reaches no bar.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        kept()
+    };
+    let small = lab(&["--small"]);
+    // A value that no run measures shows that it was not run again; a run cut off is.
+    let marked = small.replace("links,22.0", "links,23.0");
+    assert_ne!(marked, small);
+    std::fs::write(folder.join("runs.csv"), &marked[..marked.len() - 2]).unwrap();
+    assert!(lab(&["--small"]).contains("links,23.0"));
+    let full = lab(&[]);
+    assert!(!full.contains("links,23.0") && full != small, "nothing of the small one is left");
+    let drawing = format!("{}-1.svg", file.file_stem().unwrap().display());
+    for part in ["report.html", "report.md", &drawing, "scenario.toml"] {
+        assert!(folder.join(part).is_file(), "{part}");
+    }
+    std::fs::write(&file, text.replace("levels = 4", "levels = 99")).unwrap();
+    let refused = spinglass(&["lab", "run"]).arg(&file).output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && error.contains("levels"), "{refused:?}");
+    assert!(error.contains("99") && error.contains("16"), "what it may be: {error}");
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_file(file).unwrap();
+}

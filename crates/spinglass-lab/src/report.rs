@@ -88,6 +88,12 @@ impl Bar {
         Self { name: name.into(), value, bound, at_least: false }
     }
 
+    /// What it was to be, such as `>= 0.98`.
+    #[must_use]
+    pub fn wanted(&self) -> String {
+        format!("{} {}", if self.at_least { ">=" } else { "<=" }, self.bound)
+    }
+
     /// Whether it was reached.
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -115,6 +121,16 @@ impl Plot {
         let mut text = String::new();
         self.draw(&mut text).map_err(|error| error.to_string())?;
         Ok(text)
+    }
+
+    /// A corner on the left where no line begins.
+    fn empty_corner(&self, y_most: f64) -> SeriesLabelPosition {
+        let starts = self.series.iter().filter_map(|series| series.points.first());
+        let high = starts.clone().filter(|point| point.mean > y_most / 2.0).count();
+        match 2 * high > starts.count() {
+            true => SeriesLabelPosition::LowerLeft,
+            false => SeriesLabelPosition::UpperLeft,
+        }
     }
 
     fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
@@ -155,7 +171,7 @@ impl Plot {
             .label_font(words.pos(Pos::new(HPos::Left, VPos::Center)))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.2))
-            .position(SeriesLabelPosition::MiddleLeft)
+            .position(self.empty_corner(y_most))
             .draw()?;
         area.present()?;
         Ok(())
@@ -194,10 +210,9 @@ impl Report {
         }
         text.push_str("\n| what | measured | was to be | |\n|---|---|---|---|\n");
         for bar in &self.bars {
-            let sign = if bar.at_least { ">=" } else { "<=" };
             let verdict = if bar.holds() { "holds" } else { "**does not hold**" };
-            let (name, value, bound) = (&bar.name, bar.value, bar.bound);
-            let _ = writeln!(text, "| {name} | {value:.4} | {sign} {bound} | {verdict} |");
+            let (name, value, wanted) = (&bar.name, bar.value, bar.wanted());
+            let _ = writeln!(text, "| {name} | {value:.4} | {wanted} | {verdict} |");
         }
         let _ = writeln!(text, "\n{how}");
         text
@@ -216,10 +231,9 @@ impl Report {
         let _ = write!(body, "<ul>{}</ul>", notes.collect::<String>());
         body.push_str("<table><tr><th>what<th>measured<th>was to be<th></tr>");
         for bar in &self.bars {
-            let sign = if bar.at_least { "&ge;" } else { "&le;" };
             let verdict = if bar.holds() { "holds" } else { "<b>does not hold</b>" };
-            let (name, value, bound) = (escaped(&bar.name), bar.value, bar.bound);
-            let row = format!("<tr><td>{name}<td>{value:.4}<td>{sign} {bound}<td>{verdict}</tr>");
+            let (name, value, wanted) = (escaped(&bar.name), bar.value, escaped(&bar.wanted()));
+            let row = format!("<tr><td>{name}<td>{value:.4}<td>{wanted}<td>{verdict}</tr>");
             body.push_str(&row);
         }
         let _ = write!(body, "</table><p>{}</p>", escaped(how));

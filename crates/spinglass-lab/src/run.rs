@@ -104,12 +104,17 @@ pub fn read(from: impl Read) -> io::Result<Results> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::experiment::SettingError;
     use crate::report::Report;
 
     /// Measures its x, doubled.
     struct Doubles;
 
     impl Experiment for Doubles {
+        fn check(&self) -> Result<(), SettingError> {
+            Ok(())
+        }
+
         fn jobs(&self) -> Vec<Job> {
             let job = |x: u32| Job { protocol: "a, b".into(), members: 2, x: x.into(), seed: 1 };
             (0..20).map(job).collect()

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::experiment::Experiment;
 use crate::experiment::figure1::Figure1;
 use crate::experiment::figure3::Figure3;
+use crate::experiment::{Experiment, SettingError};
 
 /// The scenarios that come with the laboratory: their names, and their files.
 pub const BUILT_IN: [(&str, &str); 2] = [
@@ -22,15 +22,24 @@ pub enum Extent {
     Small,
 }
 
+impl Extent {
+    fn of<T>(self, full: T, small: T) -> T {
+        match self {
+            Self::Full => full,
+            Self::Small => small,
+        }
+    }
+}
+
 /// A text that is no scenario.
 #[derive(Debug, Error)]
 pub enum ScenarioError {
     /// It can't be read.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    /// It says something that makes no sense.
-    #[error("{0} must not be empty, nor have values that are 0 or too large")]
-    Senseless(&'static str),
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
 }
 
 /// A scenario's file.
@@ -46,19 +55,12 @@ enum Scenario {
 /// # Errors
 /// It is no TOML, names no experiment, or leaves out or adds a setting; or one makes no sense.
 pub fn parse(text: &str, extent: Extent) -> Result<Box<dyn Experiment>, ScenarioError> {
-    let is_full = extent == Extent::Full;
-    Ok(match toml::from_str(text)? {
-        Scenario::Figure1 { full, small } => {
-            let experiment = if is_full { full } else { small };
-            experiment.check().map_err(ScenarioError::Senseless)?;
-            Box::new(experiment)
-        }
-        Scenario::Figure3 { full, small } => {
-            let experiment = if is_full { full } else { small };
-            experiment.check().map_err(ScenarioError::Senseless)?;
-            Box::new(experiment)
-        }
-    })
+    let experiment: Box<dyn Experiment> = match toml::from_str(text)? {
+        Scenario::Figure1 { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Figure3 { full, small } => Box::new(extent.of(full, small)),
+    };
+    experiment.check()?;
+    Ok(experiment)
 }
 
 #[cfg(test)]
@@ -81,6 +83,9 @@ mod tests {
         assert!(bad("experiment = 'figure9'").unwrap().contains("figure9"));
         let text = BUILT_IN[0].1;
         assert!(bad(&text.replace("seeds", "sheds")).unwrap().contains("sheds"));
-        assert!(bad(&text.replacen("rate = 200", "rate = 0", 1)).unwrap().contains("rate"));
+        let rate = bad(&text.replacen("rate = 200", "rate = 0", 1)).unwrap();
+        assert_eq!(rate, "rate is 0: it must be from 1 to 10000");
+        let seeds = bad(&text.replacen("seeds = [1, 2, 3]", "seeds = []", 1)).unwrap();
+        assert_eq!(seeds, "seeds is empty: give at least one value");
     }
 }

@@ -1,5 +1,6 @@
 //! `spinglass lab run`: scenarios, with everything that they leave behind.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ Examples:
   spinglass lab run mine.toml --output /tmp/mine    a scenario of your own
 
 What is done is kept in runs.csv, line by line: a run that was stopped goes on where it was, unless
-the scenario has changed. The report is report.html, and report.md with its drawings.")]
+the scenario has changed; after a change of the program say --again. The report is report.html, and
+report.md with its drawings.")]
 pub(crate) struct Run {
     /// A scenario's name, or its file
     scenario: Option<String>,
@@ -44,19 +46,18 @@ pub(crate) struct Run {
 
 /// What `lab run --json` prints.
 #[derive(Debug, Serialize)]
-struct Told {
+struct Told<'a> {
     scenario: String,
     small: bool,
     runs: usize,
     output: String,
-    bars: std::collections::BTreeMap<String, BarTold>,
+    bars: BTreeMap<&'a str, BarTold<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct BarTold {
-    value: f64,
-    bound: f64,
-    at_least: bool,
+struct BarTold<'a> {
+    #[serde(flatten)]
+    bar: &'a Bar,
     holds: bool,
 }
 
@@ -123,12 +124,14 @@ fn run_all(
     let within = |error: io::Error| format!("cannot write in {}: {error}", output.display());
     fs::create_dir_all(output).map_err(within).map_err(anyhow::Error::msg)?;
     let (copy, path) = (output.join("scenario.toml"), output.join("runs.csv"));
-    let is_same = fs::read_to_string(&copy).is_ok_and(|before| before == chosen.text);
+    // Of the same place on a figure, a small run measures less than a full one.
+    let text = format!("# {}\n{}", if options.small { "small" } else { "full" }, chosen.text);
+    let is_same = fs::read_to_string(&copy).is_ok_and(|before| before == text);
     let done = match File::open(&path) {
         Ok(file) if is_same && !options.again => run::read(file).unwrap_or_default(),
         _ => Results::default(),
     };
-    fs::write(&copy, &chosen.text)?;
+    fs::write(&copy, text)?;
     // Anew, so that a line that was cut off is gone.
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
     file.write_all(run::HEADER.as_bytes())?;
@@ -167,26 +170,24 @@ fn tell(
     output: &Path,
     format: Format,
 ) -> Result<()> {
-    let bar = |bar: &Bar| {
-        let Bar { name, value, bound, at_least } = bar.clone();
-        (name, BarTold { value, bound, at_least, holds: bar.holds() })
-    };
     let told = Told {
         scenario: chosen.name.clone(),
         small,
         runs,
         output: output.display().to_string(),
-        bars: report.bars.iter().map(bar).collect(),
+        bars: report
+            .bars
+            .iter()
+            .map(|bar| (bar.name.as_str(), BarTold { bar, holds: bar.holds() }))
+            .collect(),
     };
     format.print(&told, |told| {
         let rows: Vec<Vec<String>> = report
             .bars
             .iter()
             .map(|bar| {
-                let sign = if bar.at_least { ">=" } else { "<=" };
                 let verdict = if bar.holds() { "holds" } else { "DOES NOT HOLD" };
-                let value = format!("{:.4}", bar.value);
-                vec![bar.name.clone(), value, format!("{sign} {}", bar.bound), verdict.into()]
+                vec![bar.name.clone(), format!("{:.4}", bar.value), bar.wanted(), verdict.into()]
             })
             .collect();
         let rows = table(&["what", "measured", "was to be", ""], &rows);

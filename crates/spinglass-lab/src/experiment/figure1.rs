@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use spinglass_sim::scenario::{Summary, perturb};
+use spinglass_sim::scenario::Summary;
+use spinglass_sim::scenario::perturb::{self, SAMPLE, WARM_UP};
 
-use super::{Experiment, Job, Measured, Results, jobs};
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
 use crate::opponents::virtual_synchrony::{Settings, VirtualSynchrony};
 use crate::report::{Bar, Plot, Report, Series};
 use crate::stage::{Audience, Costs, Stage, Wires};
@@ -17,9 +18,6 @@ const CLASSIC_FAST: &str = "virtual synchrony, ten times the processor";
 const OURS: &str = "Spinglass";
 const OURS_QUARTER: &str = "Spinglass, a quarter sleeps";
 
-const SAMPLE: Duration = Duration::from_millis(500);
-/// Time for the stream to get going, before the first sample.
-const WARM_UP: Duration = Duration::from_secs(2);
 /// How far an application that was blocked lags behind its pace at most: it does not make up for
 /// more than that.
 const ARREARS_MAX: Duration = Duration::from_secs(1);
@@ -64,30 +62,6 @@ impl Audience for Listener {
 }
 
 impl Figure1 {
-    /// Which setting makes no sense, if one does.
-    ///
-    /// # Errors
-    /// Its name.
-    pub fn check(&self) -> Result<(), &'static str> {
-        let in_bounds = |members: &usize| (3..=10_000).contains(members);
-        if self.members.is_empty() || !self.members.iter().chain(&self.more_members).all(in_bounds)
-        {
-            return Err("members");
-        }
-        if self.asleep.is_empty() || !self.asleep.iter().all(|it| (0.0..1.0).contains(it)) {
-            return Err("asleep");
-        }
-        let numbers = [(self.samples as u64, "samples"), (self.rate, "rate")];
-        let bad = numbers.into_iter().find(|(it, _)| !(1..=10_000).contains(it));
-        match bad {
-            Some((_, name)) => Err(name),
-            None if self.seeds.is_empty() => Err("seeds"),
-            None if !(1..=40_000).contains(&self.bytes) => Err("bytes"),
-            None if self.datagram_us.max(self.kibibyte_us) > 10_000 => Err("datagram_us"),
-            None => Ok(()),
-        }
-    }
-
     /// An eager sender, which is at its pace or makes up for it, and one sleeper.
     fn classic(&self, job: &Job, costs: Costs) -> Measured {
         let members = (0..job.members)
@@ -206,6 +180,20 @@ fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
 }
 
 impl Experiment for Figure1 {
+    fn check(&self) -> Result<(), SettingError> {
+        let members = self.members.iter().chain(&self.more_members);
+        some("members", &self.members)?;
+        some("asleep", &self.asleep)?;
+        some("seeds", &self.seeds)?;
+        within("members", members.map(|it| *it as f64), 3.0, 10_000.0)?;
+        within("asleep", self.asleep.iter().copied(), 0.0, 0.99)?;
+        within("samples", [self.samples as f64], 1.0, 10_000.0)?;
+        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
+        within("bytes", [self.bytes as f64], 1.0, 40_000.0)?;
+        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
+        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+    }
+
     fn jobs(&self) -> Vec<Job> {
         let all = jobs(
             &[CLASSIC, CLASSIC_FAST, OURS, OURS_QUARTER],

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use spinglass_core::{Config, Dissemination, Start, Stats};
 use spinglass_sim::{Blind, Link, Network, Setup, Topology, World};
 
-use super::{Experiment, Job, Measured, Results, jobs, slope};
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, slope, some, within};
 use crate::opponents::srm::{Srm, Timers};
 use crate::report::{Bar, Plot, Report, Series};
 use crate::stage::{Costs, Counts, Nobody, Stage, Wires};
@@ -48,29 +48,6 @@ pub struct Figure3 {
 }
 
 impl Figure3 {
-    /// Which setting makes no sense, if one does.
-    ///
-    /// # Errors
-    /// Its name.
-    pub fn check(&self) -> Result<(), &'static str> {
-        if self.members.is_empty() || !self.members.iter().all(|it| (3..=2_000).contains(it)) {
-            return Err("members");
-        }
-        let numbers = [
-            (self.seeds.len() as u64, "seeds", 1_000),
-            (self.seconds, "seconds", 10_000),
-            (self.rate, "rate", 10_000),
-            (self.bytes as u64, "bytes", 1_000),
-            (self.levels.into(), "levels", 16),
-            (self.delay_ms, "delay_ms", 1_000),
-        ];
-        match numbers.into_iter().find(|(it, _, most)| !(1..=*most).contains(it)) {
-            Some((_, name, _)) => Err(name),
-            None if self.loss_ppm > 500_000 => Err("loss_ppm"),
-            None => Ok(()),
-        }
-    }
-
     fn topology(&self, job: &Job) -> Arc<Topology> {
         let delay = Duration::from_millis(self.delay_ms);
         let link = Link { delay, loss_ppm: self.loss_ppm };
@@ -220,6 +197,18 @@ impl Figure3 {
 }
 
 impl Experiment for Figure3 {
+    fn check(&self) -> Result<(), SettingError> {
+        some("members", &self.members)?;
+        some("seeds", &self.seeds)?;
+        within("members", self.members.iter().map(|it| *it as f64), 3.0, 2_000.0)?;
+        within("seconds", [self.seconds as f64], 1.0, 10_000.0)?;
+        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
+        within("bytes", [self.bytes as f64], 1.0, 1_000.0)?;
+        within("levels", [self.levels.into()], 1.0, 16.0)?;
+        within("loss_ppm", [self.loss_ppm.into()], 0.0, 500_000.0)?;
+        within("delay_ms", [self.delay_ms as f64], 1.0, 1_000.0)
+    }
+
     fn jobs(&self) -> Vec<Job> {
         let star = [SRM, ADAPTIVE, OURS].map(|protocol| format!("{protocol}{STAR}"));
         let all: Vec<&str> =

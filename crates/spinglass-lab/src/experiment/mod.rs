@@ -101,8 +101,50 @@ impl Point {
     }
 }
 
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SettingError {
+    /// It is a list without values.
+    #[error("{0} is empty: give at least one value")]
+    Empty(&'static str),
+    /// A value of it is too small or too large.
+    #[error("{name} is {value}: it must be from {least} to {most}")]
+    OutOfBounds {
+        /// Which setting.
+        name: &'static str,
+        /// What it is.
+        value: f64,
+        /// The least that it may be.
+        least: f64,
+        /// The greatest.
+        most: f64,
+    },
+}
+
+/// Whether all values of a setting are within bounds.
+fn within(
+    name: &'static str,
+    values: impl IntoIterator<Item = f64>,
+    least: f64,
+    most: f64,
+) -> Result<(), SettingError> {
+    let out = values.into_iter().find(|value| !(least..=most).contains(value));
+    out.map_or(Ok(()), |value| Err(SettingError::OutOfBounds { name, value, least, most }))
+}
+
+/// Whether a list has values.
+const fn some<T>(name: &'static str, values: &[T]) -> Result<(), SettingError> {
+    if values.is_empty() { Err(SettingError::Empty(name)) } else { Ok(()) }
+}
+
 /// An experiment, set.
 pub trait Experiment: Sync {
+    /// Whether its settings make sense.
+    ///
+    /// # Errors
+    /// The first that does not, and what it may be.
+    fn check(&self) -> Result<(), SettingError>;
+
     /// Everything to be run.
     fn jobs(&self) -> Vec<Job>;
 

@@ -63,9 +63,10 @@ pub struct Report {
     pub events: u64,
 }
 
-const SAMPLE: Duration = Duration::from_millis(500);
+/// How long a sample is [FACTS 1].
+pub const SAMPLE: Duration = Duration::from_millis(500);
 /// Time for the stream to get going, before the first sample.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub const WARM_UP: Duration = Duration::from_secs(2);
 
 struct Watch {
     healthy: usize,
