@@ -13,7 +13,7 @@ use std::time::Duration;
 use spinglass_core::Prng;
 use spinglass_sim::Topology;
 use spinglass_sim::crypto::mix;
-use spinglass_sim::queue::Queue;
+use spinglass_sim::queue::{Queue, nanos};
 
 /// Slots in which a host sleeps, or does not [FACTS 1].
 pub const SLEEP_SLOT: Duration = Duration::from_millis(100);
@@ -412,12 +412,6 @@ impl<P: Protocol> Stage<P> {
             self.queue.push(leaves + nanos(delay), event);
         }
     }
-}
-
-/// A duration, in nanoseconds.
-#[must_use]
-pub fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -116,16 +116,21 @@ fn srm(members: usize, timers: Timers, loss_ppm: u32, seed: u64) -> (Stage<Srm>,
     (stage, tree)
 }
 
+/// Publishes so many messages of 210 bytes, 100 a second.
+fn send(stage: &mut Stage<Srm>, count: u64, heard: &mut impl Audience) {
+    for _ in 0..count {
+        stage.publish(0, 210, heard);
+        stage.run(MS(10), heard);
+    }
+}
+
 #[test]
 fn srm_repairs_everything_by_multicast() {
     for timers in [Timers::Plain, Timers::Adaptive] {
         for seed in 0..3 {
             let (mut stage, _) = srm(30, timers, 5_000, seed);
             let mut heard = Heard::default();
-            for _ in 0..1_000 {
-                stage.publish(0, 210, &mut heard);
-                stage.run(MS(10), &mut heard);
-            }
+            send(&mut stage, 1_000, &mut heard);
             stage.run(MS(60_000), &mut heard);
             assert!((1..30).all(|member| stage.member(member).delivered() == 1_000), "{timers:?}");
             assert!(heard.0.values().all(|it| it.iter().copied().eq(0..1_000)));
@@ -137,10 +142,7 @@ fn srm_repairs_everything_by_multicast() {
 #[test]
 fn srm_is_silent_where_nothing_is_lost() {
     let (mut stage, tree) = srm(30, Timers::Plain, 0, 1);
-    for _ in 0..500 {
-        stage.publish(0, 210, &mut Nobody);
-        stage.run(MS(10), &mut Nobody);
-    }
+    send(&mut stage, 500, &mut Nobody);
     stage.run(tree.delay(0, 1), &mut Nobody);
     let counts = stage.heard(9);
     assert_eq!((counts.data, counts.requests, counts.repairs), (500, 0, 0));
@@ -154,10 +156,7 @@ fn one_loss_near_the_source_is_asked_for_by_some_and_answered_by_few() {
     // another ask by then, which takes as long as their timers differ (ToN 1997, section 4).
 
     let (mut stage, _) = srm(82, Timers::Plain, 0, 4);
-    for _ in 0..100 {
-        stage.publish(0, 210, &mut Nobody);
-        stage.run(MS(10), &mut Nobody);
-    }
+    send(&mut stage, 100, &mut Nobody);
     stage.run(MS(1_000), &mut Nobody);
     let link = Link { delay: MS(10), loss_ppm: 1_000_000 };
     stage.rewire(Wires::Tree(Arc::new(Topology::tree(82, 4, link))));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use spinglass_core::Prng;
 
 use crate::host::{PORT, member_at};
+use crate::queue::nanos;
 use crate::topology::Topology;
 
 /// What the network does, on every path alike. Shares are in parts per million.
@@ -182,7 +183,6 @@ impl Network {
     }
 
     pub(crate) fn delay(&self, rng: &mut Prng) -> u64 {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let (least, most) = (nanos(self.delay_min), nanos(self.delay_max));
         least + rng.below(most.saturating_sub(least) + 1)
     }

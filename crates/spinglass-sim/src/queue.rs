@@ -5,11 +5,18 @@
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
 
 /// Nanoseconds per slot, as a shift: 65.5 us.
 const SLOT_SHIFT: u32 = 16;
 /// Slots in the wheel: 268 ms. What lies farther ahead waits in a heap.
 const SLOTS: u64 = 4096;
+
+/// A duration as the queue's times are, in nanoseconds.
+#[must_use]
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// Things to come, each with its time in nanoseconds.
 #[derive(Debug)]

@@ -2,14 +2,15 @@
 //! in the simulator.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use spinglass::{
-    Builder, Config, Event, GroupKeys, Node, ReplyPorts, SigningKey, StartError, Subscription,
+    Builder, Config, Event, GroupKeys, Node, ReplyPorts, Seen, SigningKey, StartError, Subscription,
 };
 use spinglass_core::Reject;
 use spinglass_core::record::Entry;
@@ -185,6 +186,37 @@ async fn a_member_tells_what_passes_on_each_topic() {
     assert!(heard.subscribed && heard.streams == 1 && heard.packets_lost == 0, "{heard:?}");
     assert_eq!((heard.messages_delivered, heard.bytes_delivered), (5, 500));
     assert!(heard.packets_received > 0 && heard.bytes_received > 500);
+}
+
+#[tokio::test]
+async fn a_member_that_is_asked_to_follows_messages_for_whoever_asked_last() {
+    let nodes = members(3, |_, builder| builder).await;
+    let mut subscription = subscribe(&nodes[2]).await;
+    let mut before = nodes[2].follow_messages(NonZeroU32::MIN).await.unwrap();
+    let mut sightings = nodes[2].follow_messages(NonZeroU32::MIN).await.unwrap();
+    assert_eq!(before.next().await, None, "another has asked");
+    let started = SystemTime::now();
+    nodes[0].group("news").publish(vec![7; 100]).await.unwrap();
+    next_message(&mut subscription).await;
+    let (came, delivered) = (sightings.next().await.unwrap(), sightings.next().await.unwrap());
+    assert!(matches!(came.seen, Seen::Received { .. }), "{came:?}");
+    assert!(matches!(delivered.seen, Seen::Delivered { bytes: 100, .. }), "{delivered:?}");
+    assert_eq!((came.stream.sender, came.topic.as_deref()), (nodes[0].id(), Some("news")));
+    let late = came.time.duration_since(started).unwrap_or_default();
+    assert!(late < Duration::from_secs(60) && came.time >= started - Duration::from_secs(1));
+    // More than anybody takes is counted, and nobody waits for it.
+    for _ in 0..6_000 {
+        nodes[0].group("news").publish(vec![7; 1_000]).await.unwrap();
+        next_message(&mut subscription).await;
+    }
+    assert!(nodes[2].stats().await.runtime.sightings_missed > 0);
+    drop(sightings);
+    let missed = nodes[2].stats().await.runtime.sightings_missed;
+    for _ in 0..100 {
+        nodes[0].group("news").publish(vec![7; 1_000]).await.unwrap();
+        next_message(&mut subscription).await;
+    }
+    assert_eq!(nodes[2].stats().await.runtime.sightings_missed, missed, "nobody asks any more");
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spinglass_sim::Topology;
+use spinglass_sim::queue::nanos;
 
-use crate::stage::{Cx, Kind, Protocol, nanos};
+use crate::stage::{Cx, Kind, Protocol};
 
 /// Bytes of a request, of a session message, and of what goes before data.
 const CONTROL_BYTES: usize = 40;

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::stage::{Cx, Kind, Protocol, nanos};
+use spinglass_sim::queue::nanos;
+
+use crate::stage::{Cx, Kind, Protocol};
 
 /// The member that sends.
 const SENDER: usize = 0;

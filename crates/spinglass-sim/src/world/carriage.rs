@@ -1,13 +1,13 @@
 //! How datagrams get from member to member, or do not.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use spinglass_core::Destinations;
 
 use super::{Entry, Source, World};
 use crate::host::PORT;
 use crate::network::{Network, damage};
+use crate::queue::nanos;
 
 impl World {
     pub(super) fn send(&mut self, from: usize, to: &Destinations, bytes: Arc<[u8]>) {
@@ -41,27 +41,26 @@ impl World {
         if to == from.0 || !self.network.carries(from.0, to, self.now, &mut self.rng) {
             return;
         }
-        match self.network.topology.clone() {
-            None => {
-                let delay = self.network.delay(&mut self.rng);
-                self.arrive(from, (to, port), delay, Arc::clone(bytes));
+        if let Some(topology) = self.network.topology.clone() {
+            if let Some(delay) = topology.send(from.0, to, &mut self.rng) {
+                self.arrive(from, (to, port), nanos(delay), Arc::clone(bytes));
             }
-            Some(topology) => {
-                if let Some(delay) = topology.send(from.0, to, &mut self.rng) {
-                    self.arrive(from, (to, port), nanos(delay), Arc::clone(bytes));
-                }
-                return;
-            }
+            return;
         }
+        let delay = self.network.delay(&mut self.rng);
+        self.arrive(from, (to, port), delay, Arc::clone(bytes));
         self.trouble(from, (to, port), bytes);
     }
 
-    /// Sends something over each link of the topology once; of further faults it knows none.
+    /// Sends something over each link of the topology once.
     fn multicast(&mut self, from: usize, bytes: &Arc<[u8]>) {
         let Some(topology) = self.network.topology.clone() else { return };
         let mut reached = Vec::new();
         topology.multicast(from, &mut self.rng, |member, delay| reached.push((member, delay)));
         for (member, delay) in reached {
+            if !self.network.carries(from, member, self.now, &mut self.rng) {
+                continue;
+            }
             self.arrive((from, PORT), (member, PORT), nanos(delay), Arc::clone(bytes));
         }
     }
@@ -102,8 +101,4 @@ impl World {
         let (to, from) = (narrow(to), Source { member: narrow(from.0), port: from.1 });
         self.queue.push(at, Entry::Arrives { to, from, port, held: false, bytes });
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
