@@ -11,6 +11,7 @@
 //! numbers.
 
 pub mod experiment;
+pub mod models;
 pub mod opponents;
 pub mod report;
 pub mod run;

@@ -49,6 +49,8 @@ pub struct Plot {
     pub y: String,
     /// Its top; none: what there is to see.
     pub y_most: Option<f64>,
+    /// Which axes are logarithmic: the horizontal one, the vertical one.
+    pub logarithmic: (bool, bool),
     /// The lines.
     pub series: Vec<Series>,
 }
@@ -106,11 +108,30 @@ impl Plot {
     #[must_use]
     pub fn new(title: &str, x: &str, y: &str) -> Self {
         let (title, x, y) = (title.into(), x.into(), y.into());
-        Self { title, x, y, y_most: None, series: Vec::new() }
+        Self { title, x, y, y_most: None, logarithmic: (false, false), series: Vec::new() }
     }
 
-    fn points(&self) -> impl Iterator<Item = &Point> {
-        self.series.iter().flat_map(|series| &series.points)
+    /// The same with logarithmic axes: the horizontal one, the vertical one. What is not above zero
+    /// has no place on them.
+    #[must_use]
+    pub fn logarithmic(mut self, x: bool, y: bool) -> Self {
+        self.logarithmic = (x, y);
+        self
+    }
+
+    /// Where points stand, on axes as they are.
+    fn placed(&self) -> Vec<(&str, Vec<Point>)> {
+        let (x_log, y_log) = self.logarithmic;
+        let on = |log: bool, value: f64| if log { value.log10() } else { value };
+        let place = |point: &Point| Point {
+            x: on(x_log, point.x),
+            mean: on(y_log, point.mean),
+            range: (on(y_log, point.range.0.max(f64::MIN_POSITIVE)), on(y_log, point.range.1)),
+            seeds: point.seeds,
+        };
+        let has_place = |point: &Point| point.x.is_finite() && point.mean.is_finite();
+        let points = |series: &Series| series.points.iter().map(place).filter(has_place).collect();
+        self.series.iter().map(|series| (series.name.as_str(), points(series))).collect()
     }
 
     /// Draws it.
@@ -124,9 +145,9 @@ impl Plot {
     }
 
     /// A corner on the left where no line begins.
-    fn empty_corner(&self, y_most: f64) -> SeriesLabelPosition {
-        let starts = self.series.iter().filter_map(|series| series.points.first());
-        let high = starts.clone().filter(|point| point.mean > y_most / 2.0).count();
+    fn empty_corner(placed: &[(&str, Vec<Point>)], middle: f64) -> SeriesLabelPosition {
+        let starts = placed.iter().filter_map(|(_, points)| points.first());
+        let high = starts.clone().filter(|point| point.mean > middle).count();
         match 2 * high > starts.count() {
             true => SeriesLabelPosition::LowerLeft,
             false => SeriesLabelPosition::UpperLeft,
@@ -134,9 +155,14 @@ impl Plot {
     }
 
     fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
-        let x_most = self.points().map(|point| point.x).fold(f64::MIN_POSITIVE, f64::max);
-        let most = self.points().map(|point| point.range.1).fold(f64::MIN_POSITIVE, f64::max);
-        let y_most = self.y_most.unwrap_or(most * 1.1);
+        let placed = self.placed();
+        let all = || placed.iter().flat_map(|(_, points)| points);
+        let x = Axis::of(all().map(|point| point.x), self.logarithmic.0, 1.02);
+        let mut y = Axis::of(all().map(|point| point.mean), self.logarithmic.1, 1.1);
+        y.most = match self.y_most {
+            Some(most) => most,
+            None => all().map(|point| point.range.1 * 1.05).fold(y.most, f64::max),
+        };
         let area = SVGBackend::with_string(text, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
@@ -144,25 +170,28 @@ impl Plot {
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(60)
-            .build_cartesian_2d(0.0..x_most * 1.02, 0.0..y_most)?;
+            .build_cartesian_2d(x.least..x.most, y.least..y.most)?;
         let words = ("sans-serif", 14).into_text_style(&area);
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_desc(&self.x)
             .y_desc(&self.y)
+            .x_label_formatter(&|value| x.label(*value))
+            .y_label_formatter(&|value| y.label(*value))
             .label_style(words.clone())
             .draw()?;
-        for (series, colour) in self.series.iter().zip(COLOURS.iter().cycle()) {
-            let points = series.points.iter().map(|point| (point.x, point.mean));
-            let line = LineSeries::new(points.clone(), colour.stroke_width(2));
-            chart.draw_series(line)?.label(&series.name).legend(move |(x, y)| {
+        for ((name, points), colour) in placed.iter().zip(COLOURS.iter().cycle()) {
+            let places = points.iter().map(|point| (point.x, point.mean));
+            let line = LineSeries::new(places.clone(), colour.stroke_width(2));
+            chart.draw_series(line)?.label(*name).legend(move |(x, y)| {
                 PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
             });
-            chart.draw_series(points.map(|at| Circle::new(at, 3, colour.filled())))?;
-            let bars = series.points.iter().filter(|point| point.seeds > 1);
-            chart.draw_series(bars.map(|point| {
-                let ends = vec![(point.x, point.range.0), (point.x, point.range.1)];
+            chart.draw_series(places.map(|at| Circle::new(at, 3, colour.filled())))?;
+            let ranges = points.iter().filter(|point| point.seeds > 1);
+            chart.draw_series(ranges.map(|point| {
+                let ends = [point.range.0.max(y.least), point.range.1];
+                let ends = ends.map(|end| (point.x, end)).to_vec();
                 PathElement::new(ends, colour.stroke_width(1))
             }))?;
         }
@@ -171,10 +200,47 @@ impl Plot {
             .label_font(words.pos(Pos::new(HPos::Left, VPos::Center)))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.2))
-            .position(self.empty_corner(y_most))
+            .position(Self::empty_corner(&placed, f64::midpoint(y.least, y.most)))
             .draw()?;
         area.present()?;
         Ok(())
+    }
+}
+
+/// An axis: from where to where, in powers of ten if it is logarithmic.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    least: f64,
+    most: f64,
+    is_logarithmic: bool,
+}
+
+impl Axis {
+    /// One for such values, and a little room.
+    fn of(values: impl Iterator<Item = f64> + Clone, is_logarithmic: bool, room: f64) -> Self {
+        let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
+        let least = values.fold(f64::INFINITY, f64::min);
+        let (least, most) = match is_logarithmic {
+            true => (least.floor(), most.ceil().max(least.floor() + 1.0)),
+            false => (least.min(0.0) * room, most.max(f64::MIN_POSITIVE) * room),
+        };
+        match least.is_finite() && most.is_finite() {
+            true => Self { least, most, is_logarithmic },
+            // Nothing to see.
+            false => Self { least: 0.0, most: 1.0, is_logarithmic },
+        }
+    }
+
+    fn label(self, place: f64) -> String {
+        let value = if self.is_logarithmic { 10_f64.powf(place) } else { place };
+        match value.abs() {
+            1e-3..1e6 => {
+                let text = format!("{value:.3}");
+                text.trim_end_matches('0').trim_end_matches('.').to_owned()
+            }
+            0.0 => "0".into(),
+            _ => format!("{value:.0e}"),
+        }
     }
 }
 
@@ -285,6 +351,16 @@ mod tests {
         assert!(drawings.iter().all(|(file, _)| text.contains(file.as_str())));
         assert!(text.contains("| high | 1.0000 | >= 2 | **does not hold** |"));
         assert!(text.contains("| low | 1.0000 | <= 2 | holds |"));
+    }
+
+    #[test]
+    fn logarithmic_axes_tell_values_and_leave_out_what_has_none() {
+        let point = |x, mean| Point { x, mean, range: (0.0, mean), seeds: 2 };
+        let mut plot = Plot::new("log", "x", "y").logarithmic(true, true);
+        plot.series.push(Series::new("one", vec![point(10.0, 1e-4), point(1e4, 0.0)]));
+        assert_eq!(plot.placed()[0].1.len(), 1);
+        let svg = plot.svg().unwrap();
+        assert!(svg.contains("1e-4") && svg.contains("100"), "{svg}");
     }
 
     #[test]

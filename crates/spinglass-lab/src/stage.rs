@@ -99,10 +99,12 @@ pub struct Cx<'a, P: Protocol> {
     out: &'a mut Vec<Out<P>>,
 }
 
+/// What a member does.
 #[derive(Debug)]
-enum Out<P: Protocol> {
+pub(crate) enum Out<P: Protocol> {
     Send { to: usize, bytes: usize, message: P::Message },
-    Multicast { bytes: usize, message: P::Message },
+    /// To these, or to everybody.
+    Multicast { among: Option<Arc<[usize]>>, bytes: usize, message: P::Message },
     Timer { at: u64, timer: P::Timer },
     Deliver { sender: usize, sequence: u64 },
 }
@@ -115,7 +117,12 @@ impl<P: Protocol> Cx<'_, P> {
 
     /// Sends to all others, by IP multicast.
     pub fn multicast(&mut self, bytes: usize, message: P::Message) {
-        self.out.push(Out::Multicast { bytes, message });
+        self.out.push(Out::Multicast { among: None, bytes, message });
+    }
+
+    /// Sends to all others of these, by IP multicast to a group of their own.
+    pub fn multicast_among(&mut self, among: Arc<[usize]>, bytes: usize, message: P::Message) {
+        self.out.push(Out::Multicast { among: Some(among), bytes, message });
     }
 
     /// Asks to be woken.
@@ -126,6 +133,21 @@ impl<P: Protocol> Cx<'_, P> {
     /// Hands a message to the application.
     pub fn deliver(&mut self, sender: usize, sequence: u64) {
         self.out.push(Out::Deliver { sender, sequence });
+    }
+
+    /// Lets a protocol act that is part of this one, as another number; returns what it does.
+    pub(crate) fn part<Q: Protocol>(
+        &mut self,
+        own: usize,
+        act: impl FnOnce(&mut Cx<'_, Q>),
+    ) -> Vec<Out<Q>> {
+        let mut out = Vec::new();
+        act(&mut Cx { now: self.now, own, rng: self.rng, out: &mut out });
+        out
+    }
+
+    pub(crate) fn set_timer_at(&mut self, at: u64, timer: P::Timer) {
+        self.out.push(Out::Timer { at, timer });
     }
 }
 
@@ -367,7 +389,9 @@ impl<P: Protocol> Stage<P> {
                 }
                 Out::Timer { at, timer } => self.queue.push(at, Event::Timer { member, timer }),
                 Out::Send { to, bytes, message } => self.send(member, to, bytes, message),
-                Out::Multicast { bytes, message } => self.multicast(member, bytes, &message),
+                Out::Multicast { among, bytes, message } => {
+                    self.multicast(member, among.as_deref(), bytes, &message);
+                }
             }
         }
         self.out = out;
@@ -394,17 +418,26 @@ impl<P: Protocol> Stage<P> {
         }
     }
 
-    fn multicast(&mut self, from: usize, bytes: usize, message: &P::Message) {
+    fn multicast(
+        &mut self,
+        from: usize,
+        among: Option<&[usize]>,
+        bytes: usize,
+        message: &P::Message,
+    ) {
         self.hosts[from].sent.add(P::kind(message), bytes);
         self.spend(from, bytes);
         let leaves = self.hosts[from].busy_until.max(self.now);
         let mut reached = Vec::new();
         if let Wires::Tree(topology) = &self.wires {
             topology.multicast(from, &mut self.rng, |to, delay| reached.push((to, delay)));
+            reached.retain(|(to, _)| among.is_none_or(|among| among.contains(to)));
+        } else if let Some(among) = among {
+            let others = among.iter().filter(|to| **to != from);
+            reached.extend(others.filter_map(|to| Some((*to, self.delay(from, *to)?))));
         } else {
-            for to in (0..self.hosts.len()).filter(|to| *to != from) {
-                reached.extend(self.delay(from, to).map(|delay| (to, delay)));
-            }
+            let others = (0..self.hosts.len()).filter(|to| *to != from);
+            reached.extend(others.filter_map(|to| Some((to, self.delay(from, to)?))));
         }
         for (to, delay) in reached {
             let message = message.clone();

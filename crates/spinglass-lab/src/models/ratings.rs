@@ -1,0 +1,137 @@
+//! Gravitational gossip's mechanism: a member is gossiped to in proportion to its susceptibility,
+//! and gossips in proportion to its infectivity [FACTS 5].
+//!
+//! Who is to receive a share `r` of all messages by the time gossip stops has susceptibility
+//! `-ln(1 - r)`: whatever the infectivities, who is left unreached falls as e^(-S A), the same A for
+//! all.
+
+use spinglass_core::Prng;
+
+/// A class of members.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Class {
+    /// How many.
+    pub members: usize,
+    /// The share of messages that they are to receive; below one.
+    pub rating: f64,
+}
+
+/// What a class saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Seen {
+    /// The share of messages received.
+    pub received: f64,
+    /// Gossip received per message.
+    pub heard: f64,
+    /// Gossip sent per message.
+    pub sent: f64,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ratings {
+    /// Its classes; messages are sent by members of the first.
+    pub classes: Vec<Class>,
+    /// Rounds of gossip about a message.
+    pub rounds: u32,
+    /// Gossip of a member of rating 1 per round.
+    pub gossip: f64,
+}
+
+impl Ratings {
+    /// How each class is to be chosen: in proportion to this.
+    #[must_use]
+    pub fn susceptibility(rating: f64) -> f64 {
+        -(-rating).ln_1p()
+    }
+
+    /// Follows so many messages.
+    #[must_use]
+    pub fn drawn(&self, messages: u32, seed: u64) -> Vec<Seen> {
+        let mut rng = Prng::new(seed).fork("ratings");
+        let class_of: Vec<usize> = self.class_of();
+        // A member is drawn by where a number falls among all susceptibilities.
+        let mut until = Vec::new();
+        let mut sum = 0.0;
+        for class in &class_of {
+            sum += Self::susceptibility(self.classes[*class].rating);
+            until.push(sum);
+        }
+        let mut seen = vec![Seen::default(); self.classes.len()];
+        for _ in 0..messages {
+            self.message(&class_of, &until, &mut seen, &mut rng);
+        }
+        for (seen, class) in seen.iter_mut().zip(&self.classes) {
+            let all = f64::from(messages) * class.members as f64;
+            *seen = Seen {
+                received: seen.received / all,
+                heard: seen.heard / all,
+                sent: seen.sent / all,
+            };
+        }
+        seen
+    }
+
+    fn class_of(&self) -> Vec<usize> {
+        let classes = self.classes.iter().enumerate();
+        classes.flat_map(|(at, class)| std::iter::repeat_n(at, class.members)).collect()
+    }
+
+    fn message(&self, class_of: &[usize], until: &[f64], seen: &mut [Seen], rng: &mut Prng) {
+        let unit = |rng: &mut Prng| rng.below(1 << 53) as f64 / (1_u64 << 53) as f64;
+        let mut has = vec![false; class_of.len()];
+        has[rng.index(self.classes[0].members)] = true;
+        for _ in 0..self.rounds {
+            let holders: Vec<usize> = (0..has.len()).filter(|member| has[*member]).collect();
+            for from in holders {
+                let wanted = self.gossip * self.classes[class_of[from]].rating;
+                let count = wanted.floor() + f64::from(u8::from(unit(rng) < wanted.fract()));
+                for _ in 0..count as u32 {
+                    let at = unit(rng) * until.last().copied().unwrap_or(0.0);
+                    let to = until.partition_point(|it| *it <= at).min(has.len() - 1);
+                    seen[class_of[from]].sent += 1.0;
+                    seen[class_of[to]].heard += 1.0;
+                    has[to] = true;
+                }
+            }
+        }
+        for (member, class) in class_of.iter().enumerate() {
+            seen[*class].received += f64::from(u8::from(has[member]));
+        }
+    }
+
+    /// The gossip per round at which one class receives what it is to: by halving, over so many
+    /// messages each.
+    #[must_use]
+    pub fn fitted(mut self, class: usize, messages: u32, seed: u64) -> Self {
+        let (mut low, mut high) = (0.0, 8.0);
+        for _ in 0..14 {
+            self.gossip = f64::midpoint(low, high);
+            let received = self.drawn(messages, seed)[class].received;
+            if received < self.classes[class].rating {
+                low = self.gossip;
+            } else {
+                high = self.gossip;
+            }
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_classes_receive_what_they_asked_for() {
+        let classes: Vec<Class> = [0.999, 0.75, 0.5, 0.25, 0.1]
+            .map(|rating| Class { members: 20, rating })
+            .to_vec();
+        let group = Ratings { classes, rounds: 12, gossip: 0.0 }.fitted(1, 400, 1);
+        let seen = group.drawn(4_000, 2);
+        assert!((group.gossip - 0.94).abs() < 0.06, "{}", group.gossip);
+        for (seen, class) in seen.iter().zip(&group.classes) {
+            assert!((seen.received - class.rating).abs() < 0.015, "{seen:?} {class:?}");
+        }
+    }
+}
