@@ -4,13 +4,19 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::experiment::figure1::Figure1;
+use crate::experiment::figure2::Figure2;
 use crate::experiment::figure3::Figure3;
+use crate::experiment::micropartitions::Micropartitions;
+use crate::experiment::troubles::Troubles;
 use crate::experiment::{Experiment, SettingError};
 
 /// The scenarios that come with the laboratory: their names, and their files.
-pub const BUILT_IN: [(&str, &str); 2] = [
+pub const BUILT_IN: [(&str, &str); 5] = [
     ("figure1", include_str!("../scenarios/figure1.toml")),
     ("figure3", include_str!("../scenarios/figure3.toml")),
+    ("micropartitions", include_str!("../scenarios/micropartitions.toml")),
+    ("figure2", include_str!("../scenarios/figure2.toml")),
+    ("troubles", include_str!("../scenarios/troubles.toml")),
 ];
 
 /// How much of a scenario is run.
@@ -48,6 +54,9 @@ pub enum ScenarioError {
 enum Scenario {
     Figure1 { full: Figure1, small: Figure1 },
     Figure3 { full: Figure3, small: Figure3 },
+    Micropartitions { full: Micropartitions, small: Micropartitions },
+    Figure2 { full: Figure2, small: Figure2 },
+    Troubles { full: Troubles, small: Troubles },
 }
 
 /// Reads a scenario.
@@ -58,6 +67,9 @@ pub fn parse(text: &str, extent: Extent) -> Result<Box<dyn Experiment>, Scenario
     let experiment: Box<dyn Experiment> = match toml::from_str(text)? {
         Scenario::Figure1 { full, small } => Box::new(extent.of(full, small)),
         Scenario::Figure3 { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Micropartitions { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Figure2 { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Troubles { full, small } => Box::new(extent.of(full, small)),
     };
     experiment.check()?;
     Ok(experiment)

@@ -102,11 +102,25 @@ pub struct Cx<'a, P: Protocol> {
 /// What a member does.
 #[derive(Debug)]
 pub(crate) enum Out<P: Protocol> {
-    Send { to: usize, bytes: usize, message: P::Message },
+    Send {
+        to: usize,
+        bytes: usize,
+        message: P::Message,
+    },
     /// To these, or to everybody.
-    Multicast { among: Option<Arc<[usize]>>, bytes: usize, message: P::Message },
-    Timer { at: u64, timer: P::Timer },
-    Deliver { sender: usize, sequence: u64 },
+    Multicast {
+        among: Option<Arc<[usize]>>,
+        bytes: usize,
+        message: P::Message,
+    },
+    Timer {
+        at: u64,
+        timer: P::Timer,
+    },
+    Deliver {
+        sender: usize,
+        sequence: u64,
+    },
 }
 
 impl<P: Protocol> Cx<'_, P> {

@@ -60,6 +60,7 @@ pub(super) fn perturb(options: &Perturb, members: usize, format: Format) -> Resu
                 rate: whole(options.rate),
                 bytes: options.size,
                 multicast: options.mode != Mode::Trees,
+                trouble: perturb::Trouble::default(),
                 seed: options.seed,
             };
             let report = perturb::run(&parameters, &mut silent);

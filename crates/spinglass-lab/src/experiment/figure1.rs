@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::Summary;
-use spinglass_sim::scenario::perturb::{self, SAMPLE, WARM_UP};
+use spinglass_sim::scenario::perturb::{self, Trouble};
 
+use super::classic::Classic;
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
-use crate::opponents::virtual_synchrony::{Settings, VirtualSynchrony};
+use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
-use crate::stage::{Audience, Costs, Stage, Wires};
+use crate::stage::Costs;
 
 /// The classic protocol, ours, and ours with a quarter of the members asleep.
 const CLASSIC: &str = "virtual synchrony";
@@ -18,9 +19,6 @@ const CLASSIC_FAST: &str = "virtual synchrony, ten times the processor";
 const OURS: &str = "Spinglass";
 const OURS_QUARTER: &str = "Spinglass, a quarter sleeps";
 
-/// How far an application that was blocked lags behind its pace at most: it does not make up for
-/// more than that.
-const ARREARS_MAX: Duration = Duration::from_secs(1);
 /// The least share of the offered rate at which a curve has not fallen.
 const HOLDS: f64 = 0.98;
 
@@ -34,6 +32,8 @@ pub struct Figure1 {
     pub more_members: Vec<usize>,
     /// Shares of 100 ms slots that a sleeper sleeps through.
     pub asleep: Vec<f64>,
+    /// The same for the further sizes.
+    pub more_asleep: Vec<f64>,
     /// Seeds.
     pub seeds: Vec<u64>,
     /// Samples of 500 ms.
@@ -49,52 +49,22 @@ pub struct Figure1 {
     pub kibibyte_us: u64,
 }
 
-/// Counts what one member hears.
-struct Listener {
-    member: usize,
-    heard: u64,
-}
-
-impl Audience for Listener {
-    fn delivered(&mut self, _at: u64, member: usize, _sender: usize, _sequence: u64) {
-        self.heard += u64::from(member == self.member);
-    }
-}
-
 impl Figure1 {
-    /// An eager sender, which is at its pace or makes up for it, and one sleeper.
     fn classic(&self, job: &Job, costs: Costs) -> Measured {
-        let members = (0..job.members)
-            .map(|own| VirtualSynchrony::new(own, job.members, Settings::ensemble()))
-            .collect();
-        let (least, most) = (Duration::from_micros(50), Duration::from_micros(250));
-        let wires = Wires::Flat { least, most, loss_ppm: 0 };
-        let mut stage = Stage::new(members, wires, costs, job.seed);
-        stage.set_sleep(1, (job.x * 1e6) as u32);
-        let mut listener = Listener { member: job.members - 1, heard: 0 };
-        let gap = Duration::from_nanos(1_000_000_000 / self.rate);
-        let arrears_max = (ARREARS_MAX.as_nanos() / gap.as_nanos()) as u64;
-        let per_sample = SAMPLE.as_nanos() / gap.as_nanos();
-        let warm_up = (WARM_UP.as_nanos() / SAMPLE.as_nanos()) as usize;
-        let (mut samples, mut arrears) = (Vec::new(), 0);
-        for sample in 0..warm_up + self.samples {
-            listener.heard = 0;
-            for _ in 0..per_sample {
-                arrears = (arrears + 1).min(arrears_max);
-                // It looks several times while it is behind, as a blocked writer is woken.
-                for _ in 0..4 {
-                    while arrears > 0 && stage.publish(0, self.bytes, &mut listener) {
-                        arrears -= 1;
-                    }
-                    stage.run(gap / 4, &mut listener);
-                }
-            }
-            if sample >= warm_up {
-                samples.push(listener.heard as f64 / SAMPLE.as_secs_f64());
-            }
-        }
-        let views = stage.member(0).views() as f64;
-        measured(&Summary::of(&samples), &[("views", views)])
+        let classic = Classic {
+            members: job.members,
+            settings: Settings::ensemble(),
+            costs,
+            sleepers: vec![(1, job.x)],
+            loss: 0.0,
+            delay: Duration::ZERO,
+            rate: self.rate,
+            bytes: self.bytes,
+            samples: self.samples,
+            seed: job.seed,
+        };
+        let seen = classic.run();
+        measured(&seen.throughput, &[("views", seen.views as f64)])
     }
 
     fn ours(&self, job: &Job, sleeping_percent: usize) -> Measured {
@@ -106,6 +76,7 @@ impl Figure1 {
             rate: self.rate,
             bytes: self.bytes,
             multicast: true,
+            trouble: Trouble::default(),
             seed: job.seed,
         };
         let report = perturb::run(&parameters, &mut |_| ());
@@ -114,10 +85,7 @@ impl Figure1 {
     }
 
     fn costs(&self, faster: u32) -> Costs {
-        Costs {
-            datagram: Duration::from_micros(self.datagram_us) / faster,
-            kibibyte: Duration::from_micros(self.kibibyte_us) / faster,
-        }
+        costs(self.datagram_us, self.kibibyte_us, faster)
     }
 
     /// The first share of sleep at which a group no longer keeps up.
@@ -174,7 +142,15 @@ impl Figure1 {
     }
 }
 
-fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
+/// What a processor takes that is so many times faster than these microseconds say.
+pub(super) fn costs(datagram_us: u64, kibibyte_us: u64, faster: u32) -> Costs {
+    Costs {
+        datagram: Duration::from_micros(datagram_us) / faster,
+        kibibyte: Duration::from_micros(kibibyte_us) / faster,
+    }
+}
+
+pub(super) fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
     let fixed = [("throughput", throughput.mean), ("variation", throughput.variation)];
     fixed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
@@ -186,7 +162,8 @@ impl Experiment for Figure1 {
         some("asleep", &self.asleep)?;
         some("seeds", &self.seeds)?;
         within("members", members.map(|it| *it as f64), 3.0, 10_000.0)?;
-        within("asleep", self.asleep.iter().copied(), 0.0, 0.99)?;
+        let asleep = self.asleep.iter().chain(&self.more_asleep);
+        within("asleep", asleep.copied(), 0.0, 0.99)?;
         within("samples", [self.samples as f64], 1.0, 10_000.0)?;
         within("rate", [self.rate as f64], 1.0, 10_000.0)?;
         within("bytes", [self.bytes as f64], 1.0, 40_000.0)?;
@@ -201,7 +178,8 @@ impl Experiment for Figure1 {
             &self.asleep,
             &self.seeds,
         );
-        let ours = jobs(&[OURS, OURS_QUARTER], &self.more_members, &self.asleep, &self.seeds[..1]);
+        let (more, seed) = (&self.more_members, &self.seeds[..1]);
+        let ours = jobs(&[OURS, OURS_QUARTER], more, &self.more_asleep, seed);
         all.into_iter().chain(ours).collect()
     }
 

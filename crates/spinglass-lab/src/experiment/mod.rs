@@ -3,8 +3,12 @@
 //! An experiment is a list of runs, each a function of what it says (protocol, group, x, seed) and
 //! nothing else. So runs go side by side, and those that are done need not be done again.
 
+mod classic;
 pub mod figure1;
+pub mod figure2;
 pub mod figure3;
+pub mod micropartitions;
+pub mod troubles;
 
 use std::collections::BTreeMap;
 

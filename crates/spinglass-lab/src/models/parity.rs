@@ -10,9 +10,7 @@ const PARITIES_MAX: u64 = 400;
 fn enough(block: u64, loss: f64) -> Vec<f64> {
     let logs = log_factorials(block + PARITIES_MAX);
     // It needs exactly m if the part that makes it whole is number block + m: a negative binomial.
-    let exactly = |more: u64| {
-        (1.0 - loss) * binomial(block + more - 1, more, loss, &logs)
-    };
+    let exactly = |more: u64| (1.0 - loss) * binomial(block + more - 1, more, loss, &logs);
     let mut sum = 0.0;
     (0..=PARITIES_MAX)
         .map(|more| {

@@ -124,9 +124,8 @@ mod tests {
 
     #[test]
     fn five_classes_receive_what_they_asked_for() {
-        let classes: Vec<Class> = [0.999, 0.75, 0.5, 0.25, 0.1]
-            .map(|rating| Class { members: 20, rating })
-            .to_vec();
+        let classes: Vec<Class> =
+            [0.999, 0.75, 0.5, 0.25, 0.1].map(|rating| Class { members: 20, rating }).to_vec();
         let group = Ratings { classes, rounds: 12, gossip: 0.0 }.fitted(1, 400, 1);
         let seen = group.drawn(4_000, 2);
         assert!((group.gossip - 0.94).abs() < 0.06, "{}", group.gossip);

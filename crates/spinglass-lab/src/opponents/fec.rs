@@ -127,7 +127,10 @@ impl Fec {
     fn send_parities(&mut self, block: u64, count: u64, cx: &mut Cx<'_, Self>) {
         let parts = self.parts_sent.entry(block).or_insert(self.settings.block);
         for index in *parts..*parts + count {
-            cx.multicast(CONTROL_BYTES + self.bytes, Message::Part { block, index, bytes: self.bytes });
+            cx.multicast(
+                CONTROL_BYTES + self.bytes,
+                Message::Part { block, index, bytes: self.bytes },
+            );
         }
         *parts += count;
         self.parities += count;

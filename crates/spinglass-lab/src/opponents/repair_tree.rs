@@ -74,7 +74,8 @@ impl RepairTree {
     #[must_use]
     pub fn new(own: usize, members: usize, served_each: usize) -> Self {
         let first = own * served_each + 1;
-        let children: Arc<[usize]> = (first.min(members)..(first + served_each).min(members)).collect();
+        let children: Arc<[usize]> =
+            (first.min(members)..(first + served_each).min(members)).collect();
         Self {
             own,
             parent: own.saturating_sub(1) / served_each,

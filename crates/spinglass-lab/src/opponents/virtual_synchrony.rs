@@ -238,6 +238,12 @@ impl VirtualSynchrony {
         self.views
     }
 
+    /// Whether it is in no view.
+    #[must_use]
+    pub const fn is_outside(&self) -> bool {
+        self.is_outside
+    }
+
     /// Messages that it holds until all have them.
     #[must_use]
     pub fn buffered(&self) -> usize {

@@ -32,18 +32,22 @@ pub struct Parameters {
     pub bytes: usize,
     /// IP multicast, or trees.
     pub multicast: bool,
+    /// What else troubles the group.
+    pub trouble: Trouble,
     /// The seed.
     pub seed: u64,
 }
 
-impl Parameters {
-    /// The papers' setting.
-    #[must_use]
-    pub const fn paper(members: usize, sleeping_percent: usize, probability: f64) -> Self {
-        let multicast = true;
-        let (samples, rate, bytes, seed) = (80, 200, 7168, 1);
-        Self { members, sleeping_percent, probability, samples, rate, bytes, multicast, seed }
-    }
+/// What troubles everybody.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Trouble {
+    /// The probability that a member sleeps through a slot who is none of the sleepers, and neither
+    /// the sender nor the one that is looked at.
+    pub others_asleep: f64,
+    /// The probability that a datagram is lost.
+    pub loss: f64,
+    /// How much longer than usual a datagram takes at most, in milliseconds.
+    pub delay_ms: u64,
 }
 
 /// What was seen.
@@ -95,12 +99,18 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
     if parameters.multicast {
         config.multicast.dissemination = Dissemination::Multicast;
     }
-    let mut world = World::new(Setup::new(members, config, seed), Network::default());
+    let Trouble { others_asleep, loss, delay_ms } = parameters.trouble;
+    let mut network = Network { loss_ppm: (loss * 1e6) as u32, ..Network::default() };
+    network.delay_max += Duration::from_millis(delay_ms);
+    let mut world = World::new(Setup::new(members, config, seed), network);
     let topic = world.topic("perturb");
     (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
     let sleepers = (members * parameters.sleeping_percent / 100).max(1);
     for member in 1..=sleepers {
         world.set_sleep(member, (parameters.probability * 1e6) as u32);
+    }
+    for member in sleepers + 1..members - 1 {
+        world.set_sleep(member, (others_asleep * 1e6) as u32);
     }
     let mut watch = Watch { healthy: members - 1, sleepers, heard: 0, gaps: 0 };
     let gap = Duration::from_nanos(1_000_000_000 / rate);

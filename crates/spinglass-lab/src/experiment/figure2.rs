@@ -1,0 +1,357 @@
+//! Figure 2 of the paper: convoys. How uneven a stream has become when it has gone through some
+//! levels of virtually synchronous groups, and through ours, where members are some hops of a
+//! sender's tree away.
+//!
+//! What is measured is the coefficient of variation of the gaps between deliveries: 0 for a steady
+//! stream, 1 for one whose messages come independently (Poisson).
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use spinglass_core::{
+    Config, Dissemination, Event, Instant, MemberId, Prng, Seen, Sighting, Start,
+};
+use spinglass_sim::{Network, Observer, Setup, World};
+
+use super::figure1::costs;
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
+use crate::opponents::hierarchy::{Hierarchy, Shape};
+use crate::opponents::virtual_synchrony::Settings;
+use crate::report::{Bar, Plot, Report, Series};
+use crate::stage::{Audience, Stage, Wires};
+
+const CLASSIC: &str = "groups in a hierarchy";
+const OURS: &str = "Spinglass";
+/// How messages come from the application, as it stands behind a protocol's name.
+const STEADY: &str = ", steady source";
+const RANDOM: &str = ", random source";
+
+/// Time before it is measured.
+const WARM_UP: Duration = Duration::from_secs(5);
+/// Time for the last messages to arrive.
+const SETTLE: Duration = Duration::from_secs(5);
+/// One in so many of our messages is followed, for the trees' shape.
+const FOLLOWED_ONE_IN: NonZeroU32 = NonZeroU32::new(16).unwrap();
+
+/// How it is run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure2 {
+    /// Members of each group, its head not counted; ours has as many in all, and as many in each
+    /// region.
+    pub width: usize,
+    /// Levels of groups.
+    pub levels: u32,
+    /// Seeds.
+    pub seeds: Vec<u64>,
+    /// Seconds of each run.
+    pub seconds: u64,
+    /// Messages per second.
+    pub rate: u64,
+    /// Bytes per message.
+    pub bytes: usize,
+    /// Datagrams that are lost, in parts per million.
+    pub loss_ppm: u32,
+    /// The share of 100 ms slots that one member of each group sleeps through.
+    pub asleep: f64,
+    /// What a host takes for a datagram, in microseconds.
+    pub datagram_us: u64,
+    /// The same for each KiB.
+    pub kibibyte_us: u64,
+}
+
+/// How uneven one member's stream is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gaps {
+    last: Option<u64>,
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Gaps {
+    fn add(&mut self, at: u64) {
+        if let Some(last) = self.last.replace(at) {
+            let gap = (at - last) as f64;
+            self.count += 1.0;
+            self.sum += gap;
+            self.squares += gap * gap;
+        }
+    }
+
+    /// The standard deviation over the mean.
+    fn variation(&self) -> f64 {
+        let mean = self.sum / self.count.max(1.0);
+        let variance = self.squares / self.count.max(1.0) - mean * mean;
+        if mean > 0.0 { variance.max(0.0).sqrt() / mean } else { 0.0 }
+    }
+}
+
+/// Watches everybody's stream.
+struct Watch {
+    gaps: Vec<Gaps>,
+    /// From whom each member had how many packets that were followed.
+    from: BTreeMap<usize, BTreeMap<MemberId, u64>>,
+}
+
+impl Watch {
+    fn new(members: usize) -> Self {
+        Self { gaps: vec![Gaps::default(); members], from: BTreeMap::new() }
+    }
+}
+
+impl Audience for Watch {
+    fn delivered(&mut self, at: u64, member: usize, _sender: usize, _sequence: u64) {
+        self.gaps[member].add(at);
+    }
+}
+
+impl Observer for Watch {
+    fn event(&mut self, at: Instant, member: usize, _life: u64, event: &Event) {
+        if matches!(event, Event::Message(_)) {
+            self.gaps[member].add(at.as_nanos());
+        }
+    }
+
+    fn sighted(&mut self, member: usize, sighting: &Sighting) {
+        if let Seen::Received { from, repaired: false } = sighting.seen {
+            *self.from.entry(member).or_default().entry(from).or_default() += 1;
+        }
+    }
+}
+
+/// When an application has something to say.
+struct Source {
+    mean: Duration,
+    is_random: bool,
+    rng: Prng,
+}
+
+impl Source {
+    fn next_gap(&mut self) -> Duration {
+        if !self.is_random {
+            return self.mean;
+        }
+        let unit = (self.rng.below(1 << 53) + 1) as f64 / (1_u64 << 53) as f64;
+        self.mean.mul_f64(-unit.ln())
+    }
+}
+
+impl Figure2 {
+    fn shape(&self) -> Shape {
+        Shape { width: self.width, levels: self.levels }
+    }
+
+    fn source(&self, job: &Job) -> Source {
+        let mean = Duration::from_nanos(1_000_000_000 / self.rate);
+        let is_random = job.protocol.ends_with(RANDOM);
+        Source { mean, is_random, rng: Prng::new(job.seed).fork("source") }
+    }
+
+    /// Who sleeps: the last member of each group.
+    fn sleepers(&self) -> impl Iterator<Item = usize> {
+        (self.width..self.shape().members()).step_by(self.width)
+    }
+
+    /// Who neither sleeps nor hears from anybody who does, in the hierarchy.
+    fn is_awake(&self, member: usize) -> bool {
+        let mut at = member;
+        while at > 0 && at % self.width != 0 {
+            at = (at - 1) / self.width;
+        }
+        at == 0
+    }
+
+    fn classic(&self, job: &Job) -> Measured {
+        let shape = self.shape();
+        let member = |own| Hierarchy::new(own, shape, Settings::ensemble(), self.bytes);
+        let members = (0..shape.members()).map(member).collect();
+        let (least, most) = (Duration::from_micros(50), Duration::from_micros(250));
+        let wires = Wires::Flat { least, most, loss_ppm: self.loss_ppm };
+        let costs = costs(self.datagram_us, self.kibibyte_us, 1);
+        let mut stage = Stage::new(members, wires, costs, job.seed);
+        self.sleepers().for_each(|it| stage.set_sleep(it, (self.asleep * 1e6) as u32));
+        let mut source = self.source(job);
+        let mut watch = Watch::new(shape.members());
+        let mut waiting = 0;
+        for span in [WARM_UP, Duration::from_secs(self.seconds)] {
+            watch = Watch::new(shape.members());
+            let until = stage.now() + span.as_nanos() as u64;
+            while stage.now() < until {
+                stage.run(source.next_gap(), &mut watch);
+                watch.gaps[0].add(stage.now());
+                waiting += 1;
+                while waiting > 0 && stage.publish(0, self.bytes, &mut watch) {
+                    waiting -= 1;
+                }
+            }
+        }
+        stage.run(SETTLE, &mut watch);
+        let levels = (1..=shape.levels).map(|level| {
+            let of_level = |member: &usize| shape.level(*member) == level;
+            (0..shape.members()).filter(of_level).filter(|it| self.is_awake(*it)).collect()
+        });
+        let waited = (0..shape.members()).map(|it| stage.member(it).waiting_most()).max();
+        let mut measured = by_level(&watch, levels.collect());
+        measured.insert("waiting_most".into(), waited.unwrap_or(0) as f64);
+        measured
+    }
+
+    fn ours(&self, job: &Job) -> Measured {
+        let members = self.shape().members();
+        let mut config = Config::lan();
+        config.multicast.dissemination = Dissemination::Trees;
+        config.link.datagram_bytes = 9000;
+        config.multicast.buffer_bytes_max = 4 << 20;
+        let mut setup = Setup::new(members, config, job.seed);
+        setup.region_members = self.width + 1;
+        setup.zone_children = self.width + 1;
+        setup.followed_one_in = Some(FOLLOWED_ONE_IN);
+        let network = Network { loss_ppm: self.loss_ppm, ..Network::default() };
+        let mut world = World::new(setup, network);
+        let topic = world.topic("figure2");
+        (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
+        let service = Duration::from_micros(self.datagram_us);
+        (0..members).for_each(|member| world.set_service(member, service));
+        let sleepers: Vec<usize> = self.sleepers().collect();
+        sleepers.iter().for_each(|it| world.set_sleep(*it, (self.asleep * 1e6) as u32));
+        let mut source = self.source(job);
+        let mut watch = Watch::new(members);
+        for span in [WARM_UP, Duration::from_secs(self.seconds)] {
+            watch = Watch::new(members);
+            let until = world.now().monotonic.as_nanos() + span.as_nanos() as u64;
+            while world.now().monotonic.as_nanos() < until {
+                world.run(source.next_gap(), &mut watch);
+                watch.gaps[0].add(world.now().monotonic.as_nanos());
+                // The queue never fills: the pace is far above the rate.
+                let message = vec![7; self.bytes].into();
+                let _ = world.publish(0, topic, message, &mut watch);
+            }
+        }
+        world.run(SETTLE, &mut watch);
+        let hops = hops(&world, &watch);
+        let levels = (1..=self.levels).map(|level| {
+            let healthy = hops.iter().filter(|(it, _)| !sleepers.contains(it));
+            healthy.filter(|(_, hops)| **hops == level).map(|(it, _)| *it).collect()
+        });
+        let mut measured = by_level(&watch, levels.collect());
+        let deepest = hops.values().max().copied().unwrap_or(0);
+        measured.insert("hops_most".into(), deepest.into());
+        measured
+    }
+
+    fn bars(&self, results: &Results) -> Vec<Bar> {
+        let at = |protocol: &str, level: u32| {
+            let measure = format!("level{level}");
+            let points = results.along_x(protocol, self.shape().members(), &measure);
+            points.first().map_or(0.0, |point| point.mean)
+        };
+        let grows = |protocol: &str, level: u32| at(protocol, level) / at(protocol, 0);
+        let (ours, classic) = (format!("{OURS}{RANDOM}"), format!("{CLASSIC}{RANDOM}"));
+        vec![
+            Bar::at_most("ours_lowest_level_over_source", grows(&ours, self.levels), 1.1),
+            Bar::at_least("classic_lowest_level_over_source", grows(&classic, self.levels), 1.1),
+        ]
+    }
+}
+
+/// The mean of the members' variations, by level; level 0 is the source.
+fn by_level(watch: &Watch, levels: Vec<Vec<usize>>) -> Measured {
+    let mut measured = Measured::new();
+    for (level, members) in std::iter::once(vec![0]).chain(levels).enumerate() {
+        let sum: f64 = members.iter().map(|it| watch.gaps[*it].variation()).sum();
+        if !members.is_empty() {
+            measured.insert(format!("level{level}"), sum / members.len() as f64);
+            measured.insert(format!("members{level}"), members.len() as f64);
+        }
+    }
+    measured
+}
+
+/// How many hops of the sender's tree each member is away, by whom it mostly had packets from.
+fn hops(world: &World, watch: &Watch) -> BTreeMap<usize, u32> {
+    let id = |member: usize| world.node(member).map(spinglass_core::Node::id);
+    let index: BTreeMap<MemberId, usize> =
+        (0..world.len()).filter_map(|member| Some((id(member)?, member))).collect();
+    let above = |member: usize| {
+        let from = watch.from.get(&member)?;
+        let (most, _) = from.iter().max_by_key(|(_, count)| **count)?;
+        index.get(most).copied()
+    };
+    let count = |member: usize| {
+        let (mut at, mut hops) = (member, 0);
+        while at != 0 {
+            at = above(at)?;
+            hops += 1;
+            // The tree has changed meanwhile, and nobody is above everybody.
+            if hops > 64 {
+                return None;
+            }
+        }
+        Some((member, hops))
+    };
+    (1..world.len()).filter_map(count).collect()
+}
+
+impl Experiment for Figure2 {
+    fn check(&self) -> Result<(), SettingError> {
+        some("seeds", &self.seeds)?;
+        within("width", [self.width as f64], 2.0, 32.0)?;
+        within("levels", [self.levels.into()], 1.0, 4.0)?;
+        within("seconds", [self.seconds as f64], 1.0, 10_000.0)?;
+        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
+        within("bytes", [self.bytes as f64], 1.0, 8_000.0)?;
+        within("loss_ppm", [self.loss_ppm.into()], 0.0, 500_000.0)?;
+        within("asleep", [self.asleep], 0.0, 0.99)?;
+        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
+        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let all = [STEADY, RANDOM].map(|source| [CLASSIC, OURS].map(|it| format!("{it}{source}")));
+        let all: Vec<&str> = all.iter().flatten().map(String::as_str).collect();
+        jobs(&all, &[self.shape().members()], &[0.0], &self.seeds)
+    }
+
+    fn run(&self, job: &Job) -> Measured {
+        if job.protocol.starts_with(CLASSIC) { self.classic(job) } else { self.ours(job) }
+    }
+
+    fn report(&self, results: &Results) -> Report {
+        let members = self.shape().members();
+        let mut plot =
+            Plot::new("How uneven a stream is", "levels below the source", "variation of gaps");
+        for source in [STEADY, RANDOM] {
+            for protocol in [CLASSIC, OURS] {
+                let protocol = format!("{protocol}{source}");
+                let at = |level: u32| {
+                    let points = results.along_x(&protocol, members, &format!("level{level}"));
+                    points.first().map(|point| super::Point { x: level.into(), ..*point })
+                };
+                let points = (0..=self.levels).filter_map(at).collect();
+                plot.series.push(Series::new(&protocol, points));
+            }
+        }
+        let Self { width, levels, rate, bytes, loss_ppm, asleep, .. } = self;
+        Report {
+            title: "Figure 2: convoys".into(),
+            about: format!(
+                "{members} members: a virtually synchronous group of a head and {width} members, \
+                 each of whom heads another, {levels} levels deep. {rate} messages of {bytes} \
+                 bytes a second enter at the top, one after the other at a steady pace or at \
+                 random (Poisson). {loss_ppm} datagrams in a million are lost, and of each lowest \
+                 group one member sleeps through {:.0} % of all 100 ms slots; neither it nor any \
+                 head is counted below. Ours is one group of as many, who are as many hops of the \
+                 sender's tree away as groups lie between in the hierarchy, with the same losses \
+                 and the same members asleep. What is shown is the standard deviation of the gaps \
+                 between deliveries over their mean, averaged over the members of a level.",
+                asleep * 100.0
+            ),
+            plots: vec![plot],
+            notes: Vec::new(),
+            bars: self.bars(results),
+        }
+    }
+}
