@@ -10,6 +10,9 @@
 
 use alloc::vec::Vec;
 
+/// The most askers that are put down to chance.
+const CROWD_MAX: u32 = 64;
+
 /// What a member wants to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
@@ -132,6 +135,31 @@ pub fn plan(question: &Question, load: &Load) -> Plan {
     }
 }
 
+/// The fewest askers in a round that tell a member to serve everybody near at once; at most 64.
+///
+/// If each of `members` lacks a packet with probability u, `loss_percent`, by itself and asks a
+/// random one, some members are asked by several, by chance, and serving everybody costs everybody a
+/// packet, which a share u needs. So many askers are waited for that this happens `2 u^2 / (1 - u)`
+/// times a packet at most: hardly ever where little is lost, and then repairs one by one do; once
+/// where half is, and everybody is best served at once. The bound grows with the group, since what
+/// each member has a small chance of comes up for somebody sooner or later (paper, section 3).
+#[must_use]
+pub fn crowd(members: usize, loss_percent: u32) -> u32 {
+    let mean = f64::from(loss_percent) / 100.0;
+    let often = 2.0 * mean * mean / (1.0 - mean).max(0.01);
+    // Poisson: exactly so many ask, and fewer.
+    let mut exactly = libm::exp(-mean);
+    let mut fewer = 0.0;
+    for askers in 0..CROWD_MAX {
+        if members as f64 * (1.0 - fewer) <= often {
+            return askers;
+        }
+        fewer += exactly;
+        exactly *= mean / f64::from(askers + 1);
+    }
+    CROWD_MAX
+}
+
 /// The distribution of how many of `members` a message reaches when each gossips once, with
 /// probability `fanout / members` to each other one, for `rounds` rounds: the TOCS paper's model,
 /// with message loss `loss` and process failure `failure` [FACTS 2.7].
@@ -252,6 +280,19 @@ mod tests {
     /// Equal in the digits that FACTS prints.
     fn close(got: f64, printed: f64, digits: i32) -> bool {
         (got / printed - 1.0).abs() <= 0.5 * 10_f64.powi(1 - digits)
+    }
+
+    #[test]
+    fn a_crowd_is_what_chance_hardly_brings_together() {
+        // By hand: 5 % missing, so 5.3e-3 times; P(2 or more) = 1.2e-3, P(3 or more) = 2.0e-5.
+        assert_eq!((crowd(4, 5), crowd(8, 5), crowd(200, 5)), (2, 3, 3));
+        // P(4 or more) = 2.5e-7, of 2,048 members 5.1e-4; of 100,000 it takes five.
+        assert_eq!((crowd(2_048, 5), crowd(100_000, 5)), (4, 5));
+        // 20 %: P(3 or more) = 1.15e-3, of 64 members 0.073 of 0.1; half: 0.0144, 0.92 of 1.
+        assert_eq!((crowd(64, 20), crowd(64, 50), crowd(128, 50)), (3, 3, 4));
+        let sizes = [10, 1_000, 1_000_000, usize::MAX];
+        let crowds = sizes.map(|members| [1, 20, 99].map(|loss| crowd(members, loss)));
+        assert!(crowds.is_sorted() && crowds.iter().flatten().all(|it| *it <= CROWD_MAX));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::experiment::buffers::Buffers;
+use crate::experiment::fec::Fec;
 use crate::experiment::figure1::Figure1;
 use crate::experiment::figure2::Figure2;
 use crate::experiment::figure3::Figure3;
@@ -11,11 +13,13 @@ use crate::experiment::troubles::Troubles;
 use crate::experiment::{Experiment, SettingError};
 
 /// The scenarios that come with the laboratory: their names, and their files.
-pub const BUILT_IN: [(&str, &str); 5] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("figure1", include_str!("../scenarios/figure1.toml")),
     ("figure3", include_str!("../scenarios/figure3.toml")),
     ("micropartitions", include_str!("../scenarios/micropartitions.toml")),
     ("figure2", include_str!("../scenarios/figure2.toml")),
+    ("fec", include_str!("../scenarios/fec.toml")),
+    ("buffers", include_str!("../scenarios/buffers.toml")),
     ("troubles", include_str!("../scenarios/troubles.toml")),
 ];
 
@@ -56,6 +60,8 @@ enum Scenario {
     Figure3 { full: Figure3, small: Figure3 },
     Micropartitions { full: Micropartitions, small: Micropartitions },
     Figure2 { full: Figure2, small: Figure2 },
+    Fec { full: Fec, small: Fec },
+    Buffers { full: Buffers, small: Buffers },
     Troubles { full: Troubles, small: Troubles },
 }
 
@@ -69,6 +75,8 @@ pub fn parse(text: &str, extent: Extent) -> Result<Box<dyn Experiment>, Scenario
         Scenario::Figure3 { full, small } => Box::new(extent.of(full, small)),
         Scenario::Micropartitions { full, small } => Box::new(extent.of(full, small)),
         Scenario::Figure2 { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Fec { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Buffers { full, small } => Box::new(extent.of(full, small)),
         Scenario::Troubles { full, small } => Box::new(extent.of(full, small)),
     };
     experiment.check()?;

@@ -53,7 +53,7 @@ pub use tally::TopicTally;
 
 use self::claims::Claims;
 use self::loss::LossMeter;
-use self::peers::{Ledger, Peers};
+use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
 use self::sender::{Pacer, RECENT_ROUNDS, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
 use self::tally::Past;
@@ -129,6 +129,8 @@ pub(crate) struct Multicast {
     /// What a backlog waits for, so that its packets share a signature.
     burst_bytes: usize,
     give_up_rounds: u32,
+    /// How many must ask for a packet in one round for it to be multicast.
+    multicast_from: u32,
     planned_for: Option<(usize, u32)>,
     gap_wait: Duration,
     buffered: Released,
@@ -181,6 +183,7 @@ impl Multicast {
             loss: LossMeter::default(),
             burst_bytes: BACKLOG_BURST_BYTES.min(config.send_burst_bytes / 4),
             give_up_rounds: config.give_up_rounds_min.into(),
+            multicast_from: MULTICAST_REQUESTS_MIN,
             planned_for: None,
             gap_wait: config.gap_wait,
             buffered: Released::default(),
@@ -465,6 +468,7 @@ impl Multicast {
         });
         let (least, most) = (self.config.give_up_rounds_min, self.config.give_up_rounds_max);
         self.give_up_rounds = rounds.clamp(least.into(), most.into());
+        self.multicast_from = plan::crowd(count, loss).max(MULTICAST_REQUESTS_MIN);
     }
 
     /// Gives up what is missing for too long, releases what is held for long enough.

@@ -12,10 +12,10 @@ use crate::time::Instant;
 
 /// Partners remembered: those heard last. Enough to choose among, and the same in every group.
 const PEERS_MAX: usize = 64;
-/// Members that must ask one member for a packet in one round before the region is served at once:
-/// askers choose at random, so two may meet by chance where a few in thousands lack it, and a
-/// multicast would cost everybody.
-const MULTICAST_REQUESTS: u32 = 3;
+/// Members that must ask one member for a packet in one round before the region is served at once,
+/// at least: askers choose at random, so two may meet by chance where a few in thousands lack it,
+/// and a multicast would cost everybody. The larger the group and the loss, the more may.
+pub(super) const MULTICAST_REQUESTS_MIN: u32 = 3;
 /// How long what was heard of a partner's round serves to guess its present one: clocks that drift
 /// by 1 % are then less than half a round apart.
 const CLOCK_LIFE_ROUNDS: u32 = 50;
@@ -231,14 +231,15 @@ impl Ledger {
     }
 
     /// Books a repair of `bytes` for `to`. `reserve`: bytes that must be left for others.
-    /// `can_multicast`: there is IP multicast, and the one who asks is near.
+    /// `multicast_from`: how many must ask for it to be multicast; none if there is no IP multicast,
+    /// or the one who asks is not near.
     pub(super) fn book(
         &mut self,
         to: MemberId,
         (stream, sequence): (StreamId, u64),
         bytes: usize,
         reserve: usize,
-        can_multicast: bool,
+        multicast_from: Option<u32>,
     ) -> Verdict {
         #[cfg(not(spinglass_bug = "repair_unbounded"))]
         if self.repair_bytes < bytes + reserve {
@@ -256,7 +257,7 @@ impl Ledger {
         let _ = to;
         requests.count += 1;
         self.repair_bytes = self.repair_bytes.saturating_sub(bytes);
-        if can_multicast && requests.count == MULTICAST_REQUESTS {
+        if Some(requests.count) == multicast_from {
             requests.multicast = true;
             return Verdict::Multicast;
         }

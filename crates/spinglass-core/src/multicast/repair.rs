@@ -272,7 +272,8 @@ impl Multicast {
         let has_multicast =
             matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
         let can_multicast = has_multicast && cx.members.is_near(to);
-        match self.ledger.book(to, (id, sequence), bytes, reserve, can_multicast) {
+        let multicast_from = can_multicast.then_some(self.multicast_from);
+        match self.ledger.book(to, (id, sequence), bytes, reserve, multicast_from) {
             Verdict::Unicast => {
                 held.asked_round = round;
                 cx.outbox.packets(id, Way::Repair(address), sequence, sequence + 1);

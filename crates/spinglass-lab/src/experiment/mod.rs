@@ -3,7 +3,9 @@
 //! An experiment is a list of runs, each a function of what it says (protocol, group, x, seed) and
 //! nothing else. So runs go side by side, and those that are done need not be done again.
 
+pub mod buffers;
 mod classic;
+pub mod fec;
 pub mod figure1;
 pub mod figure2;
 pub mod figure3;
