@@ -24,6 +24,9 @@ use crate::id::{MemberId, StreamId};
 use crate::rng::{Prng, mix};
 use crate::table::{RowKey, Table, TableRow, ZonePath};
 
+/// Bufferers of a packet that are told apart: more than anybody sets; further ones may be the same.
+const DISTINCT_MAX: usize = 32;
+
 /// At most one in so many digests goes to another zone, if there are several: mostly near, seldom
 /// far.
 const FAR_ONE_IN: usize = 4;
@@ -350,7 +353,8 @@ impl Members {
 
     /// The long-term bufferers of a packet: members of the own region, named by a hash of (packet,
     /// member) [Ozkasap et al. 1999]. Each of some points on the ring of keys, drawn from the
-    /// packet, falls to the next member, so that a change of membership moves few packets.
+    /// packet, falls to the next member that has none yet, so that a change of membership moves few
+    /// packets, and as many hold a packet as are to.
     ///
     /// They are `count` in a group of one region. Where there are many, each has its own, and the
     /// more copies there are in all, the fewer each needs: every doubling of the group takes half a
@@ -363,11 +367,18 @@ impl Members {
     ) -> impl Iterator<Item = SocketAddr> + '_ {
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
-        (0..bufferers_of(sequence, count, self.view.doublings)).filter_map(move |point| {
+        let agents = &self.view.agents;
+        let wanted = bufferers_of(sequence, count, self.view.doublings);
+        let mut taken = [usize::MAX; DISTINCT_MAX];
+        let points = (0..wanted).zip(0..agents.len());
+        points.filter_map(move |(point, number)| {
             let key = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
-            let agents = &self.view.agents;
-            let place = agents.partition_point(|(agent, _)| agent.0 < key);
-            agents.get(place).or_else(|| agents.first()).map(|(_, address)| *address)
+            let mut place = agents.partition_point(|(agent, _)| agent.0 < key) % agents.len();
+            while taken.contains(&place) {
+                place = (place + 1) % agents.len();
+            }
+            taken.iter_mut().skip(number).take(1).for_each(|slot| *slot = place);
+            agents.get(place).map(|(_, address)| *address)
         })
     }
 
