@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::experiment::astrolabe::Astrolabe;
+use crate::experiment::bimodality::Bimodality;
 use crate::experiment::buffers::Buffers;
 use crate::experiment::fec::Fec;
 use crate::experiment::figure1::Figure1;
@@ -13,13 +15,15 @@ use crate::experiment::troubles::Troubles;
 use crate::experiment::{Experiment, SettingError};
 
 /// The scenarios that come with the laboratory: their names, and their files.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 9] = [
     ("figure1", include_str!("../scenarios/figure1.toml")),
     ("figure3", include_str!("../scenarios/figure3.toml")),
     ("micropartitions", include_str!("../scenarios/micropartitions.toml")),
     ("figure2", include_str!("../scenarios/figure2.toml")),
     ("fec", include_str!("../scenarios/fec.toml")),
     ("buffers", include_str!("../scenarios/buffers.toml")),
+    ("bimodality", include_str!("../scenarios/bimodality.toml")),
+    ("astrolabe", include_str!("../scenarios/astrolabe.toml")),
     ("troubles", include_str!("../scenarios/troubles.toml")),
 ];
 
@@ -62,6 +66,8 @@ enum Scenario {
     Figure2 { full: Figure2, small: Figure2 },
     Fec { full: Fec, small: Fec },
     Buffers { full: Buffers, small: Buffers },
+    Bimodality { full: Bimodality, small: Bimodality },
+    Astrolabe { full: Astrolabe, small: Astrolabe },
     Troubles { full: Troubles, small: Troubles },
 }
 
@@ -77,6 +83,8 @@ pub fn parse(text: &str, extent: Extent) -> Result<Box<dyn Experiment>, Scenario
         Scenario::Figure2 { full, small } => Box::new(extent.of(full, small)),
         Scenario::Fec { full, small } => Box::new(extent.of(full, small)),
         Scenario::Buffers { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Bimodality { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Astrolabe { full, small } => Box::new(extent.of(full, small)),
         Scenario::Troubles { full, small } => Box::new(extent.of(full, small)),
     };
     experiment.check()?;

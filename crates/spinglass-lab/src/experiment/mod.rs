@@ -3,6 +3,8 @@
 //! An experiment is a list of runs, each a function of what it says (protocol, group, x, seed) and
 //! nothing else. So runs go side by side, and those that are done need not be done again.
 
+pub mod astrolabe;
+pub mod bimodality;
 pub mod buffers;
 mod classic;
 pub mod fec;
