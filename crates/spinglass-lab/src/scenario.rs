@@ -6,16 +6,19 @@ use thiserror::Error;
 use crate::experiment::astrolabe::Astrolabe;
 use crate::experiment::bimodality::Bimodality;
 use crate::experiment::buffers::Buffers;
+use crate::experiment::detector::Detector;
 use crate::experiment::fec::Fec;
 use crate::experiment::figure1::Figure1;
 use crate::experiment::figure2::Figure2;
 use crate::experiment::figure3::Figure3;
 use crate::experiment::micropartitions::Micropartitions;
+use crate::experiment::ratings::Ratings;
+use crate::experiment::scaling::Scaling;
 use crate::experiment::troubles::Troubles;
 use crate::experiment::{Experiment, SettingError};
 
 /// The scenarios that come with the laboratory: their names, and their files.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 12] = [
     ("figure1", include_str!("../scenarios/figure1.toml")),
     ("figure3", include_str!("../scenarios/figure3.toml")),
     ("micropartitions", include_str!("../scenarios/micropartitions.toml")),
@@ -24,6 +27,9 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     ("buffers", include_str!("../scenarios/buffers.toml")),
     ("bimodality", include_str!("../scenarios/bimodality.toml")),
     ("astrolabe", include_str!("../scenarios/astrolabe.toml")),
+    ("detector", include_str!("../scenarios/detector.toml")),
+    ("ratings", include_str!("../scenarios/ratings.toml")),
+    ("scaling", include_str!("../scenarios/scaling.toml")),
     ("troubles", include_str!("../scenarios/troubles.toml")),
 ];
 
@@ -68,6 +74,9 @@ enum Scenario {
     Buffers { full: Buffers, small: Buffers },
     Bimodality { full: Bimodality, small: Bimodality },
     Astrolabe { full: Astrolabe, small: Astrolabe },
+    Detector { full: Detector, small: Detector },
+    Ratings { full: Ratings, small: Ratings },
+    Scaling { full: Scaling, small: Scaling },
     Troubles { full: Troubles, small: Troubles },
 }
 
@@ -85,6 +94,9 @@ pub fn parse(text: &str, extent: Extent) -> Result<Box<dyn Experiment>, Scenario
         Scenario::Buffers { full, small } => Box::new(extent.of(full, small)),
         Scenario::Bimodality { full, small } => Box::new(extent.of(full, small)),
         Scenario::Astrolabe { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Detector { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Ratings { full, small } => Box::new(extent.of(full, small)),
+        Scenario::Scaling { full, small } => Box::new(extent.of(full, small)),
         Scenario::Troubles { full, small } => Box::new(extent.of(full, small)),
     };
     experiment.check()?;

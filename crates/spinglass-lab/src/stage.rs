@@ -51,6 +51,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// All of them.
+    #[must_use]
+    pub const fn messages(&self) -> u64 {
+        self.data + self.repairs + self.requests + self.control
+    }
+
     fn add(&mut self, kind: Kind, bytes: usize) {
         let count = match kind {
             Kind::Data => &mut self.data,

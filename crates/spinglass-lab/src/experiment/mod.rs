@@ -7,11 +7,14 @@ pub mod astrolabe;
 pub mod bimodality;
 pub mod buffers;
 mod classic;
+pub mod detector;
 pub mod fec;
 pub mod figure1;
 pub mod figure2;
 pub mod figure3;
 pub mod micropartitions;
+pub mod ratings;
+pub mod scaling;
 pub mod troubles;
 
 use std::collections::BTreeMap;

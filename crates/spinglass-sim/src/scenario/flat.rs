@@ -42,6 +42,10 @@ pub struct Report {
     pub overhead_bytes: f64,
     /// Bytes received in all.
     pub bytes_received: f64,
+    /// Bytes sent in all; what is multicast counts once.
+    pub bytes_sent: f64,
+    /// Datagrams sent and received.
+    pub datagrams: f64,
     /// Bytes buffered at the end.
     pub buffered_bytes: f64,
     /// The largest share of a member in all repairs sent, over its fair share.
@@ -98,6 +102,8 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         repairs,
         overhead_bytes: bytes_received - spread * packet,
         bytes_received,
+        bytes_sent: per_second(|stats| stats.bytes_sent),
+        datagrams: per_second(|stats| stats.datagrams_received + stats.datagrams_sent),
         buffered_bytes: buffered as f64 / (members - 1) as f64,
         repair_imbalance: most.unwrap_or(0) as f64 / seconds as f64 / repairs.max(f64::EPSILON),
         parameters: parameters.clone(),
