@@ -6,6 +6,7 @@
 //! conductors run on one thread: the signal follows the thread that started the child.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -32,6 +33,35 @@ const MEET_TIME: Duration = Duration::from_secs(120);
 const STEP_LEAD: Duration = Duration::from_millis(60);
 /// Clock ticks per second in /proc: `USER_HZ`, the same on every Linux of today.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How members' processes are started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Launcher {
+    /// The members' program; none: this program's own members.
+    pub(crate) program: Option<PathBuf>,
+    /// Where each one is, if they are not on loopback: its network namespace, and its address.
+    pub(crate) places: Vec<(String, SocketAddr)>,
+}
+
+impl Launcher {
+    fn command(&self, index: usize) -> Result<Command> {
+        let own = || std::env::current_exe().context("cannot find this program's own file");
+        let program = self.program.clone().map_or_else(own, Ok)?;
+        let mut command = match self.places.get(index) {
+            None => Command::new(program),
+            Some((namespace, _)) => {
+                // It becomes the program, so that signals reach that.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
+        if self.program.is_none() {
+            command.arg("member");
+        }
+        Ok(command)
+    }
+}
 
 /// One member's process.
 #[derive(Debug)]
@@ -75,7 +105,7 @@ impl Herd {
     /// # Errors
     /// A member does not start, or they do not find each other in time.
     pub(crate) async fn start(count: usize, setup: &Setup) -> Result<Self> {
-        Self::start_with(count, 0, setup).await
+        Self::launch(&Launcher::default(), count, 0, setup).await
     }
 
     /// The same, the last `hostile` of whom are to turn hostile.
@@ -83,13 +113,27 @@ impl Herd {
     /// # Errors
     /// As [`Self::start`].
     pub(crate) async fn start_with(count: usize, hostile: usize, setup: &Setup) -> Result<Self> {
+        Self::launch(&Launcher::default(), count, hostile, setup).await
+    }
+
+    /// The same, started in this way.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn launch(
+        launcher: &Launcher,
+        count: usize,
+        hostile: usize,
+        setup: &Setup,
+    ) -> Result<Self> {
         let (sender, reports) = mpsc::channel(REPORTS_MAX);
         let mut herd = Self::empty(reports);
         let mut setup = setup.clone();
         for index in 0..count {
             setup.index = index;
             setup.hostile = index + hostile >= count;
-            herd.spawn(index, &setup, sender.clone()).await?;
+            setup.bind = launcher.places.get(index).map(|(_, address)| *address).or(setup.bind);
+            herd.spawn(launcher, index, &setup, sender.clone()).await?;
             setup.record = None;
             if index == 0 {
                 herd.await_bound(1).await?;
@@ -97,7 +141,8 @@ impl Herd {
             }
         }
         herd.await_bound(count).await?;
-        herd.order_all(&Order::Await { members: count }).await?;
+        let peers = herd.addresses();
+        herd.order_all(&Order::Await { members: count, peers }).await?;
         herd.gather(count, MEET_TIME, |report| matches!(report, Report::Ready).then_some(()))
             .await
             .context("the members did not all find one another")?;
@@ -120,7 +165,7 @@ impl Herd {
             if index >= seeds {
                 setup.seeds = herd.addresses().into_iter().take(seeds).collect();
             }
-            herd.spawn(index, &setup, sender.clone()).await?;
+            herd.spawn(&Launcher::default(), index, &setup, sender.clone()).await?;
         }
         herd.await_bound(setups.len()).await?;
         Ok(herd)
@@ -128,13 +173,13 @@ impl Herd {
 
     async fn spawn(
         &mut self,
+        launcher: &Launcher,
         index: usize,
         setup: &Setup,
         reports: mpsc::Sender<(usize, Report)>,
     ) -> Result<()> {
-        let binary = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut child = Command::new(binary)
-            .arg("member")
+        let mut child = launcher
+            .command(index)?
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -29,27 +29,27 @@ pub(super) struct Experiment {
 }
 
 /// The width of the bins, which nothing here reads.
-const BIN: Duration = Duration::from_secs(1);
+pub(super) const BIN: Duration = Duration::from_secs(1);
 /// Within this time a message must have come or been told as a gap: the most rounds before a
 /// packet is given up (100), of 100 ms, and some slack.
-const SETTLE_TIME: Duration = Duration::from_secs(12);
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(12);
 
 /// One run.
 #[derive(Debug, Serialize)]
-struct Run {
-    loss: f64,
-    published: u64,
-    deliveries: u64,
-    gaps: u64,
-    missing: u64,
-    missing_untold: u64,
-    disordered: u64,
-    p50_ms: f64,
-    p99_ms: f64,
-    max_ms: f64,
-    repairs: u64,
-    measured_loss: f64,
-    settle_seconds: f64,
+pub(super) struct Run {
+    pub(super) loss: f64,
+    pub(super) published: u64,
+    pub(super) deliveries: u64,
+    pub(super) gaps: u64,
+    pub(super) missing: u64,
+    pub(super) missing_untold: u64,
+    pub(super) disordered: u64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
+    pub(super) max_ms: f64,
+    pub(super) repairs: u64,
+    pub(super) measured_loss: f64,
+    pub(super) settle_seconds: f64,
 }
 
 /// All runs.
@@ -108,7 +108,8 @@ pub(super) async fn run(experiment: &Experiment, format: Format) -> Result<Verdi
 /// The loss up to which nothing may be missing at all.
 const WHOLE_UP_TO: f64 = 0.2;
 
-fn conclude(loss: f64, measured: &Measured) -> Run {
+/// What became of a run with such a loss.
+pub(super) fn conclude(loss: f64, measured: &Measured) -> Run {
     let ages = measured.ages();
     let sum = |figure: fn(&Tally) -> u64| measured.receivers.iter().map(figure).sum::<u64>();
     let count = measured.load.count;

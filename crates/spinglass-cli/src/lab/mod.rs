@@ -9,6 +9,7 @@ mod insiders;
 mod loss;
 mod partition;
 mod perturb;
+mod real;
 mod rotation;
 mod rounds;
 mod scale;
@@ -30,6 +31,8 @@ use crate::plan::share;
 pub(crate) enum Lab {
     /// Run a scenario: one of the papers' figures, older protocols beside ours
     Run(figures::Run),
+    /// Figure 1, loss and latency with processes in network namespaces, other systems beside ours
+    Real(real::Real),
     /// How steady are healthy members while others are stopped and continued?
     Perturb(Perturb),
     /// Does everything arrive when every receiver drops packets, and is every miss told?
@@ -149,7 +152,7 @@ impl Lab {
             Self::Loss(options) => options.real,
             Self::Insiders(options) => options.real,
             Self::Flood(options) => options.real,
-            Self::Fleet(_) | Self::Doors(_) => true,
+            Self::Real(_) | Self::Fleet(_) | Self::Doors(_) => true,
             _ => false,
         }
     }
@@ -175,6 +178,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
             loss::run(&experiment, format).await
         }
         Lab::Run(options) => figures::run_scenario(options, format),
+        Lab::Real(options) => real::run(options, format).await,
         Lab::Analysis(options) => simulated::analysis(options, format),
         Lab::Bimodality(options) => simulated::bimodality(options, format),
         Lab::Wan(options) => simulated::wan(options, format),

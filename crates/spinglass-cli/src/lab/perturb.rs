@@ -38,21 +38,21 @@ const BIN: Duration = Duration::from_millis(500);
 /// What healthy members may lag behind the sender at the end.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 /// Between runs: what sleepers still lack is repaired meanwhile.
-const REST_TIME: Duration = Duration::from_secs(3);
+pub(super) const REST_TIME: Duration = Duration::from_secs(3);
 /// The share of members that sleep in the second series.
 const QUARTER: usize = 4;
 
 /// One run.
 #[derive(Debug, Serialize)]
-struct Run {
-    sleepers: usize,
-    asleep: f64,
+pub(super) struct Run {
+    pub(super) sleepers: usize,
+    pub(super) asleep: f64,
     /// Mean over the offered rate: at the worst healthy member, and over all of them.
-    worst_rate_share: f64,
-    mean_rate_share: f64,
+    pub(super) worst_rate_share: f64,
+    pub(super) mean_rate_share: f64,
     /// Coefficient of variation of the samples: at the worst healthy member, and at the median one.
-    worst_variation: f64,
-    median_variation: f64,
+    pub(super) worst_variation: f64,
+    pub(super) median_variation: f64,
     healthy_gaps: u64,
     sleeper_gaps: u64,
     sleeper_missing_untold: u64,
@@ -121,7 +121,11 @@ pub(super) async fn run(experiment: &Experiment, format: Format) -> Result<Verdi
     Ok(good.into())
 }
 
-async fn perturb(
+/// One run.
+///
+/// # Errors
+/// A member does not answer.
+pub(super) async fn perturb(
     herd: &mut Herd,
     experiment: &Experiment,
     sleepers: usize,

@@ -71,7 +71,7 @@ pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     loop {
         tokio::select! {
             order = orders.next() => match order? {
-                Some(Order::Await { members }) => hostile.awaited = Some(members),
+                Some(Order::Await { members, .. }) => hostile.awaited = Some(members),
                 Some(Order::Step(begun)) => {
                     step = begun.number;
                     hostile.turn(setup, folder)?;

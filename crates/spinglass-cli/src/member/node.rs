@@ -146,7 +146,11 @@ pub(crate) fn builder(setup: &Setup) -> Builder {
         builder = builder.datagram_bytes(bytes);
     }
     if let Some(SocketAddr::V4(group)) = setup.multicast {
-        builder = builder.multicast(group, Ipv4Addr::LOCALHOST);
+        let interface = match setup.bind {
+            Some(SocketAddr::V4(bind)) => *bind.ip(),
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        builder = builder.multicast(group, interface);
     }
     if let Some(nines) = setup.nines {
         builder = builder.reliability(nines);
@@ -172,7 +176,7 @@ fn ticks(progress_ms: u64) -> Interval {
 
 async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting) -> Result<()> {
     match order {
-        Order::Await { members } => {
+        Order::Await { members, .. } => {
             node.wait_for_members(members).await?;
             tell(&Report::Ready)?;
         }

@@ -18,7 +18,8 @@
 //!            ◀─ Tally ──────────────              everything counted in this step
 //! ```
 //!
-//! A closed standard input ends the member.
+//! A closed standard input ends the member. docs/opponents.md says what of it other systems' members
+//! need.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -84,6 +85,9 @@ pub(crate) enum Order {
     Await {
         /// How many, the member itself included.
         members: usize,
+        /// Where they receive, for those that don't find one another.
+        #[serde(default)]
+        peers: Vec<SocketAddr>,
     },
     /// Count afresh.
     Step(Step),
@@ -227,8 +231,9 @@ pub(crate) struct Progress {
     pub(crate) repairs_received: u64,
 }
 
-/// Everything that a receiver counted in a step.
+/// Everything that a receiver counted in a step; what an opponent does not count is zero.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Tally {
     /// The step.
     pub(crate) step: u32,

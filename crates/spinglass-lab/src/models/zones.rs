@@ -56,29 +56,26 @@ impl Tree {
         Rounds { last: round.into(), mean: sum as f64 / agents as f64 }
     }
 
-    /// Agents of a zone of a level: below the root, level 0 are the root's children.
-    fn below(&self, level: usize) -> usize {
-        self.branching[level + 1..].iter().product()
-    }
-
-    /// Who speaks for each zone, by level: some of its agents, at random.
+    /// Who speaks for each zone, by level: of those who speak for its children, some at random.
     fn draw_contacts(&self, rng: &mut Prng) -> Vec<Vec<Vec<usize>>> {
-        let zones = |level: usize| self.branching[..=level].iter().product::<usize>();
-        let draw = |level: usize, rng: &mut Prng| {
-            let below = self.below(level);
-            let some = |zone: usize, rng: &mut Prng| {
-                let mut some: Vec<usize> = Vec::new();
-                while some.len() < self.contacts.min(below) {
-                    let agent = zone * below + rng.index(below);
+        let mut levels = vec![(0..self.agents()).map(|agent| vec![agent]).collect::<Vec<_>>()];
+        for wide in self.branching.iter().skip(1).rev() {
+            let below = levels.last().map_or(&[][..], Vec::as_slice);
+            let mut draw = |children: &[Vec<usize>]| {
+                let all: Vec<usize> = children.concat();
+                let mut some = Vec::new();
+                while some.len() < self.contacts.min(all.len()) {
+                    let agent = all[rng.index(all.len())];
                     if !some.contains(&agent) {
                         some.push(agent);
                     }
                 }
                 some
             };
-            (0..zones(level)).map(|zone| some(zone, rng)).collect()
-        };
-        (0..self.branching.len()).map(|level| draw(level, rng)).collect()
+            levels.push(below.chunks(*wide).map(&mut draw).collect());
+        }
+        levels.reverse();
+        levels
     }
 
     /// Every contact of every zone of a level compares with one of a sibling.
