@@ -138,11 +138,13 @@ pub fn plan(question: &Question, load: &Load) -> Plan {
 /// The fewest askers in a round that tell a member to serve everybody near at once; at most 64.
 ///
 /// If each of `members` lacks a packet with probability u, `loss_percent`, by itself and asks a
-/// random one, some members are asked by several, by chance, and serving everybody costs everybody a
-/// packet, which a share u needs. So many askers are waited for that this happens `2 u^2 / (1 - u)`
-/// times a packet at most: hardly ever where little is lost, and then repairs one by one do; once
-/// where half is, and everybody is best served at once. The bound grows with the group, since what
-/// each member has a small chance of comes up for somebody sooner or later (paper, section 3).
+/// random one, some members are asked by several, by chance; and serving everybody costs everybody
+/// a packet, which a share u needs. So many askers are waited for that chance alone brings about
+/// `2 u^2 / (1 - u)` servings of a packet at most. That is hardly any where little is lost, and
+/// repairs go to those who ask; and one where half is lost, and all are best served at once.
+///
+/// The bound grows with the group, since what each member has a small chance of comes up for
+/// somebody sooner or later (paper, section 3).
 #[must_use]
 pub fn crowd(members: usize, loss_percent: u32) -> u32 {
     let mean = f64::from(loss_percent) / 100.0;

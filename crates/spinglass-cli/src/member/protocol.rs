@@ -18,8 +18,8 @@
 //!            ◀─ Tally ──────────────              everything counted in this step
 //! ```
 //!
-//! A closed standard input ends the member. docs/opponents.md says what of it other systems' members
-//! need.
+//! A closed standard input ends the member. docs/opponents.md says what of it other systems'
+//! members need.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -231,8 +231,8 @@ impl Ledger {
     }
 
     /// Books a repair of `bytes` for `to`. `reserve`: bytes that must be left for others.
-    /// `multicast_from`: how many must ask for it to be multicast; none if there is no IP multicast,
-    /// or the one who asks is not near.
+    /// `multicast_from`: how many must ask for it to be multicast; none if there is no IP
+    /// multicast, or the one who asks is not near.
     pub(super) fn book(
         &mut self,
         to: MemberId,

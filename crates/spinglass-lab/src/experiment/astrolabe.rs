@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::rounds;
 
-use super::{Experiment, Job, Measured, Point, Results, SettingError, some, within};
+use super::{Experiment, Job, Measured, Point, Results, SettingError, named, some, within};
 use crate::models::zones::Tree;
 use crate::report::{Bar, Plot, Report, Series};
 
@@ -65,7 +65,7 @@ impl Astrolabe {
 
     /// Agents where something else is varied.
     fn usual(&self) -> usize {
-        self.agents.iter().rev().nth(1).or(self.agents.first()).copied().unwrap_or(0)
+        self.agents.iter().rev().nth(1).or_else(|| self.agents.first()).copied().unwrap_or(0)
     }
 
     fn xs(&self, varied: &str) -> Vec<f64> {
@@ -91,15 +91,13 @@ impl Astrolabe {
             seed: job.seed,
         };
         let report = rounds::run(&parameters, &mut |_| ());
-        [
+        named(&[
             ("last", report.last_rounds),
             ("mean", report.mean_rounds),
             ("never", report.never as f64),
             ("datagrams", report.datagrams_per_round),
             ("bytes", report.bytes_per_round),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        ])
     }
 
     fn model(&self, job: &Job) -> Measured {
@@ -109,9 +107,7 @@ impl Astrolabe {
         let loss_ppm = (known.loss * 1e6) as u32;
         let tree = Tree { branching: known.branching.clone(), contacts: known.contacts, loss_ppm };
         let rounds = tree.update(job.seed);
-        [("last", rounds.last), ("mean", rounds.mean)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+        named(&[("last", rounds.last), ("mean", rounds.mean)])
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {

@@ -114,7 +114,7 @@ impl Bimodality {
         for fanout in &self.fanouts {
             let computed = self.computed(self.members, *fanout);
             let points = computed.iter().enumerate().skip(1);
-            let points = points.map(|(reached, p)| exact(reached as f64, *p)).collect();
+            let points = points.map(|(reached, p)| Point::exact(reached as f64, *p)).collect();
             plot.series.push(Series::new(&format!("fan-out {fanout}, computed"), points));
             let drawn = |reached: usize| {
                 let points = results.along_x(DRAWN, self.members, &format!("reached{reached}"));
@@ -133,7 +133,7 @@ impl Bimodality {
         for fanout in &self.fanouts {
             let point = |members: &usize| {
                 let between = neither_few_nor_most(&self.computed(*members, *fanout));
-                exact(*members as f64, between)
+                Point::exact(*members as f64, between)
             };
             let points = self.computed_members.iter().map(point).collect();
             plot.series.push(Series::new(&format!("fan-out {fanout}, computed"), points));
@@ -193,10 +193,6 @@ impl Bimodality {
 
 /// What is missed at first, and lost then, in groups that pull.
 const PULL_LOSSES: [f64; 2] = [0.05, 0.2];
-
-fn exact(x: f64, mean: f64) -> Point {
-    Point { x, mean, range: (mean, mean), seeds: 1 }
-}
 
 impl Experiment for Bimodality {
     fn check(&self) -> Result<(), SettingError> {

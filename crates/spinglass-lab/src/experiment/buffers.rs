@@ -9,7 +9,7 @@ use spinglass_core::{Config, Dissemination, Start};
 use spinglass_sim::scenario::flat;
 use spinglass_sim::{Blind, Network, Setup, World};
 
-use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, some, within};
+use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, named, some, within};
 use crate::models::buffers::{nobody, nobody_counted, nobody_left};
 use crate::report::{Bar, Plot, Report, Series};
 
@@ -64,7 +64,7 @@ impl Buffers {
         world.run(idle * 2, &mut Blind);
         let holds = |member: &usize| world.stats(*member).buffered_bytes > 0;
         let holders = (0..job.members).filter(holds).count();
-        measured(&[("holders", holders as f64), ("wanted", wanted.into())])
+        named(&[("holders", holders as f64), ("wanted", wanted.into())])
     }
 
     fn load(&self, job: &Job) -> Measured {
@@ -77,7 +77,7 @@ impl Buffers {
             seed: job.seed,
         };
         let report = flat::run(&parameters, &mut |_| ());
-        measured(&[("buffered_bytes", report.buffered_bytes)])
+        named(&[("buffered_bytes", report.buffered_bytes)])
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
@@ -103,14 +103,6 @@ impl Buffers {
             Bar::at_most("ours_buffered_bytes_fall_to", falls, 1.0),
         ]
     }
-}
-
-fn measured(all: &[(&str, f64)]) -> Measured {
-    all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
-}
-
-fn exact(x: f64, mean: f64) -> Point {
-    Point { x, mean, range: (mean, mean), seeds: 1 }
 }
 
 impl Experiment for Buffers {
@@ -140,7 +132,7 @@ impl Experiment for Buffers {
         match job.protocol.as_str() {
             HASHED => {
                 let counted = nobody_counted(job.members, job.x, self.drawn_messages, job.seed);
-                measured(&[("nobody", counted)])
+                named(&[("nobody", counted)])
             }
             HOLDERS => self.holders(job),
             _ => self.load(job),
@@ -148,8 +140,9 @@ impl Experiment for Buffers {
     }
 
     fn report(&self, results: &Results) -> Report {
-        let computed = self.bufferers.iter().map(|c| exact(*c, nobody(self.drawn_members, *c)));
-        let limit = self.bufferers.iter().map(|c| exact(*c, (-c).exp()));
+        let computed =
+            self.bufferers.iter().map(|c| Point::exact(*c, nobody(self.drawn_members, *c)));
+        let limit = self.bufferers.iter().map(|c| Point::exact(*c, (-c).exp()));
         let title = "Nobody holds a message any more";
         let mut plot = Plot::new(title, "C: how many are to, on average", "probability");
         plot.logarithmic = (false, true);
@@ -160,7 +153,8 @@ impl Experiment for Buffers {
         ];
         let gone = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
         let left = |of: fn((f64, f64)) -> f64| {
-            let point = |gone: &f64| exact(*gone, of(nobody_left(HOLDERS_MEMBERS, 6, *gone)));
+            let point =
+                |gone: &f64| Point::exact(*gone, of(nobody_left(HOLDERS_MEMBERS, 6, *gone)));
             gone.iter().map(point).collect()
         };
         let title = "Six are to hold it, and so many members are gone";

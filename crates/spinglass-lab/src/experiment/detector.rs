@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::suspicion::{self, Detector as Whose};
 
-use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, some, within};
+use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, named, some, within};
 use crate::models::detection::{
     Gossip, broadcast_exponent, first_broadcast, first_broadcast_drawn, first_ping,
     first_ping_drawn,
@@ -21,7 +21,7 @@ const LIFEGUARD: &str = "SWIM with Lifeguard";
 
 /// Bytes that each may send a second in Middleware 1998.
 const BYTES_PER_SECOND: f64 = 250.0;
-/// The share of runs in which counters that are drawn may be late: so many that they can be counted.
+/// The share of runs in which counters that are drawn may be late: enough of them to be counted.
 const LATE: f64 = 0.02;
 /// How long an agent is gone: longer than any detector takes.
 const GONE_MS: u64 = 60_000;
@@ -59,7 +59,7 @@ impl Detector {
         });
         let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
         let found = report.full_seconds.len() as f64;
-        measured(&[
+        named(&[
             ("first", mean(&report.first_seconds)),
             ("full", mean(&report.full_seconds)),
             ("found", found),
@@ -95,10 +95,6 @@ impl Detector {
     }
 }
 
-fn measured(all: &[(&str, f64)]) -> Measured {
-    all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
-}
-
 impl Experiment for Detector {
     fn check(&self) -> Result<(), SettingError> {
         some("computed_members", &self.computed_members)?;
@@ -130,18 +126,13 @@ impl Experiment for Detector {
             SWIM => return self.detect(job, Whose::Swim),
             _ => return self.detect(job, Whose::Lifeguard),
         };
-        measured(&[("drawn", drawn)])
+        named(&[("drawn", drawn)])
     }
 
     fn report(&self, results: &Results) -> Report {
-        let exact = |members: &usize, mean: f64| Point {
-            x: *members as f64,
-            mean,
-            range: (mean, mean),
-            seeds: 1,
-        };
         let computed = |of: &dyn Fn(usize) -> f64| {
-            self.computed_members.iter().map(|it| exact(it, of(*it))).collect::<Vec<Point>>()
+            let point = |it: &usize| Point::exact(*it as f64, of(*it));
+            self.computed_members.iter().map(point).collect::<Vec<Point>>()
         };
         let mut counters = Plot::new(
             "Gossiped counters: a failure is detected after",
@@ -183,7 +174,8 @@ impl Experiment for Detector {
             ),
             plots: vec![counters, ping, found, bytes],
             notes: vec![format!(
-                "The exponent of broadcasts for 1,000 members is {exponent:.2} (10.43 in the paper)."
+                "The exponent of broadcasts for 1,000 members is {exponent:.2} (10.43 in the \
+                 paper)."
             )],
             bars: self.bars(results),
         }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use spinglass_core::{Config, Dissemination, Start, Stats};
 use spinglass_sim::{Blind, Network, Setup, World};
 
-use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, slope, some, within};
+use super::{
+    Experiment, Job, Measured, Point, Results, SettingError, jobs, named, slope, some, within,
+};
 use crate::models::parity;
 use crate::opponents::fec::{Fec as Member, Settings};
 use crate::report::{Bar, Plot, Report, Series};
@@ -65,14 +67,12 @@ impl Fec {
         let receivers = (job.members - 1) as f64;
         let asked: u64 = (1..job.members).map(|member| stage.sent(member).requests).sum();
         let whole = (1..job.members).map(|member| stage.member(member).whole()).min();
-        [
+        named(&[
             ("redundancy", stage.member(0).parities() as f64 / messages as f64),
             ("requests_per_member_and_block", asked as f64 / receivers / self.blocks as f64),
             // The last block's end is not told if it is lost.
             ("whole_least", whole.unwrap_or(0) as f64 / self.blocks as f64),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        ])
     }
 
     fn ours(&self, job: &Job) -> Measured {
@@ -101,19 +101,17 @@ impl Fec {
         let more = total(|stats| stats.repairs_received + stats.repairs_surplus);
         let packets = total(|stats| stats.packets_received);
         let lost = total(|stats| stats.packets_lost);
-        [("redundancy", more as f64 / packets as f64), ("lost", lost as f64 / packets as f64)]
-            .map(|(name, value)| (name.to_owned(), value))
-            .into()
+        named(&[
+            ("redundancy", more as f64 / packets as f64),
+            ("lost", lost as f64 / packets as f64),
+        ])
     }
 
     fn computed(&self, of: impl Fn(usize) -> f64) -> Vec<Point> {
         let mut sizes: Vec<usize> =
             self.members.iter().chain(&self.computed_members).copied().collect();
         sizes.sort_unstable();
-        let point = |members: usize| {
-            let mean = of(members - 1);
-            Point { x: members as f64, mean, range: (mean, mean), seeds: 1 }
-        };
+        let point = |members: usize| Point::exact(members as f64, of(members - 1));
         sizes.into_iter().map(point).collect()
     }
 

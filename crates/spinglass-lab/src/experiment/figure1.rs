@@ -8,7 +8,7 @@ use spinglass_sim::scenario::Summary;
 use spinglass_sim::scenario::perturb::{self, Trouble};
 
 use super::classic::Classic;
-use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, named, some, within};
 use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
 use crate::stage::Costs;
@@ -152,7 +152,7 @@ pub(super) fn costs(datagram_us: u64, kibibyte_us: u64, faster: u32) -> Costs {
 
 pub(super) fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
     let fixed = [("throughput", throughput.mean), ("variation", throughput.variation)];
-    fixed.iter().chain(more).map(|(name, value)| ((*name).to_owned(), *value)).collect()
+    named(&[&fixed[..], more].concat())
 }
 
 impl Experiment for Figure1 {

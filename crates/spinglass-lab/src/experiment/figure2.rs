@@ -158,7 +158,7 @@ impl Figure2 {
     /// Who neither sleeps nor hears from anybody who does, in the hierarchy.
     fn is_awake(&self, member: usize) -> bool {
         let mut at = member;
-        while at > 0 && at % self.width != 0 {
+        while at > 0 && !at.is_multiple_of(self.width) {
             at = (at - 1) / self.width;
         }
         at == 0

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use spinglass_core::{Config, Dissemination, Start, Stats};
 use spinglass_sim::{Blind, Link, Network, Setup, Topology, World};
 
-use super::{Experiment, Job, Measured, Results, SettingError, jobs, slope, some, within};
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, named, slope, some, within};
 use crate::opponents::srm::{Srm, Timers};
 use crate::report::{Bar, Plot, Report, Series};
 use crate::stage::{Costs, Counts, Nobody, Stage, Wires};
@@ -149,15 +149,14 @@ impl Figure3 {
 
     fn measured(&self, topology: &Topology, requests: f64, repairs: f64, share: f64) -> Measured {
         let links = topology.links() as f64;
-        let named = [
+        named(&[
             ("requests", requests),
             ("repairs", repairs),
             ("links", links),
             ("requests_per_link", requests / links),
             ("repairs_per_request", repairs / requests.max(f64::EPSILON)),
             ("delivered", share),
-        ];
-        named.map(|(name, value)| (name.to_owned(), value)).into()
+        ])
     }
 
     fn about(&self) -> String {

@@ -37,6 +37,11 @@ pub struct Job {
 /// What runs measured: for each measure, a value.
 pub type Measured = BTreeMap<String, f64>;
 
+/// Measures by their names.
+fn named(all: &[(&str, f64)]) -> Measured {
+    all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
+}
+
 /// All runs that are done.
 #[derive(Debug, Default)]
 pub struct Results {
@@ -102,6 +107,12 @@ pub struct Point {
 }
 
 impl Point {
+    /// A place that is computed.
+    #[must_use]
+    pub const fn exact(x: f64, mean: f64) -> Self {
+        Self { x, mean, range: (mean, mean), seeds: 1 }
+    }
+
     fn of(values: &[(f64, f64)]) -> Option<Self> {
         let x = values.first()?.0;
         let ys = values.iter().map(|(_, y)| *y);

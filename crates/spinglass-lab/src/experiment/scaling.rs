@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::flat;
 use spinglass_sim::{Link, Topology};
 
-use super::{Experiment, Job, Measured, Results, SettingError, jobs, slope, some, within};
+use super::{Experiment, Job, Measured, Results, SettingError, jobs, named, slope, some, within};
 use crate::opponents::fec::{self, Fec};
 use crate::opponents::push_gossip::PushGossip;
 use crate::opponents::repair_tree::RepairTree;
@@ -70,7 +70,7 @@ impl Scaling {
             },
             &mut |_| (),
         );
-        measured(&[
+        named(&[
             ("bytes", report.bytes_sent + report.bytes_received),
             ("messages", report.datagrams),
         ])
@@ -108,7 +108,7 @@ impl Scaling {
             total as f64 / (count - 1) as f64 / seconds
         };
         let most = pairs().map(|(after, before)| after.1 - before.1).max().unwrap_or(0);
-        measured(&[
+        named(&[
             ("bytes", mean(|it| it.0)),
             ("messages", mean(|it| it.1)),
             ("messages_most", most as f64 / seconds),
@@ -151,10 +151,6 @@ impl Scaling {
 }
 
 const PROTOCOLS: [&str; 6] = [OURS, CLASSIC, SRM, TREE, FEC, PUSH];
-
-fn measured(all: &[(&str, f64)]) -> Measured {
-    all.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
-}
 
 impl Experiment for Scaling {
     fn check(&self) -> Result<(), SettingError> {

@@ -1,5 +1,5 @@
-//! Figure 1 with other troubles: several sleepers, packet delays, losses (paper, section 3, footnote
-//! 2: "the throughput graphs differ but the trend is unchanged").
+//! Figure 1 with other troubles: several sleepers, packet delays, losses (paper, section 3,
+//! footnote 2: "the throughput graphs differ but the trend is unchanged").
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl Troubles {
             let ours = self.members.iter().flat_map(|members| of(OURS, *members));
             let worst = ours.map(|point| point.range.0 / rate).fold(1.0, f64::min);
             bars.push(Bar::at_least(&format!("ours_worst_share_{name}"), worst, 0.98));
-            // The trend: the classic falls from the least trouble to the most, in its largest group.
+            // The trend: from the least trouble to the most, in the largest group.
             let largest = self.members.iter().max().copied().unwrap_or(0);
             let classic = of(CLASSIC, largest);
             let ends = classic.first().zip(classic.last());

@@ -2,8 +2,8 @@
 //! and gossips in proportion to its infectivity [FACTS 5].
 //!
 //! Who is to receive a share `r` of all messages by the time gossip stops has susceptibility
-//! `-ln(1 - r)`: whatever the infectivities, who is left unreached falls as e^(-S A), the same A for
-//! all.
+//! `-ln(1 - r)`: whatever the infectivities, who is left unreached falls as e^(-S A), the same A
+//! for all.
 
 use spinglass_core::Prng;
 

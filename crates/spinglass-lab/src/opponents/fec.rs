@@ -1,5 +1,5 @@
-//! Forward error correction with top-up on request: hybrid ARQ of type II, as Nonnenmacher, Biersack
-//! and Towsley describe it (IEEE/ACM ToN 6(4), 1998).
+//! Forward error correction with top-up on request: hybrid ARQ of type II, as Nonnenmacher,
+//! Biersack and Towsley describe it (IEEE/ACM ToN 6(4), 1998).
 //!
 //! Messages go in blocks of `k`; with each block go `ahead` parities, any of which stands for any
 //! message that is lost. Who still lacks some when a block ends says how many, unless it has heard

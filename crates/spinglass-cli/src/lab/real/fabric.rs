@@ -112,7 +112,9 @@ impl Fabric {
              table bridge spinglass {{\n\
              chain lossy {{ numgen random mod 1000 < {thousandths} drop; }}\n\
              map links {{ type ifname . ifname : verdict; {elements}; }}\n\
-             chain forward {{ type filter hook forward priority 0; iifname . oifname vmap @links; }}\n\
+             chain forward {{\n\
+             type filter hook forward priority 0; iifname . oifname vmap @links;\n\
+             }}\n\
              }}\n"
         ))
     }

@@ -26,8 +26,8 @@ Examples:
   spinglass lab real loss --loss 0.05,0.2 --against ./gossipsub-member
   spinglass lab real latency --members 16 --seconds 5
 
-It takes root, and the packages iproute2 and nftables: each member is in a network namespace, all are
-on one bridge, and each link loses by itself. A member of another system is a program that takes
+It takes root, and the packages iproute2 and nftables: each member is in a network namespace, all
+are on one bridge, and each link loses by itself. A member of another system is a program that takes
 orders on its standard input: docs/opponents.md says which.")]
 pub(crate) struct Real {
     /// What is run
