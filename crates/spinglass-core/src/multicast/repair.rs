@@ -41,6 +41,15 @@ struct Lacking {
     waits: bool,
 }
 
+/// The loss, in parts per million, from which it is more likely that a request or its answer was
+/// lost than that whoever was asked lacked the packet, too. It is above one in the fifty packets
+/// that a measurement takes at least.
+const MUCH_LOSS_PPM: u32 = 30_000;
+
+/// How many of a group ask a packet's sender, on average, if all of them lack it and have asked
+/// others for nothing.
+const SENDER_ASKED_BY: u64 = 4;
+
 impl Multicast {
     // --- asking
 
@@ -115,14 +124,24 @@ impl Multicast {
             self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
         };
         let (young, old): (Vec<_>, Vec<_>) = due.iter().partition(|(_, hole)| is_young(hole));
-        // Whoever waits for a second answer is the last of many: it asks two at once.
-        let again: Vec<_> = young.iter().filter(|(_, hole)| hole.tries > 0).copied().collect();
+        // Whoever waits for another answer is the last of many: it asks two at once; where little is
+        // known to be lost only after two, since one may have lacked it, too, and both of two may
+        // answer.
+        let patient = u16::from((1..MUCH_LOSS_PPM).contains(&self.loss.ppm));
+        let is_late = |hole: &Hole| hole.tries > patient;
+        let again: Vec<_> = young.iter().filter(|(_, hole)| is_late(hole)).copied().collect();
         self.ledger.spend_solicit((due.len() + again.len()) * packet_bytes);
         let mut whom = BTreeMap::new();
         for asked in [young, again] {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
+            // If nobody has it but its sender, some of all that lack it ask there.
+            let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
+            let members = cx.members.count() as u64;
+            let of_sender =
+                patient > 0 && retries && self.rng.below(members.max(1)) < SENDER_ASKED_BY;
             for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
-                let asked = self.solicit_anybody(id, chunk, cx);
+                let sender = of_sender.then(|| self.solicit_sender(id, chunk, cx)).flatten();
+                let asked = sender.or_else(|| self.solicit_anybody(id, chunk, cx));
                 whom.extend(chunk.iter().map(|sequence| (*sequence, asked)));
             }
         }
@@ -174,6 +193,19 @@ impl Multicast {
         };
         self.solicit(to, round, id, falling, cx);
         Some(to)
+    }
+
+    /// Asks a stream's sender for young packets, if it is known and in the same region.
+    fn solicit_sender(
+        &mut self,
+        id: StreamId,
+        falling: &[u64],
+        cx: &mut Cx<'_>,
+    ) -> Option<SocketAddr> {
+        let address = cx.members.address_of(id.sender)?;
+        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
+        self.solicit(address, round, id, falling, cx);
+        Some(address)
     }
 
     /// Asks for an old packet: one of those who keep it for long, each time another one.
