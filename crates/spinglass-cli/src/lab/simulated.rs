@@ -425,8 +425,15 @@ pub(crate) struct Flat {
 pub(super) fn flat(options: &Flat, format: Format) -> Result<Verdict> {
     let run = |members: &usize| {
         let Flat { rate, loss, seconds, seed, .. } = *options;
-        let parameters =
-            flat::Parameters { members: *members, rate, bytes: options.size, loss, seconds, seed };
+        let parameters = flat::Parameters {
+            members: *members,
+            rate,
+            bytes: options.size,
+            loss,
+            warm_up_seconds: flat::WARM_UP_SECONDS,
+            seconds,
+            seed,
+        };
         flat::run(&parameters, &mut silent)
     };
     let reports: Vec<flat::Report> = options.members.iter().map(run).collect();

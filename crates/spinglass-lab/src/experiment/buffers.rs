@@ -73,6 +73,7 @@ impl Buffers {
             rate: self.rate,
             bytes: self.bytes,
             loss: 0.01,
+            warm_up_seconds: flat::WARM_UP_SECONDS,
             seconds: self.seconds,
             seed: job.seed,
         };

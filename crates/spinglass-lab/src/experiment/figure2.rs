@@ -32,6 +32,8 @@ const RANDOM: &str = ", random source";
 const WARM_UP: Duration = Duration::from_secs(5);
 /// Time for the last messages to arrive.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Members between one and the source, at most: a tree that has changed may have a loop.
+const LEVELS_MAX: u32 = 64;
 /// One in so many of our messages is followed, for the trees' shape.
 const FOLLOWED_ONE_IN: NonZeroU32 = NonZeroU32::new(16).unwrap();
 
@@ -152,16 +154,11 @@ impl Figure2 {
 
     /// Who sleeps: the last member of each group.
     fn sleepers(&self) -> impl Iterator<Item = usize> {
-        (self.width..self.shape().members()).step_by(self.width)
+        (1..self.shape().members()).filter(|member| self.sleeps(*member))
     }
 
-    /// Who neither sleeps nor hears from anybody who does, in the hierarchy.
-    fn is_awake(&self, member: usize) -> bool {
-        let mut at = member;
-        while at > 0 && !at.is_multiple_of(self.width) {
-            at = (at - 1) / self.width;
-        }
-        at == 0
+    fn sleeps(&self, member: usize) -> bool {
+        member > 0 && member.is_multiple_of(self.width)
     }
 
     fn classic(&self, job: &Job) -> Measured {
@@ -189,12 +186,9 @@ impl Figure2 {
             }
         }
         stage.run(SETTLE, &mut watch);
-        let levels = (1..=shape.levels).map(|level| {
-            let of_level = |member: &usize| shape.level(*member) == level;
-            (0..shape.members()).filter(of_level).filter(|it| self.is_awake(*it)).collect()
-        });
         let waited = (0..shape.members()).map(|it| stage.member(it).waiting_most()).max();
-        let mut measured = by_level(&watch, levels.collect());
+        let head = |member: usize| (member > 0).then(|| (member - 1) / self.width);
+        let mut measured = self.by_level(&watch, head);
         measured.insert("waiting_most".into(), waited.unwrap_or(0) as f64);
         measured
     }
@@ -231,15 +225,30 @@ impl Figure2 {
             }
         }
         world.run(SETTLE, &mut watch);
-        let hops = hops(&world, &watch);
-        let levels = (1..=self.levels).map(|level| {
-            let healthy = hops.iter().filter(|(it, _)| !sleepers.contains(it));
-            healthy.filter(|(_, hops)| **hops == level).map(|(it, _)| *it).collect()
-        });
-        let mut measured = by_level(&watch, levels.collect());
-        let deepest = hops.values().max().copied().unwrap_or(0);
-        measured.insert("hops_most".into(), deepest.into());
-        measured
+        let above = above(&world, &watch);
+        self.by_level(&watch, |member| above.get(&member).copied())
+    }
+
+    /// The mean of the members' variations by how many others lie between them and the source: of
+    /// those that neither sleep nor hear from anybody who does, and of all that do not sleep.
+    fn by_level(&self, watch: &Watch, above: impl Fn(usize) -> Option<usize>) -> Measured {
+        let mut sums: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+        for (member, gaps) in watch.gaps.iter().enumerate().filter(|(it, _)| !self.sleeps(*it)) {
+            let (mut at, mut level, mut is_well) = (member, 0, true);
+            while at > 0 && level <= LEVELS_MAX {
+                let Some(next) = above(at) else { break };
+                is_well &= !self.sleeps(next);
+                (at, level) = (next, level + 1);
+            }
+            let mut names = vec![format!("awake{level}")];
+            names.extend(is_well.then(|| format!("level{level}")));
+            for name in names.into_iter().filter(|_| at == 0) {
+                let (sum, count) = sums.entry(name).or_default();
+                *sum += gaps.variation();
+                *count += 1.0;
+            }
+        }
+        sums.into_iter().map(|(name, (sum, count))| (name, sum / count)).collect()
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
@@ -257,42 +266,16 @@ impl Figure2 {
     }
 }
 
-/// The mean of the members' variations, by level; level 0 is the source.
-fn by_level(watch: &Watch, levels: Vec<Vec<usize>>) -> Measured {
-    let mut measured = Measured::new();
-    for (level, members) in std::iter::once(vec![0]).chain(levels).enumerate() {
-        let sum: f64 = members.iter().map(|it| watch.gaps[*it].variation()).sum();
-        if !members.is_empty() {
-            measured.insert(format!("level{level}"), sum / members.len() as f64);
-            measured.insert(format!("members{level}"), members.len() as f64);
-        }
-    }
-    measured
-}
-
-/// How many hops of the sender's tree each member is away, by whom it mostly had packets from.
-fn hops(world: &World, watch: &Watch) -> BTreeMap<usize, u32> {
+/// Whom each member mostly had packets from.
+fn above(world: &World, watch: &Watch) -> BTreeMap<usize, usize> {
     let id = |member: usize| world.node(member).map(spinglass_core::Node::id);
     let index: BTreeMap<MemberId, usize> =
         (0..world.len()).filter_map(|member| Some((id(member)?, member))).collect();
-    let above = |member: usize| {
-        let from = watch.from.get(&member)?;
+    let above = |(member, from): (&usize, &BTreeMap<MemberId, u64>)| {
         let (most, _) = from.iter().max_by_key(|(_, count)| **count)?;
-        index.get(most).copied()
+        Some((*member, *index.get(most)?))
     };
-    let count = |member: usize| {
-        let (mut at, mut hops) = (member, 0);
-        while at != 0 {
-            at = above(at)?;
-            hops += 1;
-            // The tree has changed meanwhile, and nobody is above everybody.
-            if hops > 64 {
-                return None;
-            }
-        }
-        Some((member, hops))
-    };
-    (1..world.len()).filter_map(count).collect()
+    watch.from.iter().filter_map(above).collect()
 }
 
 impl Experiment for Figure2 {
@@ -334,6 +317,15 @@ impl Experiment for Figure2 {
                 plot.series.push(Series::new(&protocol, points));
             }
         }
+        let notes = [STEADY, RANDOM].into_iter().flat_map(|source| {
+            [CLASSIC, OURS].map(|protocol| {
+                let protocol = format!("{protocol}{source}");
+                let points = results.along_x(&protocol, members, &format!("awake{}", self.levels));
+                let all = points.first().map_or(0.0, |point| point.mean);
+                format!("{protocol}: {all:.2} at the lowest level, behind sleepers, too.")
+            })
+        });
+        let notes = notes.collect();
         let Self { width, levels, rate, bytes, loss_ppm, asleep, .. } = self;
         Report {
             title: "Figure 2: convoys".into(),
@@ -341,16 +333,16 @@ impl Experiment for Figure2 {
                 "{members} members: a virtually synchronous group of a head and {width} members, \
                  each of whom heads another, {levels} levels deep. {rate} messages of {bytes} \
                  bytes a second enter at the top, one after the other at a steady pace or at \
-                 random (Poisson). {loss_ppm} datagrams in a million are lost, and of each lowest \
-                 group one member sleeps through {:.0} % of all 100 ms slots; neither it nor any \
-                 head is counted below. Ours is one group of as many, who are as many hops of the \
-                 sender's tree away as groups lie between in the hierarchy, with the same losses \
-                 and the same members asleep. What is shown is the standard deviation of the gaps \
-                 between deliveries over their mean, averaged over the members of a level.",
+                 random (Poisson). {loss_ppm} datagrams in a million are lost, and one member of \
+                 each group sleeps through {:.0} % of all 100 ms slots. Ours is one group of as \
+                 many, with the same losses and the same members asleep; a level is a hop of the \
+                 sender's tree. What is shown is the standard deviation of the gaps between \
+                 deliveries over their mean, averaged over the members of a level who neither \
+                 sleep nor have what they get from somebody who does.",
                 asleep * 100.0
             ),
             plots: vec![plot],
-            notes: Vec::new(),
+            notes,
             bars: self.bars(results),
         }
     }

@@ -24,8 +24,8 @@ const TREE: &str = "repair servers in a tree";
 const FEC: &str = "FEC, parities on request";
 const PUSH: &str = "push gossip";
 
-/// Time before it is measured, of the opponents; ours has its own.
-const WARM_UP: Duration = Duration::from_secs(5);
+/// Time before it is measured.
+const WARM_UP: Duration = Duration::from_secs(10);
 /// Receivers that each repair server serves.
 const SERVED_EACH: usize = 32;
 /// Messages of a block of FEC.
@@ -65,6 +65,7 @@ impl Scaling {
                 rate: self.rate,
                 bytes: self.bytes,
                 loss: self.loss,
+                warm_up_seconds: WARM_UP.as_secs(),
                 seconds: self.seconds,
                 seed: job.seed,
             },

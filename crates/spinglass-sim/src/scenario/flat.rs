@@ -21,6 +21,10 @@ pub struct Parameters {
     pub bytes: usize,
     /// The probability that a datagram is lost.
     pub loss: f64,
+    /// How long to wait before. [`WARM_UP_SECONDS`] is longer than any packet is buffered, and than
+    /// a new system's tables take to settle: what is measured then is the cost of being there, not
+    /// of having just begun.
+    pub warm_up_seconds: u64,
     /// How long to measure.
     pub seconds: u64,
     /// The seed.
@@ -52,9 +56,8 @@ pub struct Report {
     pub repair_imbalance: f64,
 }
 
-/// Longer than any packet is buffered, and than a new system's tables take to settle: what is
-/// measured is the cost of being there, not of having just begun.
-const WARM_UP: Duration = Duration::from_secs(30);
+/// The usual time before measuring.
+pub const WARM_UP_SECONDS: u64 = 30;
 /// Regions per zone above them: 32 to 64 cost least (FACTS 4.9), so 8,192 members have two levels.
 const ZONE_CHILDREN: usize = 64;
 
@@ -81,7 +84,7 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
             progress(message as f64 / messages as f64);
         }
     };
-    stream(&mut world, WARM_UP, &mut |_| ());
+    stream(&mut world, Duration::from_secs(parameters.warm_up_seconds), &mut |_| ());
     let all = |world: &World| -> Vec<Stats> { (1..members).map(|at| world.stats(at)).collect() };
     let before = all(&world);
     stream(&mut world, Duration::from_secs(seconds), progress);
