@@ -119,11 +119,11 @@ pub(super) const BARS: &[Bar] = &[
     ),
     scenario!(
         "detector",
-        "failure detectors: closed forms drawn, and who is gone found as soon in any group",
+        "failure detectors: closed forms drawn, and who is gone found sooner than by SWIM",
         at_most("first_ping_off", 0.05),
         at_most("first_broadcast_off", 0.05),
-        at_most("counters_late_off", 0.3),
-        at_most("ours_full_detection_grows_to", 1.5),
+        at_most("counters_late_off", 0.2),
+        at_most("ours_full_detection_over_swim_most", 0.6),
     ),
     scenario!(
         "ratings",

@@ -77,9 +77,9 @@ impl Detector {
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
         let broadcast = |members| first_broadcast(members, broadcast_exponent(members));
-        let ours = results.along_members(OURS, "full");
-        let ends = ours.first().zip(ours.last());
-        let grows = ends.map_or(1.0, |(first, last)| last.mean / first.mean);
+        let (ours, swim) =
+            (results.along_members(OURS, "full"), results.along_members(SWIM, "full"));
+        let over_swim = ours.iter().zip(&swim).map(|(ours, swim)| ours.mean / swim.mean);
         let found = results.along_members(OURS, "found");
         let found = found.iter().map(|point| point.range.0).fold(1.0, f64::min);
         let wrong = results.along_members(OURS, "false_positives");
@@ -87,10 +87,10 @@ impl Detector {
         vec![
             Bar::at_most("first_ping_off", self.off(results, PING, first_ping), 0.05),
             Bar::at_most("first_broadcast_off", self.off(results, BROADCAST, broadcast), 0.05),
-            Bar::at_most("counters_late_off", self.off(results, COUNTERS, |_| LATE), 0.3),
+            Bar::at_most("counters_late_off", self.off(results, COUNTERS, |_| LATE), 0.2),
             Bar::at_least("ours_found", found, 1.0),
             Bar::at_most("ours_false_positives", wrong, 0.0),
-            Bar::at_most("ours_full_detection_grows_to", grows, 1.5),
+            Bar::at_most("ours_full_detection_over_swim_most", over_swim.fold(0.0, f64::max), 0.6),
         ]
     }
 }
@@ -168,7 +168,9 @@ impl Experiment for Detector {
                  SWIM's agents first pings one that is gone; seconds until somebody first \
                  broadcasts after a catastrophe, with the exponent that makes it ten on average. \
                  And detectors in their simulators: one agent neither sends nor receives for a \
-                 minute; how soon do all others hold it for failed?",
+                 minute; how soon do all others hold it for failed? All agents are of one region \
+                 here; systems of more than 64 have several. Ours signs what it says, and its \
+                 bytes are also the table's.",
                 self.runs,
                 LATE * 100.0
             ),
