@@ -11,6 +11,13 @@ use crate::experiment::Point;
 
 /// The size of a drawing, in pixels.
 const SIZE: (u32, u32) = (760, 460);
+/// A letter's width in the names of lines, what stands before a name, and a name's height, in
+/// pixels, on the large side.
+const NAME_WIDTH: usize = 8;
+const NAME_INDENT: usize = 60;
+const NAME_HEIGHT: usize = 26;
+/// Places looked at on each piece of a line.
+const PLACES_PER_PIECE: u32 = 16;
 /// Colours that people with any colour vision tell apart (Okabe and Ito), and from light and dark.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -144,14 +151,28 @@ impl Plot {
         Ok(text)
     }
 
-    /// A corner on the left where no line begins.
-    fn empty_corner(placed: &[(&str, Vec<Point>)], middle: f64) -> SeriesLabelPosition {
-        let starts = placed.iter().filter_map(|(_, points)| points.first());
-        let high = starts.clone().filter(|point| point.mean > middle).count();
-        match 2 * high > starts.count() {
-            true => SeriesLabelPosition::LowerLeft,
-            false => SeriesLabelPosition::UpperLeft,
-        }
+    /// The corner in which the names of lines hide the least of them.
+    fn empty_corner(placed: &[(&str, Vec<Point>)], x: Axis, y: Axis) -> SeriesLabelPosition {
+        let longest = placed.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let wide = ((longest * NAME_WIDTH + NAME_INDENT) as f64 / f64::from(SIZE.0)).min(1.0);
+        let high = ((placed.len() * NAME_HEIGHT) as f64 / f64::from(SIZE.1)).min(1.0);
+        let hidden = |right: bool, upper: bool| {
+            let is_within = |at: &(f64, f64)| {
+                let (from_side, from_edge) =
+                    (if right { 1.0 - at.0 } else { at.0 }, if upper { 1.0 - at.1 } else { at.1 });
+                from_side < wide && from_edge < high
+            };
+            let lines = placed.iter().map(|(_, points)| along(points, x, y));
+            lines.map(|line| line.iter().filter(|at| is_within(at)).count()).sum::<usize>()
+        };
+        let corners = [
+            (hidden(false, true), SeriesLabelPosition::UpperLeft),
+            (hidden(true, true), SeriesLabelPosition::UpperRight),
+            (hidden(false, false), SeriesLabelPosition::LowerLeft),
+            (hidden(true, false), SeriesLabelPosition::LowerRight),
+        ];
+        let least = corners.into_iter().min_by_key(|(hidden, _)| *hidden);
+        least.map_or(SeriesLabelPosition::UpperLeft, |(_, corner)| corner)
     }
 
     fn draw(&self, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
@@ -200,11 +221,24 @@ impl Plot {
             .label_font(words.pos(Pos::new(HPos::Left, VPos::Center)))
             .background_style(WHITE.mix(0.85))
             .border_style(BLACK.mix(0.2))
-            .position(Self::empty_corner(&placed, f64::midpoint(y.least, y.most)))
+            .position(Self::empty_corner(&placed, x, y))
             .draw()?;
         area.present()?;
         Ok(())
     }
+}
+
+/// Places along a line, as shares of the axes: some on each piece of it.
+fn along(points: &[Point], x: Axis, y: Axis) -> Vec<(f64, f64)> {
+    let place = |at: &Point| (x.share(at.x), y.share(at.mean));
+    let pieces = points.windows(2).flat_map(|ends| {
+        let (from, to) = (place(&ends[0]), place(&ends[1]));
+        (0..PLACES_PER_PIECE).map(move |step| {
+            let share = f64::from(step) / f64::from(PLACES_PER_PIECE);
+            (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share)
+        })
+    });
+    pieces.chain(points.last().map(place)).collect()
 }
 
 /// An axis: from where to where, in powers of ten if it is logarithmic.
@@ -231,7 +265,15 @@ impl Axis {
         }
     }
 
+    fn share(self, place: f64) -> f64 {
+        (place - self.least) / (self.most - self.least)
+    }
+
     fn label(self, place: f64) -> String {
+        // Of powers of ten the whole ones.
+        if self.is_logarithmic && (place - place.round()).abs() > 1e-6 {
+            return String::new();
+        }
         let value = if self.is_logarithmic { 10_f64.powf(place) } else { place };
         match value.abs() {
             1e-3..1e6 => {

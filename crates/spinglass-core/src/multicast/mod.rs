@@ -33,6 +33,7 @@ mod peers;
 mod publish;
 mod repair;
 mod sender;
+mod solicit;
 mod stream;
 mod tally;
 mod twins;

@@ -1,14 +1,13 @@
-//! Repair: what to ask whom, what to answer, and when to look.
+//! Repair: what to answer, what to tell of unasked, and when to look.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::ops::Range;
-use core::time::Duration;
 
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
-use super::peers::{Peer, SILENT_AFTER, Verdict, rounds_later};
+use super::peers::{SILENT_AFTER, Verdict, rounds_later};
+use super::solicit::SOLICIT_PACKETS_MAX;
 use super::stream::{Held, Hole, Stream};
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
@@ -19,8 +18,6 @@ use crate::outbox::{Control, Way};
 use crate::time::Instant;
 use crate::timer::Timer;
 
-/// Packets that one solicitation asks for; further ones go to another member.
-const SOLICIT_PACKETS_MAX: usize = 32;
 /// Packets that one digest makes its receiver ask for, or push.
 const DIGEST_PACKETS_MAX: usize = 64;
 /// Entries of a digest that surely names all streams that its sender follows: many more fit one.
@@ -29,8 +26,6 @@ const DIGEST_WHOLE: usize = 12;
 const TAILS_PER_PACKET: u8 = 4;
 /// Rounds after which a member that lacks a packet is told of it: by then it is no more on its way.
 const HINT_ROUNDS: u32 = 2;
-/// A stream's holes looked at in one go, the newest first.
-const HOLES_LOOKED_AT: usize = 4096;
 
 /// Why a digest's sender may lack more than others do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,224 +36,7 @@ struct Lacking {
     waits: bool,
 }
 
-/// The loss, in parts per million, from which it is more likely that a request or its answer was
-/// lost than that whoever was asked lacked the packet, too. It is above one in the fifty packets
-/// that a measurement takes at least.
-const MUCH_LOSS_PPM: u32 = 30_000;
-
-/// How many of a group ask a packet's sender, on average, if all of them lack it and have asked
-/// others for nothing.
-const SENDER_ASKED_BY: u64 = 4;
-
 impl Multicast {
-    // --- asking
-
-    /// Whether a packet exists for all this member knows, and has not come.
-    pub(crate) fn is_missing(&self, stream: &StreamId, sequence: u64) -> bool {
-        self.streams.get(stream).is_some_and(|stream| stream.holes().contains_key(&sequence))
-    }
-
-    /// A gap was seen: have a look at it before long.
-    pub(super) fn watch_holes(&mut self, advance: u64, id: StreamId, cx: &mut Cx<'_>) {
-        if self.config.solicit_on_arrival && advance > 1 && self.streams.contains_key(&id) {
-            cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
-        }
-    }
-
-    /// How long a member's answer may take: a quarter longer than usual.
-    fn answer_within(&self, address: SocketAddr) -> Duration {
-        (self.peers.trip(address) / 4 * 5).max(self.config.solicit_retry)
-    }
-
-    /// How long an answer is waited for before another member is asked: a little more each time,
-    /// never more than a round, unless answers take that long.
-    fn retry_after(&self, hole: &Hole) -> Duration {
-        let first = hole.answer_within;
-        let more = first / 4 * u32::from(hole.tries.saturating_sub(1));
-        (first + more).min(self.config.round.max(first))
-    }
-
-    /// Asks for what has been missing long enough, the newest first, each time somebody else.
-    pub(crate) fn on_solicit_due(&mut self, cx: &mut Cx<'_>) {
-        let mut next = self.solicit_claims(cx);
-        if !self.config.solicit_on_arrival {
-            next.into_iter().for_each(|next| cx.timers.set_earlier(Timer::Solicit, next));
-            return;
-        }
-        let holed = |stream: &&Stream| !stream.holes().is_empty();
-        let ids: Vec<StreamId> =
-            self.streams.values().filter(holed).map(|stream| stream.id).collect();
-        for id in ids {
-            let due = self.solicit_holes(id, cx);
-            next = [next, due].into_iter().flatten().min();
-        }
-        if let Some(next) = next {
-            cx.timers.set_earlier(Timer::Solicit, next);
-        }
-    }
-
-    /// Asks for one stream's holes; returns when the next of them is due.
-    fn solicit_holes(&mut self, id: StreamId, cx: &mut Cx<'_>) -> Option<Instant> {
-        let stream = self.streams.get(&id)?;
-        let packet_bytes = stream.packet_bytes().max(1);
-        let room = self.ledger.solicit_bytes() / packet_bytes;
-        let mut due = Vec::new();
-        let mut next: Option<Instant> = None;
-        for (sequence, hole) in stream.holes().iter().rev().take(HOLES_LOOKED_AT) {
-            let at = match hole.asked {
-                None => hole.since + self.gap_wait,
-                Some(asked) => asked + self.retry_after(hole),
-            };
-            if at > cx.now {
-                next = Some(next.map_or(at, |next| next.min(at)));
-            } else if due.len() < room {
-                due.push((*sequence, *hole));
-            } else {
-                // The rest waits for the next round's budget.
-                let later = cx.now + self.config.round;
-                next = Some(next.map_or(later, |next| next.min(later)));
-                break;
-            }
-        }
-        let is_young = |hole: &Hole| {
-            self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
-        };
-        let (young, old): (Vec<_>, Vec<_>) = due.iter().partition(|(_, hole)| is_young(hole));
-        // Whoever waits for another answer is the last of many: it asks two at once; where little is
-        // known to be lost only after two, since one may have lacked it, too, and both of two may
-        // answer.
-        let patient = u16::from((1..MUCH_LOSS_PPM).contains(&self.loss.ppm));
-        let is_late = |hole: &Hole| hole.tries > patient;
-        let again: Vec<_> = young.iter().filter(|(_, hole)| is_late(hole)).copied().collect();
-        self.ledger.spend_solicit((due.len() + again.len()) * packet_bytes);
-        let mut whom = BTreeMap::new();
-        for asked in [young, again] {
-            let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
-            // If nobody has it but its sender, some of all that lack it ask there.
-            let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
-            let members = cx.members.count() as u64;
-            let of_sender =
-                patient > 0 && retries && self.rng.below(members.max(1)) < SENDER_ASKED_BY;
-            for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
-                let sender = of_sender.then(|| self.solicit_sender(id, chunk, cx)).flatten();
-                let asked = sender.or_else(|| self.solicit_anybody(id, chunk, cx));
-                whom.extend(chunk.iter().map(|sequence| (*sequence, asked)));
-            }
-        }
-        for (sequence, _) in old {
-            whom.insert(sequence, self.solicit_bufferer(id, sequence, cx));
-        }
-        for (sequence, whom) in whom {
-            let retry = self.note_asked(id, sequence, whom, cx.now);
-            next = Some(next.map_or(retry, |next| next.min(retry)));
-        }
-        next
-    }
-
-    /// Notes whom a packet was asked of, if of anybody; returns when another is asked.
-    fn note_asked(
-        &mut self,
-        id: StreamId,
-        sequence: u64,
-        whom: Option<SocketAddr>,
-        now: Instant,
-    ) -> Instant {
-        let within = whom.map_or(self.config.round, |whom| self.answer_within(whom));
-        let stream = self.streams.get_mut(&id);
-        let Some(hole) = stream.and_then(|stream| stream.hole_mut(sequence)) else {
-            return now + within;
-        };
-        hole.first = hole.first.or_else(|| Some((whom?, now)));
-        (hole.asked, hole.answer_within) = (Some(now), within);
-        hole.tries = hole.tries.saturating_add(1);
-        let hole = *hole;
-        now + self.retry_after(&hole)
-    }
-
-    /// Asks a random partner for young packets: almost everybody has them. At the very beginning,
-    /// when no partner was heard yet, the sender.
-    fn solicit_anybody(
-        &mut self,
-        id: StreamId,
-        falling: &[u64],
-        cx: &mut Cx<'_>,
-    ) -> Option<SocketAddr> {
-        let peer = self.peers.choose(cx.now, self.config.round, &mut self.rng);
-        let (to, round) = match peer {
-            Some(peer) => (peer.address, self.round_there(&peer, cx.now)),
-            None => match cx.members.address_of(id.sender) {
-                Some(address) => (address, 0),
-                None => return None,
-            },
-        };
-        self.solicit(to, round, id, falling, cx);
-        Some(to)
-    }
-
-    /// Asks a stream's sender for young packets, if it is known and in the same region.
-    fn solicit_sender(
-        &mut self,
-        id: StreamId,
-        falling: &[u64],
-        cx: &mut Cx<'_>,
-    ) -> Option<SocketAddr> {
-        let address = cx.members.address_of(id.sender)?;
-        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
-        self.solicit(address, round, id, falling, cx);
-        Some(address)
-    }
-
-    /// Asks for an old packet: one of those who keep it for long, each time another one.
-    fn solicit_bufferer(
-        &mut self,
-        id: StreamId,
-        sequence: u64,
-        cx: &mut Cx<'_>,
-    ) -> Option<SocketAddr> {
-        let count = self.config.long_term_bufferers;
-        let (own, keepers) = (cx.members.own_address(), cx.members.bufferers(&id, sequence, count));
-        let keepers: Vec<SocketAddr> = keepers.filter(|keeper| *keeper != own).collect();
-        let Some(drawn) = keepers.get(self.rng.index(keepers.len())).copied() else {
-            return self.solicit_anybody(id, &[sequence], cx);
-        };
-        let others = || keepers.iter().find(|keeper| !self.peers.is_silent(**keeper));
-        let is_silent = self.peers.is_silent(drawn);
-        let address = if is_silent { others().copied().unwrap_or(drawn) } else { drawn };
-        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
-        self.solicit(address, round, id, &[sequence], cx);
-        Some(address)
-    }
-
-    /// The round in which a partner will be asked, as far as one can tell: what it said of its
-    /// round was under way, and so will be what it is asked.
-    fn round_there(&self, peer: &Peer, now: Instant) -> u32 {
-        peer.round_at(now + self.peers.trip(peer.address), self.config.round)
-    }
-
-    fn solicit(
-        &mut self,
-        to: SocketAddr,
-        round: u32,
-        stream: StreamId,
-        falling: &[u64],
-        cx: &mut Cx<'_>,
-    ) {
-        let wanted = ranges_of(falling.iter().copied());
-        if wanted.is_empty() || cfg!(spinglass_bug = "holes_unasked") {
-            return;
-        }
-        cx.stats.solicits_sent += 1;
-        self.peers.asked(to);
-        cx.stats.packets_solicited += falling.len() as u64;
-        cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
-    }
-
-    /// Notes that a member has sent a packet that was, or is, missing.
-    pub(super) fn note_answer(&mut self, from: MemberId, cx: &Cx<'_>) {
-        let address = cx.members.address_of(from);
-        address.into_iter().for_each(|address| self.peers.answered(address));
-    }
-
     // --- answering
 
     /// Serves a solicitation, the newest packets first, within the round's budget.
@@ -461,7 +239,7 @@ impl Multicast {
     }
 
     /// Asks for the newest packets of streams that others say have more.
-    fn solicit_claims(&mut self, cx: &mut Cx<'_>) -> Option<Instant> {
+    pub(super) fn solicit_claims(&mut self, cx: &mut Cx<'_>) -> Option<Instant> {
         let known = |id: &StreamId| self.streams.get(id).map_or(0, Stream::high);
         let life = self.config.round * self.give_up_rounds;
         let silent = |address| self.peers.owes(address) / SILENT_AFTER;
