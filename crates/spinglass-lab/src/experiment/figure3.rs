@@ -174,13 +174,13 @@ impl Figure3 {
     fn bars(&self, results: &Results) -> Vec<Bar> {
         let mut bars = Vec::new();
         let requests = |protocol| results.along_members(protocol, "requests");
-        for (protocol, name) in [(SRM, "srm"), (ADAPTIVE, "adaptive_srm")] {
+        for (protocol, name, exponent) in [(SRM, "srm", 0.75), (ADAPTIVE, "adaptive_srm", 0.5)] {
             let per_link = results.along_members(protocol, "requests_per_link");
             let least = per_link.iter().map(|point| point.mean).fold(f64::INFINITY, f64::min);
             bars.push(Bar::at_least(&format!("{name}_requests_per_link_least"), least, 0.1));
             let points = requests(protocol);
             let logs: Vec<_> = points.iter().map(|at| (at.x.ln(), at.mean.ln())).collect();
-            bars.push(Bar::at_least(&format!("{name}_growth_exponent"), slope(&logs), 0.75));
+            bars.push(Bar::at_least(&format!("{name}_growth_exponent"), slope(&logs), exponent));
         }
         let ours = requests(OURS);
         let grows = ours.first().zip(ours.last()).map_or(1.0, |(a, b)| b.mean / a.mean);
