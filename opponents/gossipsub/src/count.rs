@@ -62,7 +62,7 @@ fn bucket_of(value: u64) -> usize {
         return value as usize;
     };
     let shift = highest - FINE_BITS;
-    (((shift + 1) << FINE_BITS) as u64 + (value >> shift) - (1 << FINE_BITS)) as usize
+    (u64::from(shift << FINE_BITS) + (value >> shift)) as usize
 }
 
 impl Counting {

@@ -90,7 +90,7 @@ pub(super) const BARS: &[Bar] = &[
     ),
     scenario!(
         "scaling",
-        "what a member pays: the same in ours from 8 to 100,000 members",
+        "what a member pays as the group grows: the same in ours, whatever it is in others",
         at_most("ours_bytes_exponent", 0.05),
         at_most("ours_messages_exponent", 0.05),
     ),

@@ -77,24 +77,7 @@ impl Multicast {
         let stream = self.streams.get(&id)?;
         let packet_bytes = stream.packet_bytes().max(1);
         let room = self.ledger.solicit_bytes() / packet_bytes;
-        let mut due = Vec::new();
-        let mut next: Option<Instant> = None;
-        for (sequence, hole) in stream.holes().iter().rev().take(HOLES_LOOKED_AT) {
-            let at = match hole.asked {
-                None => hole.since + self.gap_wait,
-                Some(asked) => asked + self.retry_after(hole),
-            };
-            if at > cx.now {
-                next = Some(next.map_or(at, |next| next.min(at)));
-            } else if due.len() < room {
-                due.push((*sequence, *hole));
-            } else {
-                // The rest waits for the next round's budget.
-                let later = cx.now + self.config.round;
-                next = Some(next.map_or(later, |next| next.min(later)));
-                break;
-            }
-        }
+        let (due, mut next) = self.due_holes(stream, room, cx.now);
         let is_young = |hole: &Hole| {
             self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
         };
@@ -111,9 +94,10 @@ impl Multicast {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
             // If nobody has it but its sender, some of all that lack it ask there.
             let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
-            let members = cx.members.count() as u64;
-            let of_sender =
-                patient > 0 && retries && self.rng.below(members.max(1)) < SENDER_ASKED_BY;
+            let of_sender = patient > 0 && retries && {
+                let members = cx.members.count() as u64;
+                self.rng.below(members.max(1)) < SENDER_ASKED_BY
+            };
             for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
                 let sender = of_sender.then(|| self.solicit_sender(id, chunk, cx)).flatten();
                 let asked = sender.or_else(|| self.solicit_anybody(id, chunk, cx));
@@ -128,6 +112,35 @@ impl Multicast {
             next = Some(next.map_or(retry, |next| next.min(retry)));
         }
         next
+    }
+
+    /// A stream's holes that are to be asked for now, the newest first, at most so many; and when
+    /// the next of the others is.
+    fn due_holes(
+        &self,
+        stream: &Stream,
+        room: usize,
+        now: Instant,
+    ) -> (Vec<(u64, Hole)>, Option<Instant>) {
+        let mut due = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (sequence, hole) in stream.holes().iter().rev().take(HOLES_LOOKED_AT) {
+            let at = match hole.asked {
+                None => hole.since + self.gap_wait,
+                Some(asked) => asked + self.retry_after(hole),
+            };
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else if due.len() < room {
+                due.push((*sequence, *hole));
+            } else {
+                // The rest waits for the next round's budget.
+                let later = now + self.config.round;
+                next = Some(next.map_or(later, |next| next.min(later)));
+                break;
+            }
+        }
+        (due, next)
     }
 
     /// Notes whom a packet was asked of, if of anybody; returns when another is asked.
@@ -178,8 +191,7 @@ impl Multicast {
         cx: &mut Cx<'_>,
     ) -> Option<SocketAddr> {
         let address = cx.members.address_of(id.sender)?;
-        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
-        self.solicit(address, round, id, falling, cx);
+        self.solicit(address, self.round_at(address, cx.now), id, falling, cx);
         Some(address)
     }
 
@@ -199,8 +211,7 @@ impl Multicast {
         let others = || keepers.iter().find(|keeper| !self.peers.is_silent(**keeper));
         let is_silent = self.peers.is_silent(drawn);
         let address = if is_silent { others().copied().unwrap_or(drawn) } else { drawn };
-        let round = self.peers.find(address).map_or(0, |peer| self.round_there(peer, cx.now));
-        self.solicit(address, round, id, &[sequence], cx);
+        self.solicit(address, self.round_at(address, cx.now), id, &[sequence], cx);
         Some(address)
     }
 
@@ -208,6 +219,11 @@ impl Multicast {
     /// round was under way, and so will be what it is asked.
     fn round_there(&self, peer: &Peer, now: Instant) -> u32 {
         peer.round_at(now + self.peers.trip(peer.address), self.config.round)
+    }
+
+    /// The same of whoever is at an address; 0: it is not known.
+    fn round_at(&self, address: SocketAddr, now: Instant) -> u32 {
+        self.peers.find(address).map_or(0, |peer| self.round_there(peer, now))
     }
 
     pub(super) fn solicit(

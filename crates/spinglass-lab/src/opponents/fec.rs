@@ -50,13 +50,8 @@ pub enum Message {
         /// How many.
         parts: u64,
     },
-    /// So many parts of each block below this one, and of this one, have been sent.
-    Sent {
-        /// The block.
-        block: u64,
-        /// Parts of it.
-        parts: u64,
-    },
+    /// All parts of this block that were to be sent have been, and of all before it.
+    Sent(u64),
 }
 
 /// What a timer is for.
@@ -134,7 +129,7 @@ impl Fec {
         }
         *parts += count;
         self.parities += count;
-        cx.multicast(CONTROL_BYTES, Message::Sent { block, parts: *parts });
+        cx.multicast(CONTROL_BYTES, Message::Sent(block));
     }
 
     /// How many parts of a block are missing.
@@ -200,7 +195,7 @@ impl Protocol for Fec {
                 let earlier: Vec<u64> = self.open.range(..block).map(|(at, _)| *at).collect();
                 earlier.into_iter().for_each(|block| self.ask_soon(block, cx));
             }
-            Message::Sent { block, .. } => {
+            Message::Sent(block) => {
                 self.learn(block);
                 self.ask_soon(block, cx);
             }
@@ -241,7 +236,7 @@ impl Protocol for Fec {
         match message {
             Message::Part { .. } => Kind::Data,
             Message::Lacks { .. } => Kind::Request,
-            Message::Sent { .. } => Kind::Control,
+            Message::Sent(_) => Kind::Control,
         }
     }
 }

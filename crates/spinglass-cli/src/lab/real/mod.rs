@@ -69,7 +69,7 @@ enum Scenario {
 }
 
 /// One run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct Run {
     who: String,
     /// The share of slots slept through, or of packets lost.
@@ -234,7 +234,7 @@ async fn sleeping(options: &Real, herd: &mut Herd, asleep: f64) -> Result<Run> {
         delivered: run.mean_rate_share,
         worst: run.worst_rate_share,
         variation: run.worst_variation,
-        ..Run::empty()
+        ..Run::default()
     })
 }
 
@@ -251,25 +251,8 @@ async fn losing(options: &Real, herd: &mut Herd, share: f64) -> Result<Run> {
         p50_ms: run.p50_ms,
         p99_ms: run.p99_ms,
         max_ms: run.max_ms,
-        ..Run::empty()
+        ..Run::default()
     })
-}
-
-impl Run {
-    const fn empty() -> Self {
-        Self {
-            who: String::new(),
-            x: 0.0,
-            delivered: 0.0,
-            worst: 0.0,
-            variation: 0.0,
-            p50_ms: 0.0,
-            p99_ms: 0.0,
-            max_ms: 0.0,
-            wire_bytes: 0.0,
-            processor_us: 0.0,
-        }
-    }
 }
 
 fn describe(scenario: Scenario, run: &Run) -> String {

@@ -1,0 +1,56 @@
+//! What repair costs a group, simulated: it must not grow with it.
+
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
+
+use std::time::Duration;
+
+use spinglass_core::{Config, Dissemination, Start, TopicId};
+use spinglass_sim::{Blind, Network, Setup, World};
+
+/// Members of one region, all subscribed, to whom packets go by IP multicast.
+fn group(members: usize, loss_ppm: u32, seed: u64) -> (World, TopicId) {
+    let mut config = Config::lan();
+    config.multicast.dissemination = Dissemination::Multicast;
+    let network = Network { loss_ppm, ..Network::default() };
+    let mut world = World::new(Setup::new(members, config, seed), network);
+    let topic = world.topic("repairs");
+    (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
+    world.run(Duration::from_secs(1), &mut Blind);
+    (world, topic)
+}
+
+/// Repairs by multicast for each message, once members know what is lost.
+fn multicast_repairs(members: usize, messages: u64) -> f64 {
+    let (mut world, topic) = group(members, 200_000, 5);
+    let mut count = |messages: u64| {
+        for _ in 0..messages {
+            world.publish(0, topic, vec![7; 300].into(), &mut Blind).unwrap();
+            world.run(Duration::from_millis(5), &mut Blind);
+        }
+        (0..members).map(|member| world.stats(member).repairs_multicast).sum::<u64>()
+    };
+    let before = count(messages);
+    (count(messages) - before) as f64 / messages as f64
+}
+
+#[test]
+fn repairs_by_multicast_stay_rare_however_many_may_ask_by_chance() {
+    // Three ask one member by chance for 0.6 of all packets where 512 lose 20 %, each of which
+    // would reach all of them.
+    let each = multicast_repairs(512, 200);
+    assert!(each < 0.3, "{each} of each message");
+}
+
+#[test]
+fn as_many_of_a_region_hold_a_packet_for_long_as_are_to() {
+    for seed in 0..20 {
+        let (mut world, topic) = group(64, 0, seed);
+        let sender = seed as usize;
+        world.publish(sender, topic, vec![7; 300].into(), &mut Blind).unwrap();
+        // Longer than all hold it, and not so long that its holders let it go.
+        world.run(Duration::from_secs(1), &mut Blind);
+        let holds = |member: &usize| world.stats(*member).buffered_bytes > 0;
+        let holders = (0..64).filter(holds).count();
+        assert_eq!(holders, usize::from(Config::lan().multicast.long_term_bufferers));
+    }
+}
