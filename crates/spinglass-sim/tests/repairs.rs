@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use spinglass_core::{Config, Dissemination, Start, TopicId};
-use spinglass_sim::{Blind, Network, Setup, World};
+use spinglass_core::{Config, Dissemination, Start, Stats, TopicId};
+use spinglass_sim::{Blind, Link, Network, Setup, Topology, World};
 
 /// Members of one region, all subscribed, to whom packets go by IP multicast.
 fn group(members: usize, loss_ppm: u32, seed: u64) -> (World, TopicId) {
@@ -53,4 +54,55 @@ fn as_many_of_a_region_hold_a_packet_for_long_as_are_to() {
         let holders = (0..64).filter(holds).count();
         assert_eq!(holders, usize::from(Config::lan().multicast.long_term_bufferers));
     }
+}
+
+/// Announcements that a member makes of each of some messages, which are 100 ms apart, once it
+/// knows what is lost.
+fn tails_each(loss_ppm: u32) -> f64 {
+    let members = 32;
+    let (mut world, topic) = group(members, loss_ppm, 3);
+    let mut count = |messages: u64| {
+        for _ in 0..messages {
+            world.publish(0, topic, vec![7; 300].into(), &mut Blind).unwrap();
+            world.run(Duration::from_millis(100), &mut Blind);
+        }
+        (0..members).map(|member| world.stats(member).tails_sent).sum::<u64>()
+    };
+    let (before, messages) = (count(80), 50);
+    (count(messages) - before) as f64 / (members as u64 * messages) as f64
+}
+
+#[test]
+fn a_quiet_stream_is_announced_more_often_where_much_is_lost() {
+    let (little, much) = (tails_each(1_000), tails_each(200_000));
+    assert!(little < 2.5, "{little} where little is lost");
+    assert!(much > 3.5, "{much} where much is lost");
+}
+
+#[test]
+fn nobody_that_is_far_away_asks_too_late_again_and_again() {
+    // Once trips are known. What others push after half a second once passed for an answer: who believed it guessed
+    // others' rounds so wrong that they refused all it asked.
+    let (members, far) = (48, Link { delay: Duration::from_millis(10), loss_ppm: 1_000 });
+    let mut config = Config::wan();
+    config.multicast.dissemination = Dissemination::Multicast;
+    let topology = Some(Arc::new(Topology::tree(members, 4, far)));
+    let mut world =
+        World::new(Setup::new(members, config, 2), Network { topology, ..Network::default() });
+    let topic = world.topic("repairs");
+    (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
+    let mut stream = |seconds: u64| {
+        for _ in 0..seconds * 100 {
+            world.publish(0, topic, vec![7; 210].into(), &mut Blind).unwrap();
+            world.run(Duration::from_millis(10), &mut Blind);
+        }
+        (0..members).map(|member| world.stats(member)).collect::<Vec<Stats>>()
+    };
+    let (before, after) = (stream(60), stream(30));
+    let more = |get: fn(&Stats) -> u64| {
+        after.iter().map(get).sum::<u64>() - before.iter().map(get).sum::<u64>()
+    };
+    let (late, asked) = (more(|stats| stats.solicits_late), more(|stats| stats.solicits_sent));
+    assert!(late * 50 < asked, "{late} of {asked} requests came too late");
+    assert_eq!(more(|stats| stats.gaps), 0);
 }

@@ -365,10 +365,10 @@ impl Multicast {
                 // It was only late: have more patience from now on.
                 self.gap_wait = (self.gap_wait * 5 / 4).min(self.config.round);
             }
-        } else if let Some((whom, asked)) = hole.first
+        } else if let Some((whom, Some(asked))) = hole.first
             && cx.members.address_of(from) == Some(whom)
         {
-            self.peers.took(whom, cx.now.since(asked));
+            self.note_trip(whom, cx.now.since(asked));
         }
     }
 

@@ -28,7 +28,7 @@ const FORGIVE_ROUNDS: u32 = 50;
 /// Partners whose answers are counted. When full, those that owe least are forgotten.
 const OWING_MAX: usize = 256;
 /// The longest time that an answer is thought to take: a path around the world, queues and all.
-const TRIP_MAX: Duration = Duration::from_secs(2);
+pub(super) const TRIP_MAX: Duration = Duration::from_secs(2);
 /// By how much more than an eighth one longer answer lengthens what is expected.
 const TRIP_STEP: Duration = Duration::from_millis(1);
 /// Draws for a partner that answers.
@@ -59,13 +59,14 @@ struct Trips {
 }
 
 impl Trips {
-    fn note(&mut self, address: SocketAddr, trip: Duration) {
+    fn note(&mut self, address: SocketAddr, trip: Duration, first_max: Duration) {
         let trip = trip.min(TRIP_MAX);
         if self.known.len() >= OWING_MAX && !self.known.contains_key(&address) {
             self.known.pop_first();
         }
-        let known = self.known.entry(address).or_insert(trip);
-        *known = trip.min(*known + *known / 8 + TRIP_STEP);
+        let lengthened = |known: Duration| trip.min(known + known / 8 + TRIP_STEP);
+        let known = self.known.entry(address);
+        known.and_modify(|known| *known = lengthened(*known)).or_insert(trip.min(first_max));
     }
 
     fn of(&self, address: SocketAddr) -> Duration {
@@ -75,7 +76,8 @@ impl Trips {
     fn on_round(&mut self) {
         let mut trips: Vec<Duration> = self.known.values().copied().collect();
         trips.sort_unstable();
-        self.usual = trips.get(trips.len() * 7 / 8).copied().unwrap_or_default();
+        let all_but_slowest = trips.len().saturating_sub(1) * 7 / 8;
+        self.usual = trips.get(all_but_slowest).copied().unwrap_or_default();
     }
 }
 
@@ -140,9 +142,10 @@ impl Peers {
         self.owing.remove(&address);
     }
 
-    /// Notes how long a partner took to answer.
-    pub(super) fn took(&mut self, address: SocketAddr, trip: Duration) {
-        self.trips.get_or_insert_default().note(address, trip);
+    /// Notes how long a partner took to answer; of one of whom nothing is known, `first_max` at most
+    /// is believed.
+    pub(super) fn took(&mut self, address: SocketAddr, trip: Duration, first_max: Duration) {
+        self.trips.get_or_insert_default().note(address, trip, first_max);
     }
 
     /// How long a partner takes to answer, as far as is known; zero: nobody has answered yet.
@@ -279,7 +282,7 @@ mod tests {
     fn a_late_answer_hardly_lengthens_what_is_expected_and_a_soon_one_shortens_it() {
         let mut peers = Peers::default();
         let mut expected = |took| {
-            peers.took(address(1), took);
+            peers.took(address(1), took, TRIP_MAX);
             peers.trip(address(1))
         };
         assert_eq!(expected(MS(40)), MS(40));
@@ -288,16 +291,27 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_no_answer_is_believed_bit_by_bit() {
+        let mut peers = Peers::default();
+        let mut expected = |took| {
+            peers.took(address(1), took, MS(90));
+            peers.trip(address(1))
+        };
+        assert_eq!([expected(MS(700)), expected(MS(700))], [MS(90), MS(90) / 8 * 9 + TRIP_STEP]);
+        assert_eq!((0..20).map(|_| expected(MS(700))).last(), Some(MS(700)), "it is that far away");
+    }
+
+    #[test]
     fn of_whom_nothing_is_known_as_much_is_expected_as_most_take() {
         let mut peers = Peers::default();
         for port in 1..=8 {
-            peers.took(address(port), MS(u64::from(port) * 10));
+            peers.took(address(port), MS(u64::from(port) * 10), TRIP_MAX);
         }
         assert_eq!(peers.trip(address(99)), Duration::ZERO, "before the first round");
         peers.on_round(1);
-        assert_eq!((peers.trip(address(99)), peers.usual_trip()), (MS(80), MS(80)));
+        assert_eq!((peers.trip(address(99)), peers.usual_trip()), (MS(70), MS(70)));
         for port in 100..2_000 {
-            peers.took(address(port), MS(5));
+            peers.took(address(port), MS(5), TRIP_MAX);
         }
         assert!(peers.trips.is_some_and(|trips| trips.known.len() == OWING_MAX));
     }

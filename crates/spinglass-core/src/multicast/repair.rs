@@ -22,8 +22,12 @@ use crate::timer::Timer;
 const DIGEST_PACKETS_MAX: usize = 64;
 /// Entries of a digest that surely names all streams that its sender follows: many more fit one.
 const DIGEST_WHOLE: usize = 12;
-/// How often a stream's newest packet is announced once it has gone quiet.
+/// How often a stream's newest packet is announced once it has gone quiet, if much is lost, or it is
+/// not known how much.
 const TAILS_PER_PACKET: u8 = 4;
+/// The same where little is: one member alone that loses a fifth still hears of 99 in 100 packets
+/// by then, since it must miss the packet and both.
+const TAILS_PER_PACKET_MIN: u8 = 2;
 /// Rounds after which a member that lacks a packet is told of it: by then it is no more on its way.
 const HINT_ROUNDS: u32 = 2;
 
@@ -343,6 +347,7 @@ impl Multicast {
     /// so everybody is told once each time, not most twice and some never.
     pub(crate) fn on_tail_due(&mut self, cx: &mut Cx<'_>) {
         let wait = self.config.tail_wait;
+        let tails = if self.loss.is_little() { TAILS_PER_PACKET_MIN } else { TAILS_PER_PACKET };
         for _ in 0..self.quiet.len() {
             let Some(id) = self.quiet.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&id) else { continue };
@@ -354,7 +359,7 @@ impl Multicast {
             }
             let told = stream.tails_told;
             stream.tails_told = told.saturating_add(1);
-            stream.tail_pending = stream.tails_told < TAILS_PER_PACKET;
+            stream.tail_pending = stream.tails_told < tails;
             if stream.tail_pending {
                 self.quiet.push_back(id);
                 cx.timers.set_earlier(Timer::Tail, due + wait);

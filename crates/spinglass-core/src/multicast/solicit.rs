@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::digest::{Solicit, ranges_of};
-use super::peers::Peer;
+use super::peers::{Peer, TRIP_MAX};
 use super::stream::{Hole, Stream};
 use super::{Cx, Multicast};
 use crate::id::{MemberId, StreamId};
@@ -18,14 +18,15 @@ use crate::timer::Timer;
 pub(super) const SOLICIT_PACKETS_MAX: usize = 32;
 /// A stream's holes looked at in one go, the newest first.
 const HOLES_LOOKED_AT: usize = 4096;
-/// The loss, in parts per million, from which it is more likely that a request or its answer was
-/// lost than that whoever was asked lacked the packet, too. It is above one in the fifty packets
-/// that a measurement takes at least.
-const MUCH_LOSS_PPM: u32 = 30_000;
-
 /// How many of a group ask a packet's sender, on average, if all of them lack it and have asked
 /// others for nothing.
 const SENDER_ASKED_BY: u64 = 4;
+
+/// How often one alone is asked for a packet again where little is lost.
+const TRIES_ALONE: u16 = 2;
+/// How many times what is usual somebody's first answer is thought to have taken at most, if it may
+/// have been pushed.
+const DOUBTFUL_TIMES: u32 = 2;
 
 impl Multicast {
     /// Whether a packet exists for all this member knows, and has not come.
@@ -83,10 +84,11 @@ impl Multicast {
         };
         let (young, old): (Vec<_>, Vec<_>) = due.iter().partition(|(_, hole)| is_young(hole));
         // Whoever waits for another answer is the last of many: it asks two at once. Where little
-        // is known to be lost only after two, since one may have lacked it, too, and both of two
-        // may answer.
-        let patient = u16::from((1..MUCH_LOSS_PPM).contains(&self.loss.ppm));
-        let is_late = |hole: &Hole| hole.tries > patient;
+        // is known to be lost it first asks two more in turn, since whoever was asked may have
+        // lacked it, too, and both of two may answer.
+        let is_patient = self.loss.ppm > 0 && self.loss.is_little();
+        let alone = if is_patient { TRIES_ALONE } else { 0 };
+        let is_late = |hole: &Hole| hole.tries > alone;
         let again: Vec<_> = young.iter().filter(|(_, hole)| is_late(hole)).copied().collect();
         self.ledger.spend_solicit((due.len() + again.len()) * packet_bytes);
         let mut whom = BTreeMap::new();
@@ -94,7 +96,7 @@ impl Multicast {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
             // If nobody has it but its sender, some of all that lack it ask there.
             let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
-            let of_sender = patient > 0 && retries && {
+            let of_sender = is_patient && retries && {
                 let members = cx.members.count() as u64;
                 self.rng.below(members.max(1)) < SENDER_ASKED_BY
             };
@@ -156,7 +158,11 @@ impl Multicast {
         let Some(hole) = stream.and_then(|stream| stream.hole_mut(sequence)) else {
             return now + within;
         };
-        hole.first = hole.first.or_else(|| Some((whom?, now)));
+        hole.first = match (hole.first, whom) {
+            (None, Some(whom)) => Some((whom, Some(now))),
+            (Some((first, _)), Some(whom)) if first == whom => Some((first, None)),
+            (first, _) => first,
+        };
         (hole.asked, hole.answer_within) = (Some(now), within);
         hole.tries = hole.tries.saturating_add(1);
         let hole = *hole;
@@ -242,6 +248,16 @@ impl Multicast {
         self.peers.asked(to);
         cx.stats.packets_solicited += falling.len() as u64;
         cx.outbox.control(Control::Solicit { to, solicit: Solicit { round, stream, wanted } });
+    }
+
+    /// Notes how long a member took to send what it was asked for. If others may have begun to push
+    /// the packet by then, unasked, that was no answer, perhaps: believed, it would have this member
+    /// guess others' rounds so wrong that none answers any more, and nothing would mend that.
+    pub(super) fn note_trip(&mut self, address: SocketAddr, trip: Duration) {
+        let pushed_after = self.config.round * u32::from(self.config.idle_rounds).saturating_sub(1);
+        let doubtful_max = self.peers.usual_trip().max(self.config.solicit_retry) * DOUBTFUL_TIMES;
+        let first_max = if trip < pushed_after { TRIP_MAX } else { doubtful_max };
+        self.peers.took(address, trip, first_max);
     }
 
     /// Notes that a member has sent a packet that was, or is, missing.

@@ -109,8 +109,9 @@ pub(super) struct Hole {
     pub(super) since_round: u32,
     /// When it was last asked for.
     pub(super) asked: Option<Instant>,
-    /// Who was asked first, and when.
-    pub(super) first: Option<(SocketAddr, Instant)>,
+    /// Who was asked first, and when; no time if it was asked again, since an answer may then be to
+    /// either request.
+    pub(super) first: Option<(SocketAddr, Option<Instant>)>,
     /// How long the answer of whoever was asked last may take.
     pub(super) answer_within: Duration,
     /// How often it was asked for.

@@ -24,7 +24,7 @@ const TREE: &str = "repair servers in a tree";
 const FEC: &str = "FEC, parities on request";
 const PUSH: &str = "push gossip";
 
-/// Time before it is measured.
+/// Time before others are measured, which know their members from the start.
 const WARM_UP: Duration = Duration::from_secs(10);
 /// Receivers that each repair server serves.
 const SERVED_EACH: usize = 32;
@@ -65,7 +65,7 @@ impl Scaling {
                 rate: self.rate,
                 bytes: self.bytes,
                 loss: self.loss,
-                warm_up_seconds: WARM_UP.as_secs(),
+                warm_up_seconds: flat::WARM_UP_SECONDS,
                 seconds: self.seconds,
                 seed: job.seed,
             },
