@@ -66,7 +66,7 @@ impl Trips {
         }
         let lengthened = |known: Duration| trip.min(known + known / 8 + TRIP_STEP);
         let known = self.known.entry(address);
-        known.and_modify(|known| *known = lengthened(*known)).or_insert(trip.min(first_max));
+        known.and_modify(|known| *known = lengthened(*known)).or_insert_with(|| trip.min(first_max));
     }
 
     fn of(&self, address: SocketAddr) -> Duration {

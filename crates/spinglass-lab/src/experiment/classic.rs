@@ -2,15 +2,50 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::Summary;
 use spinglass_sim::scenario::perturb::{SAMPLE, WARM_UP};
 
+use super::{SettingError, within};
 use crate::opponents::virtual_synchrony::{Settings, VirtualSynchrony};
 use crate::stage::{Audience, Costs, Stage, Wires};
 
 /// How far an application that was blocked lags behind its pace at most: it does not make up for
 /// more than that.
 const ARREARS_MAX: Duration = Duration::from_secs(1);
+
+/// What a group is sent, and what that costs.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Messages per second.
+    pub rate: u64,
+    /// Bytes per message.
+    pub bytes: usize,
+    /// What a host of the paper's time takes for a datagram, in microseconds; what it takes for an
+    /// acknowledgement is what makes the classic protocol's knee move with the group.
+    pub datagram_us: u64,
+    /// The same for each KiB.
+    pub kibibyte_us: u64,
+}
+
+impl Load {
+    /// Whether it can be run, with messages of at most so many bytes.
+    pub(super) fn check(&self, bytes_max: usize) -> Result<(), SettingError> {
+        within("load.rate", [self.rate as f64], 1.0, 10_000.0)?;
+        within("load.bytes", [self.bytes as f64], 1.0, bytes_max as f64)?;
+        within("load.datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
+        within("load.kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+    }
+
+    /// What hosts take that are so many times faster.
+    pub(super) fn costs(&self, faster: u32) -> Costs {
+        Costs {
+            datagram: Duration::from_micros(self.datagram_us) / faster,
+            kibibyte: Duration::from_micros(self.kibibyte_us) / faster,
+        }
+    }
+}
 
 /// What is run.
 #[derive(Debug, Clone)]

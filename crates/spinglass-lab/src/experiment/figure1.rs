@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::Summary;
 use spinglass_sim::scenario::perturb::{self, Trouble};
 
-use super::classic::Classic;
+use super::classic::{Classic, Load};
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, named, some, within};
 use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
@@ -28,28 +28,35 @@ const HOLDS: f64 = 0.98;
 pub struct Figure1 {
     /// Group sizes of both.
     pub members: Vec<usize>,
-    /// Further ones, of ours alone.
-    pub more_members: Vec<usize>,
     /// Shares of 100 ms slots that a sleeper sleeps through.
     pub asleep: Vec<f64>,
-    /// The same for the further sizes.
-    pub more_asleep: Vec<f64>,
+    /// Further sizes, of ours alone, for the first seed.
+    pub more: Vec<More>,
     /// Seeds.
     pub seeds: Vec<u64>,
     /// Samples of 500 ms.
     pub samples: usize,
-    /// Messages per second.
-    pub rate: u64,
-    /// Bytes per message.
-    pub bytes: usize,
-    /// What a host of the paper's time takes for a datagram, in microseconds; what it takes for an
-    /// acknowledgement is what makes the classic protocol's knee move with the group.
-    pub datagram_us: u64,
-    /// The same for each KiB.
-    pub kibibyte_us: u64,
+    /// What is sent, and what that costs.
+    pub load: Load,
+}
+
+/// A further group size.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct More {
+    /// The size.
+    pub members: usize,
+    /// Shares of slots that a sleeper sleeps through.
+    pub asleep: Vec<f64>,
 }
 
 impl Figure1 {
+    /// The group sizes of ours, or those of both.
+    fn sizes(&self, is_ours: bool) -> Vec<usize> {
+        let more = self.more.iter().filter(|_| is_ours).map(|more| more.members);
+        self.members.iter().copied().chain(more).collect()
+    }
+
     fn classic(&self, job: &Job, costs: Costs) -> Measured {
         let classic = Classic {
             members: job.members,
@@ -58,8 +65,8 @@ impl Figure1 {
             sleepers: vec![(1, job.x)],
             loss: 0.0,
             delay: Duration::ZERO,
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             samples: self.samples,
             seed: job.seed,
         };
@@ -73,8 +80,8 @@ impl Figure1 {
             sleeping_percent,
             probability: job.x,
             samples: self.samples,
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             multicast: true,
             trouble: Trouble::default(),
             seed: job.seed,
@@ -84,19 +91,16 @@ impl Figure1 {
         measured(&report.throughput, &repairs)
     }
 
-    fn costs(&self, faster: u32) -> Costs {
-        costs(self.datagram_us, self.kibibyte_us, faster)
-    }
-
     /// The first share of sleep at which a group no longer keeps up.
     fn knee(&self, results: &Results, protocol: &str, members: usize) -> Option<f64> {
         let points = results.along_x(protocol, members, "throughput");
-        let falls = |mean: f64| mean < HOLDS * self.rate as f64;
+        let falls = |mean: f64| mean < HOLDS * self.load.rate as f64;
         points.iter().find(|point| falls(point.mean)).map(|point| point.x)
     }
 
     fn about(&self) -> String {
-        let Self { rate, bytes, samples, datagram_us, kibibyte_us, .. } = self;
+        let samples = self.samples;
+        let Load { rate, bytes, datagram_us, kibibyte_us } = self.load;
         format!(
             "One member sends {rate} messages of {bytes} bytes a second; one other sleeps through \
              a share of all slots of 100 ms. The throughput is that at a healthy member, over \
@@ -110,8 +114,8 @@ impl Figure1 {
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
         let mut bars = Vec::new();
-        let rate = self.rate as f64;
-        let all: Vec<usize> = self.members.iter().chain(&self.more_members).copied().collect();
+        let rate = self.load.rate as f64;
+        let all = self.sizes(true);
         let ours = [OURS, OURS_QUARTER].into_iter();
         let points = ours.flat_map(|protocol| {
             all.iter().flat_map(move |members| results.along_x(protocol, *members, "throughput"))
@@ -142,14 +146,6 @@ impl Figure1 {
     }
 }
 
-/// What a processor takes that is so many times faster than these microseconds say.
-pub(super) fn costs(datagram_us: u64, kibibyte_us: u64, faster: u32) -> Costs {
-    Costs {
-        datagram: Duration::from_micros(datagram_us) / faster,
-        kibibyte: Duration::from_micros(kibibyte_us) / faster,
-    }
-}
-
 pub(super) fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
     let fixed = [("throughput", throughput.mean), ("variation", throughput.variation)];
     named(&[&fixed[..], more].concat())
@@ -157,18 +153,14 @@ pub(super) fn measured(throughput: &Summary, more: &[(&str, f64)]) -> Measured {
 
 impl Experiment for Figure1 {
     fn check(&self) -> Result<(), SettingError> {
-        let members = self.members.iter().chain(&self.more_members);
         some("members", &self.members)?;
         some("asleep", &self.asleep)?;
         some("seeds", &self.seeds)?;
-        within("members", members.map(|it| *it as f64), 3.0, 10_000.0)?;
-        let asleep = self.asleep.iter().chain(&self.more_asleep);
+        within("members", self.sizes(true).iter().map(|it| *it as f64), 3.0, 10_000.0)?;
+        let asleep = self.asleep.iter().chain(self.more.iter().flat_map(|more| &more.asleep));
         within("asleep", asleep.copied(), 0.0, 0.99)?;
         within("samples", [self.samples as f64], 1.0, 10_000.0)?;
-        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
-        within("bytes", [self.bytes as f64], 1.0, 40_000.0)?;
-        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
-        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+        self.load.check(40_000)
     }
 
     fn jobs(&self) -> Vec<Job> {
@@ -178,15 +170,17 @@ impl Experiment for Figure1 {
             &self.asleep,
             &self.seeds,
         );
-        let (more, seed) = (&self.more_members, &self.seeds[..1]);
-        let ours = jobs(&[OURS, OURS_QUARTER], more, &self.more_asleep, seed);
-        all.into_iter().chain(ours).collect()
+        let of_more = |more: &More| {
+            jobs(&[OURS, OURS_QUARTER], &[more.members], &more.asleep, &self.seeds[..1])
+        };
+        // The large ones first, so that none is left alone at the end.
+        self.more.iter().rev().flat_map(of_more).chain(all).collect()
     }
 
     fn run(&self, job: &Job) -> Measured {
         match job.protocol.as_str() {
-            CLASSIC => self.classic(job, self.costs(1)),
-            CLASSIC_FAST => self.classic(job, self.costs(10)),
+            CLASSIC => self.classic(job, self.load.costs(1)),
+            CLASSIC_FAST => self.classic(job, self.load.costs(10)),
             OURS => self.ours(job, 0),
             _ => self.ours(job, 25),
         }
@@ -197,16 +191,15 @@ impl Experiment for Figure1 {
             let mut plot =
                 Plot::new(title, "share of time asleep", "messages/s at a healthy member");
             for protocol in protocols {
-                let more = if protocol.starts_with(OURS) { &self.more_members[..] } else { &[] };
-                for members in self.members.iter().chain(more) {
-                    let points = results.along_x(protocol, *members, measure);
+                for members in self.sizes(protocol.starts_with(OURS)) {
+                    let points = results.along_x(protocol, members, measure);
                     plot.series.push(Series::new(&format!("{protocol}, {members}"), points));
                 }
             }
             plot
         };
         let mut one = plot("One member sleeps", &[CLASSIC, OURS], "throughput");
-        one.y_most = Some(self.rate as f64 * 1.25);
+        one.y_most = Some(self.load.rate as f64 * 1.25);
         let mut fast = plot("The same, ten times the processor", &[CLASSIC_FAST], "throughput");
         fast.y_most = one.y_most;
         let mut quarter = plot("A quarter of the members sleep", &[OURS_QUARTER], "throughput");

@@ -15,7 +15,7 @@ use spinglass_core::{
 };
 use spinglass_sim::{Network, Observer, Setup, World};
 
-use super::figure1::costs;
+use super::classic::Load;
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
 use crate::opponents::hierarchy::{Hierarchy, Shape};
 use crate::opponents::virtual_synchrony::Settings;
@@ -50,18 +50,12 @@ pub struct Figure2 {
     pub seeds: Vec<u64>,
     /// Seconds of each run.
     pub seconds: u64,
-    /// Messages per second.
-    pub rate: u64,
-    /// Bytes per message.
-    pub bytes: usize,
+    /// What is sent, and what that costs.
+    pub load: Load,
     /// Datagrams that are lost, in parts per million.
     pub loss_ppm: u32,
     /// The share of 100 ms slots that one member of each group sleeps through.
     pub asleep: f64,
-    /// What a host takes for a datagram, in microseconds.
-    pub datagram_us: u64,
-    /// The same for each KiB.
-    pub kibibyte_us: u64,
 }
 
 /// How uneven one member's stream is.
@@ -147,7 +141,7 @@ impl Figure2 {
     }
 
     fn source(&self, job: &Job) -> Source {
-        let mean = Duration::from_nanos(1_000_000_000 / self.rate);
+        let mean = Duration::from_nanos(1_000_000_000 / self.load.rate);
         let is_random = job.protocol.ends_with(RANDOM);
         Source { mean, is_random, rng: Prng::new(job.seed).fork("source") }
     }
@@ -163,11 +157,11 @@ impl Figure2 {
 
     fn classic(&self, job: &Job) -> Measured {
         let shape = self.shape();
-        let member = |own| Hierarchy::new(own, shape, Settings::ensemble(), self.bytes);
+        let member = |own| Hierarchy::new(own, shape, Settings::ensemble(), self.load.bytes);
         let members = (0..shape.members()).map(member).collect();
         let (least, most) = (Duration::from_micros(50), Duration::from_micros(250));
         let wires = Wires::Flat { least, most, loss_ppm: self.loss_ppm };
-        let costs = costs(self.datagram_us, self.kibibyte_us, 1);
+        let costs = self.load.costs(1);
         let mut stage = Stage::new(members, wires, costs, job.seed);
         self.sleepers().for_each(|it| stage.set_sleep(it, (self.asleep * 1e6) as u32));
         let mut source = self.source(job);
@@ -180,7 +174,7 @@ impl Figure2 {
                 stage.run(source.next_gap(), &mut watch);
                 watch.gaps[0].add(stage.now());
                 waiting += 1;
-                while waiting > 0 && stage.publish(0, self.bytes, &mut watch) {
+                while waiting > 0 && stage.publish(0, self.load.bytes, &mut watch) {
                     waiting -= 1;
                 }
             }
@@ -207,7 +201,7 @@ impl Figure2 {
         let mut world = World::new(setup, network);
         let topic = world.topic("figure2");
         (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
-        let service = Duration::from_micros(self.datagram_us);
+        let service = Duration::from_micros(self.load.datagram_us);
         (0..members).for_each(|member| world.set_service(member, service));
         let sleepers: Vec<usize> = self.sleepers().collect();
         sleepers.iter().for_each(|it| world.set_sleep(*it, (self.asleep * 1e6) as u32));
@@ -220,7 +214,7 @@ impl Figure2 {
                 world.run(source.next_gap(), &mut watch);
                 watch.gaps[0].add(world.now().monotonic.as_nanos());
                 // The queue never fills: the pace is far above the rate.
-                let message = vec![7; self.bytes].into();
+                let message = vec![7; self.load.bytes].into();
                 let _ = world.publish(0, topic, message, &mut watch);
             }
         }
@@ -284,12 +278,9 @@ impl Experiment for Figure2 {
         within("width", [self.width as f64], 2.0, 32.0)?;
         within("levels", [self.levels.into()], 1.0, 4.0)?;
         within("seconds", [self.seconds as f64], 1.0, 10_000.0)?;
-        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
-        within("bytes", [self.bytes as f64], 1.0, 8_000.0)?;
         within("loss_ppm", [self.loss_ppm.into()], 0.0, 500_000.0)?;
         within("asleep", [self.asleep], 0.0, 0.99)?;
-        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
-        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+        self.load.check(8_000)
     }
 
     fn jobs(&self) -> Vec<Job> {
@@ -326,7 +317,8 @@ impl Experiment for Figure2 {
             })
         });
         let notes = notes.collect();
-        let Self { width, levels, rate, bytes, loss_ppm, asleep, .. } = self;
+        let Self { width, levels, loss_ppm, asleep, .. } = self;
+        let Load { rate, bytes, .. } = self.load;
         Report {
             title: "Figure 2: convoys".into(),
             about: format!(

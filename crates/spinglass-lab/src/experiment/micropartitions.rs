@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::perturb::{self, SAMPLE, Trouble};
 
-use super::classic::Classic;
-use super::figure1::{costs, measured};
+use super::classic::{Classic, Load};
+use super::figure1::measured;
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
 use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
@@ -34,14 +34,8 @@ pub struct Micropartitions {
     pub seeds: Vec<u64>,
     /// Samples of 500 ms.
     pub samples: usize,
-    /// Messages per second.
-    pub rate: u64,
-    /// Bytes per message.
-    pub bytes: usize,
-    /// What a host takes for a datagram, in microseconds.
-    pub datagram_us: u64,
-    /// The same for each KiB.
-    pub kibibyte_us: u64,
+    /// What is sent, and what that costs.
+    pub load: Load,
 }
 
 impl Micropartitions {
@@ -53,12 +47,12 @@ impl Micropartitions {
         let classic = Classic {
             members: job.members,
             settings,
-            costs: costs(self.datagram_us, self.kibibyte_us, 1),
+            costs: self.load.costs(1),
             sleepers: std::iter::once((1, self.slow_asleep)).chain(others).collect(),
             loss: 0.0,
             delay: Duration::ZERO,
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             samples: self.samples,
             seed: job.seed,
         };
@@ -75,8 +69,8 @@ impl Micropartitions {
             sleeping_percent: 0,
             probability: self.slow_asleep,
             samples: self.samples,
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             multicast: true,
             trouble,
             seed: job.seed,
@@ -86,7 +80,7 @@ impl Micropartitions {
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
-        let rate = self.rate as f64;
+        let rate = self.load.rate as f64;
         let of_all = |protocol: &str, measure: &str| {
             let points = self.members.iter().map(|it| results.along_x(protocol, *it, measure));
             points.flatten().collect::<Vec<_>>()
@@ -120,10 +114,7 @@ impl Experiment for Micropartitions {
         within("slow_asleep", [self.slow_asleep], 0.0, 0.99)?;
         within("others_asleep", [self.others_asleep], 0.0, 0.99)?;
         within("samples", [self.samples as f64], 1.0, 10_000.0)?;
-        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
-        within("bytes", [self.bytes as f64], 1.0, 40_000.0)?;
-        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
-        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+        self.load.check(40_000)
     }
 
     fn jobs(&self) -> Vec<Job> {
@@ -159,8 +150,9 @@ impl Experiment for Micropartitions {
             }
             throughput.series.push(Series::new(&format!("{OURS}, {members}"), points));
         }
-        throughput.y_most = Some(self.rate as f64 * 1.25);
-        let Self { slow_asleep, others_asleep, rate, bytes, .. } = self;
+        throughput.y_most = Some(self.load.rate as f64 * 1.25);
+        let Self { slow_asleep, others_asleep, .. } = self;
+        let Load { rate, bytes, .. } = self.load;
         Report {
             title: "Micropartitions: impatience is no remedy".into(),
             about: format!(

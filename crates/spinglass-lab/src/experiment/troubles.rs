@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use spinglass_sim::scenario::perturb::{self, Trouble};
 
-use super::classic::Classic;
-use super::figure1::{costs, measured};
+use super::classic::{Classic, Load};
+use super::figure1::measured;
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
 use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
@@ -36,14 +36,8 @@ pub struct Troubles {
     pub seeds: Vec<u64>,
     /// Samples of 500 ms.
     pub samples: usize,
-    /// Messages per second.
-    pub rate: u64,
-    /// Bytes per message.
-    pub bytes: usize,
-    /// What a host takes for a datagram, in microseconds.
-    pub datagram_us: u64,
-    /// The same for each KiB.
-    pub kibibyte_us: u64,
+    /// What is sent, and what that costs.
+    pub load: Load,
 }
 
 impl Troubles {
@@ -71,12 +65,12 @@ impl Troubles {
         let classic = Classic {
             members: job.members,
             settings: Settings::ensemble(),
-            costs: costs(self.datagram_us, self.kibibyte_us, 1),
+            costs: self.load.costs(1),
             sleepers: (1..=job.members / 4).map(|member| (member, asleep)).collect(),
             loss,
             delay: Duration::from_secs_f64(delay_ms / 1e3),
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             samples: self.samples,
             seed: job.seed,
         };
@@ -91,8 +85,8 @@ impl Troubles {
             sleeping_percent: 25,
             probability: asleep,
             samples: self.samples,
-            rate: self.rate,
-            bytes: self.bytes,
+            rate: self.load.rate,
+            bytes: self.load.bytes,
             multicast: true,
             trouble: Trouble { others_asleep: 0.0, loss, delay_ms: delay_ms as u64 },
             seed: job.seed,
@@ -102,7 +96,7 @@ impl Troubles {
     }
 
     fn bars(&self, results: &Results) -> Vec<Bar> {
-        let rate = self.rate as f64;
+        let rate = self.load.rate as f64;
         let mut bars = Vec::new();
         for (trouble, name) in TROUBLES.into_iter().zip(["sleepers", "delays", "losses"]) {
             let of = |protocol: &str, members: usize| {
@@ -131,10 +125,7 @@ impl Experiment for Troubles {
         within("delay_ms", self.delay_ms.iter().copied(), 0.0, 10_000.0)?;
         within("loss", self.loss.iter().copied(), 0.0, 0.9)?;
         within("samples", [self.samples as f64], 1.0, 10_000.0)?;
-        within("rate", [self.rate as f64], 1.0, 10_000.0)?;
-        within("bytes", [self.bytes as f64], 1.0, 40_000.0)?;
-        within("datagram_us", [self.datagram_us as f64], 0.0, 10_000.0)?;
-        within("kibibyte_us", [self.kibibyte_us as f64], 0.0, 10_000.0)
+        self.load.check(40_000)
     }
 
     fn jobs(&self) -> Vec<Job> {
@@ -152,7 +143,7 @@ impl Experiment for Troubles {
     fn report(&self, results: &Results) -> Report {
         let plot = |title: &str, x: &str, trouble: &str| {
             let mut plot = Plot::new(title, x, "messages/s at a healthy member");
-            plot.y_most = Some(self.rate as f64 * 1.25);
+            plot.y_most = Some(self.load.rate as f64 * 1.25);
             for protocol in [CLASSIC, OURS] {
                 for members in &self.members {
                     let of = format!("{protocol}{trouble}");
