@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, MESSAGE_BYTES_MAX, Offence, Start};
+use spinglass::{Event, MESSAGE_BYTES_MAX, Offence, Rating, Start};
 use tokio::sync::mpsc;
 
 use crate::join::{Join, meet};
@@ -46,6 +46,7 @@ Examples:
   spinglass recv logs
   spinglass recv --count 1 --raw reports > report.pdf
   spinglass recv --json logs | jq -r .text
+  spinglass recv --rating 0.2 readings      every fifth of each sender's packets
 
 Messages go to standard output, in each sender's order. What was lost is told on standard error, in
 its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
@@ -61,6 +62,9 @@ pub(crate) struct Recv {
     /// Begin with what the group still buffers, not with what comes from now on
     #[arg(long)]
     buffered: bool,
+    /// Take a share of each sender's messages, evenly, from 0 (nothing) to 1 (everything)
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    rating: Rating,
     #[command(flatten)]
     join: Join,
 }
@@ -159,6 +163,7 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     let start = if options.buffered { Start::Buffered } else { Start::Live };
     let group = node.group(&options.topic);
     group.may_subscribe().with_context(|| format!("cannot receive {:?}", options.topic))?;
+    group.set_rating(options.rating);
     let mut heard = group.subscribe_from(start);
     let mut events = Vec::new();
     let mut left = options.count.unwrap_or(u64::MAX);

@@ -20,6 +20,7 @@ use crate::object::{ObjectError, ObjectName};
 use crate::orders::{NewOrder, OrderError};
 use crate::path::PathQuestion;
 use crate::query::{Answer, AskError, Question, QuestionId};
+use crate::rating::Rating;
 use crate::record::{Entry, Recorder};
 use crate::table::{NewFunction, SetError, ZonePath};
 use crate::time::{Instant, Now};
@@ -137,6 +138,12 @@ impl Driver {
     pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) -> Result<(), Denied> {
         self.record(&Entry::Subscribe { now, topic, start });
         self.node.subscribe(now, topic, start)
+    }
+
+    /// Takes a share of a topic's messages: see [`Node::rate`].
+    pub fn rate(&mut self, now: Now, topic: TopicId, rating: Rating) {
+        self.record(&Entry::Rate { now, topic, rating });
+        self.node.rate(now, topic, rating);
     }
 
     /// Sets attributes of the own row: see [`Node::set_attributes`].

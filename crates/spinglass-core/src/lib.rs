@@ -53,6 +53,7 @@ pub mod path;
 pub mod plan;
 pub mod quarantine;
 pub mod query;
+mod rating;
 pub mod record;
 mod rng;
 pub mod rules;
@@ -78,6 +79,7 @@ pub use event::{
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 pub use node::{Identity, NAME_BYTES_MAX, Node, ORDERS_TOPIC, REPLY_PORT_LIFE};
+pub use rating::{NoShare, Rating, Sieve};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

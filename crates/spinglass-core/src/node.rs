@@ -33,6 +33,7 @@ use crate::outbox::Outbox;
 use crate::path::Paths;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
+use crate::rating::Rating;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
@@ -384,6 +385,13 @@ impl Node {
         }
         self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
         Ok(())
+    }
+
+    /// Takes a share of a topic's messages from now on; all of them, if this is never called. What
+    /// is taken of a sender's messages is even in time, and the same at all of the same rating.
+    pub fn rate(&mut self, now: Now, topic: TopicId, rating: Rating) {
+        self.stats.inputs += 1;
+        self.multicast.rate(topic, rating, &mut cx!(self, now.monotonic));
     }
 
     /// Says good-bye. What was published before still leaves, and repairs are still answered, for

@@ -35,6 +35,7 @@ use crate::object::ObjectName;
 use crate::orders::NewOrder;
 use crate::path::PathQuestion;
 use crate::query::{Question, QuestionId, Reach};
+use crate::rating::Rating;
 use crate::table::ZonePath;
 use crate::time::Now;
 
@@ -79,6 +80,15 @@ pub enum Entry<'a> {
         topic: TopicId,
         /// From where on.
         start: Start,
+    },
+    /// A share of a topic's messages was asked for.
+    Rate {
+        /// When.
+        now: Now,
+        /// Which topic.
+        topic: TopicId,
+        /// Which share.
+        rating: Rating,
     },
     /// Attributes of the own row were set.
     SetAttributes {

@@ -30,7 +30,8 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::{Put as _, Reader};
 use spinglass_core::{
-    Config, Identity, Incarnation, Instant, MemberId, Node, Now, Sequence, StreamId, TopicId,
+    Config, Identity, Incarnation, Instant, MemberId, Node, Now, Rating, Sequence, StreamId,
+    TopicId,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -84,7 +85,8 @@ fn digest() -> Digest {
     let leaf = PacketRef::parse(&packet).unwrap().leaf;
     let sample = Some(Sample::of(1, leaf, (boot().sender, 5), &mut member(1)));
     let (high, low, missing) = (14, 0, vec![12..13, 5..9]);
-    let entry = Entry { stream: stream(), high, low, missing, sample };
+    let rating = Rating::new(0.2).unwrap();
+    let entry = Entry { stream: stream(), high, low, missing, sample, rating };
     Digest { round: 5, entries: vec![entry] }
 }
 

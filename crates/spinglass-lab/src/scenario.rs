@@ -124,7 +124,7 @@ mod tests {
         let text = BUILT_IN[0].1;
         assert!(bad(&text.replace("seeds", "sheds")).unwrap().contains("sheds"));
         let rate = bad(&text.replacen("rate = 200", "rate = 0", 1)).unwrap();
-        assert_eq!(rate, "rate is 0: it must be from 1 to 10000");
+        assert_eq!(rate, "load.rate is 0: it must be from 1 to 10000");
         let seeds = bad(&text.replacen("seeds = [1, 2, 3]", "seeds = []", 1)).unwrap();
         assert_eq!(seeds, "seeds is empty: give at least one value");
     }

@@ -231,7 +231,8 @@ impl Checker {
                         self.violate("BM-11", member, at, format!("{key:?} has two contents"));
                     }
                 }
-                Frame::Repair(packet) => {
+                // Of a tamperer's packets others' numbers may have been made.
+                Frame::Repair(packet) if !self.tampered.contains(&member) => {
                     let Destinations::Members(members) = to else { continue };
                     let (stream, number) = (packet.header.stream, packet.header.sequence.0);
                     let round = (node.incarnation().0, node.round());

@@ -341,6 +341,7 @@ impl Replay {
             }
             verb @ (Entry::Publish { .. }
             | Entry::Subscribe { .. }
+            | Entry::Rate { .. }
             | Entry::SetAttributes { .. }
             | Entry::SetSummary { .. }
             | Entry::Ask { .. }
@@ -393,14 +394,6 @@ impl Replay {
     /// then is refused now.
     fn verb(&mut self, verb: Entry<'_>, last: Now) -> Now {
         match verb {
-            Entry::Publish { now, topic, payload } => {
-                let _ = self.node.publish(now, topic, payload);
-                now
-            }
-            Entry::Subscribe { now, topic, start } => {
-                let _ = self.node.subscribe(now, topic, start);
-                now
-            }
             Entry::SetAttributes { now, attributes } => {
                 let _ = self.node.set_attributes(now, &attributes);
                 now
@@ -454,11 +447,30 @@ impl Replay {
                 let _ = self.node.give_order(now, order);
                 now
             }
+            other => self.verb_on_topic(other).unwrap_or(last),
+        }
+    }
+
+    /// The same of a call about a topic; `None`: it tells no time.
+    fn verb_on_topic(&mut self, verb: Entry<'_>) -> Option<Now> {
+        match verb {
+            Entry::Publish { now, topic, payload } => {
+                let _ = self.node.publish(now, topic, payload);
+                Some(now)
+            }
+            Entry::Subscribe { now, topic, start } => {
+                let _ = self.node.subscribe(now, topic, start);
+                Some(now)
+            }
+            Entry::Rate { now, topic, rating } => {
+                self.node.rate(now, topic, rating);
+                Some(now)
+            }
             Entry::Topic(text) => {
                 self.node.topic(&text);
-                last
+                None
             }
-            _ => last,
+            _ => None,
         }
     }
 

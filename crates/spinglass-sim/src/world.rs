@@ -16,7 +16,7 @@ use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
     Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Node, Now, Prng,
-    PublishError, Sighting, Start, Stats, TopicId, Transmit,
+    PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -316,6 +316,14 @@ impl World {
     pub fn topic(&mut self, name: &str) -> TopicId {
         let hash = self.crypto(0).hash(spinglass_core::crypto::Domain::Topic, name.as_bytes());
         TopicId::from_hash(hash)
+    }
+
+    /// Has a member take a share of a topic's messages.
+    pub fn rate(&mut self, index: usize, topic: TopicId, rating: Rating) {
+        let now = self.local_now(index);
+        if let Some(driver) = self.driver(index) {
+            driver.rate(now, topic, rating);
+        }
     }
 
     /// Subscribes a member.

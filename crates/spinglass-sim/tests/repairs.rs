@@ -81,8 +81,8 @@ fn a_quiet_stream_is_announced_more_often_where_much_is_lost() {
 
 #[test]
 fn nobody_that_is_far_away_asks_too_late_again_and_again() {
-    // Once trips are known. What others push after half a second once passed for an answer: who believed it guessed
-    // others' rounds so wrong that they refused all it asked.
+    // Once trips are known. What others push after half a second once passed for an answer: who
+    // believed it guessed others' rounds so wrong that they refused all it asked.
     let (members, far) = (48, Link { delay: Duration::from_millis(10), loss_ppm: 1_000 });
     let mut config = Config::wan();
     config.multicast.dissemination = Dissemination::Multicast;

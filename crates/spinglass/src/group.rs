@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use spinglass_core::rules::Action;
-use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Start, TopicId};
+use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Rating, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, PublishError, TryPublishError};
@@ -136,6 +136,18 @@ impl Group {
             queue.close();
         }
         Subscription::new(queue)
+    }
+
+    /// Takes a share of the topic's messages from now on, in all of this member's subscriptions of
+    /// it; all of them if this is never called. Call it before subscribing, and again whenever
+    /// another share is wanted.
+    ///
+    /// A fifth ([`Rating::new(0.2)`](Rating::new)) is every fifth packet of each sender, the same
+    /// ones at all members of that rating. What is not taken is no gap. A message is taken whole or
+    /// not at all; several that shared a packet are taken together.
+    pub fn set_rating(&self, rating: Rating) {
+        // A node that is gone takes nothing.
+        let _ = self.shared.inbox.command(Command::Rate { topic: self.topic, rating });
     }
 }
 

@@ -17,7 +17,7 @@ use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
-use spinglass_core::{Member, Sighting, Start, TopicId};
+use spinglass_core::{Member, Rating, Sighting, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Topic(std::sync::Arc<str>),
     /// Give a queue a topic's events.
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
+    /// Take a share of a topic's messages.
+    Rate { topic: TopicId, rating: Rating },
     /// Say when everything published so far is sent.
     Flush(oneshot::Sender<()>),
     /// Tell what went to whom, and came from whom.

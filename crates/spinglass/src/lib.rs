@@ -91,8 +91,8 @@ pub use spinglass_core::table::{
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Offence, Reject, Reliability, Seen, Sequence, Start,
-    StreamId, TopicId,
+    Member, MemberId, Message, NodeError, Offence, Rating, Reject, Reliability, Seen, Sequence,
+    Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

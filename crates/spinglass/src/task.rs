@@ -325,6 +325,7 @@ impl Task {
                     Err(_) => queue.close(),
                 }
             }
+            Command::Rate { topic, rating } => self.driver.rate(now, topic, rating),
             Command::Flush(done) => self.flushes.push(done),
             Command::Stats(answer) => drop(answer.send(self.stats())),
             Command::Members(answer) => {

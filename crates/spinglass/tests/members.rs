@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use spinglass::{
-    Builder, Config, Event, GroupKeys, Node, ReplyPorts, Seen, SigningKey, StartError, Subscription,
+    Builder, Config, Event, GroupKeys, Node, Rating, ReplyPorts, Seen, SigningKey, StartError,
+    Subscription,
 };
 use spinglass_core::Reject;
 use spinglass_core::record::Entry;
@@ -426,4 +427,32 @@ async fn a_member_knows_whom_it_hears() {
         }
     })
     .await;
+}
+
+/// Who takes a fifth hears every fifth message, and of those none is lost; another one takes all.
+#[tokio::test]
+async fn a_share_is_taken() {
+    let nodes = members(3, |_, builder| builder).await;
+    let [sender, fifth, all] = &nodes[..] else { panic!("three") };
+    fifth.group("news").set_rating(Rating::new(0.2).expect("a share"));
+    let (mut some, mut every) = (subscribe(fifth).await, subscribe(all).await);
+    let (news, count) = (sender.group("news"), 100_u8);
+    for number in 0..count {
+        // So each has a packet of its own.
+        news.publish(vec![number]).await.expect("it runs");
+        news.flush().await.expect("it runs");
+    }
+    for number in 0..count {
+        assert_eq!(*next_message(&mut every).await, [number]);
+    }
+    let mut got = Vec::new();
+    for _ in 0..count / 5 {
+        got.extend(next_message(&mut some).await);
+    }
+    assert!(got.windows(2).all(|pair| pair[1] - pair[0] == 5), "{got:?}");
+    // Whoever takes all from now on hears the next one.
+    fifth.group("news").set_rating(Rating::ALL);
+    fifth.stats().await;
+    news.publish(vec![count]).await.expect("it runs");
+    assert_eq!(*next_message(&mut some).await, [count]);
 }

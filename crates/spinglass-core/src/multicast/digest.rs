@@ -3,28 +3,30 @@
 //! ```text
 //!  digest   round u32 | entries…
 //!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges |
-//!           back varint | print 4, if back is not 0
+//!           back varint | print 4, if back is not 0 | passed over varint
 //!  solicit  round u32 | topic 8 | sender 16 | incarnation u64 | wanted ranges
 //!  ranges   count u8 | (skip varint, length - 1 varint)…      downwards from `high`, or from the
 //!                                                              number told first (a solicit)
 //! ```
 //!
 //! An entry says: I lack the missing ranges below `high`, and can send any other packet of the last
-//! `kept` ones. Ranges ("5-11 and 13") are what the paper describes; Ensemble's code told only
-//! prefixes [FACTS 2.1]. It also tells a print of one packet held, `back` below `high`: two members
-//! whose packets of one number differ notice it, though neither asks for what it has.
+//! `kept` ones; of all packets I pass over so many in a million, as my rating says: I neither lack
+//! nor hold those ([`Sieve`]). Ranges ("5-11 and 13") are what the paper describes; Ensemble's code
+//! told only prefixes [FACTS 2.1]. It also tells a print of one packet held, `back` below `high`:
+//! two members whose packets of one number differ notice it, though neither asks for what it has.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::crypto::{Crypto, Domain};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
+use crate::rating::{Rating, Sieve};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Ranges in one entry or solicitation at most; further ones wait for the next.
 pub const RANGES_MAX: usize = 64;
 /// Bytes of the longest entry without ranges.
-pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4;
+pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4 + 3;
 /// Packets below a stream's newest, one of which a digest tells a print of: a byte tells which.
 pub(super) const SAMPLED_PACKETS: u64 = 64;
 
@@ -50,6 +52,16 @@ pub struct Entry {
     pub missing: Vec<Range<u64>>,
     /// One of the packets that it holds.
     pub sample: Option<Sample>,
+    /// What it takes: of other packets it says nothing.
+    pub rating: Rating,
+}
+
+impl Entry {
+    /// Which packets its sender takes.
+    #[must_use]
+    pub fn sieve(&self) -> Sieve {
+        Sieve::new(self.rating, &self.stream)
+    }
 }
 
 /// What a packet looks like to one member in one round: nobody can make two packets that look alike
@@ -120,6 +132,7 @@ impl Entry {
         put_ranges(self.high, &self.missing, buffer);
         buffer.put_varint(self.sample.map_or(0, |sample| self.high - sample.sequence));
         self.sample.iter().for_each(|sample| buffer.put(&sample.print));
+        buffer.put_varint((Rating::ALL.millionths() - self.rating.millionths()).into());
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -131,7 +144,10 @@ impl Entry {
         let sequence = high.checked_sub(back).ok_or(Malformed)?;
         let print = if back == 0 { None } else { Some(reader.array()?) };
         let sample = print.map(|print| Sample { sequence, print });
-        Ok(Self { stream, high, low, missing, sample })
+        let passed_over = u32::try_from(reader.varint()?).map_err(|_| Malformed)?;
+        let millionths = Rating::ALL.millionths().checked_sub(passed_over).ok_or(Malformed)?;
+        let rating = Rating::from_millionths(millionths).map_err(|_| Malformed)?;
+        Ok(Self { stream, high, low, missing, sample, rating })
     }
 }
 
@@ -234,8 +250,9 @@ mod tests {
             let missing = ranges_of(missing.into_iter().rev());
             let (high, low, stream) = (500, 500 - kept, StreamId::default());
             let sample = Some(Sample { sequence: kept, print: round.to_le_bytes() });
-            let bare = Entry { stream, high, low, missing, sample: None };
-            let entry = Entry { sample, ..bare.clone() };
+            let bare = Entry { stream, high, low, missing, sample: None, rating: Rating::ALL };
+            let rating = Rating::from_millionths(round % 1_000_000).unwrap();
+            let entry = Entry { sample, rating, ..bare.clone() };
             let wanted = entry.missing.clone();
             let digest = Digest { round, entries: alloc::vec![bare, entry] };
             let mut bytes = Vec::new();

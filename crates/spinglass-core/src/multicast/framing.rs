@@ -109,6 +109,16 @@ impl Assembler {
         Self { state: State::Length { first: Sequence(0), bytes: Vec::new() } }
     }
 
+    /// The packet in which a message starts of which more is to come.
+    #[must_use]
+    pub const fn open_since(&self) -> Option<Sequence> {
+        match &self.state {
+            State::Message { first, .. } => Some(*first),
+            State::Length { first, bytes } if !bytes.is_empty() => Some(*first),
+            State::Length { .. } | State::Lost => None,
+        }
+    }
+
     /// Forgets a message that was cut off by a loss.
     pub fn cut(&mut self) {
         self.state = State::Lost;

@@ -19,7 +19,8 @@
 //!   that a lost last packet need not wait for a round; and a packet that came by repair is
 //!   announced to the children that would have had it from here.
 //!
-//! Invariants: delivery is in order per stream, each packet delivered or inside exactly one gap;
+//! Invariants: delivery is in order per stream, each packet that the rating takes delivered or
+//! inside exactly one gap;
 //! per round a member sends at most `digest_fanout` digests and 16 tails, `repair_bytes_per_round`
 //! of repairs, and each packet to each member once; nothing is relayed, held or delivered before
 //! its sender's signature was verified.
@@ -35,6 +36,7 @@ mod repair;
 mod sender;
 mod solicit;
 mod stream;
+mod subscribe;
 mod tally;
 mod twins;
 
@@ -55,7 +57,7 @@ pub use tally::TopicTally;
 use self::claims::Claims;
 use self::loss::LossMeter;
 use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
-use self::sender::{Pacer, RECENT_ROUNDS, Sender};
+use self::sender::{Pacer, Sender};
 use self::stream::{Accepted, Next, Released, Stream};
 use self::tally::Past;
 use self::twins::is_twin;
@@ -67,10 +69,11 @@ use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
+use crate::rating::Rating;
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::timer::Timers;
+use crate::timer::{Timer, Timers};
 use crate::trace::{Seen, Tracer};
 
 /// Tail announcements per round at most, so that many slow streams cost no more than a few.
@@ -119,6 +122,8 @@ pub(crate) struct Multicast {
     streams: BTreeMap<StreamId, Stream>,
     senders: BTreeMap<TopicId, Sender>,
     subscriptions: BTreeMap<TopicId, Start>,
+    /// What is taken of topics of which not everything is.
+    ratings: BTreeMap<TopicId, Rating>,
     bursts: VerifiedBursts,
     peers: Peers,
     ledger: Ledger,
@@ -174,6 +179,7 @@ impl Multicast {
             streams: BTreeMap::new(),
             senders: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            ratings: BTreeMap::new(),
             bursts: VerifiedBursts::default(),
             peers: Peers::default(),
             ledger,
@@ -198,36 +204,6 @@ impl Multicast {
 
     pub(crate) const fn round(&self) -> u32 {
         self.round
-    }
-
-    /// Delivers a topic's messages from now on, or from what is still held.
-    pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
-        self.subscriptions.insert(topic, start);
-        let own = self.own;
-        let streams = self.streams.values_mut();
-        for stream in streams.filter(|stream| stream.id.topic == topic && stream.id.sender != own) {
-            if stream.assembler.is_some() {
-                continue;
-            }
-            let mut assembler = Assembler::default();
-            if start == Start::Buffered {
-                let held = stream.held_falling(stream.low()..stream.next());
-                let mut replay: Vec<_> = held.map(|(at, held)| (at, held.clone())).collect();
-                replay.reverse();
-                for (at, held) in replay {
-                    let (id, content) = (stream.id, held.content());
-                    let tally = &mut stream.tally;
-                    let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
-                        tally.delivered(&whole);
-                        tell_message(id, whole, cx);
-                    });
-                    if pushed.is_err() {
-                        assembler.cut();
-                    }
-                }
-            }
-            stream.assembler = Some(assembler);
-        }
     }
 
     /// Whether a packet deserves to be hashed: a cheap look before any cryptography.
@@ -310,33 +286,9 @@ impl Multicast {
         Ok(())
     }
 
-    /// Takes part in a topic of the node's own, of which no stream has been met.
-    pub(crate) fn expect(&mut self, topic: TopicId) {
-        self.subscriptions.insert(topic, Start::Live);
-    }
-
     /// Spreads packets along trees alone from now on, or again as the settings say.
     pub(crate) fn use_trees_alone(&mut self, alone: bool) {
         self.config.dissemination = if alone { Dissemination::Trees } else { self.configured };
-    }
-
-    /// A stream met for the first time: where it starts for this member.
-    fn begin_stream(&self, packet: &PacketRef<'_>, cx: &Cx<'_>) -> Stream {
-        let PacketHeader { stream: id, sequence, recent, .. } = packet.header;
-        let start = self.subscriptions.get(&id.topic);
-        // Who was there when the recent packets were sent, or wants what is buffered, has missed
-        // them; who came just now has not. A stream that is all recent is given whole to everybody:
-        // better a few messages from just before than a beginning lost in silence.
-        let was_there = self.round > RECENT_ROUNDS + 1 || u64::from(recent) == sequence.0;
-        let buffered = start == Some(&Start::Buffered);
-        let first = if was_there || buffered { sequence.0 - u64::from(recent) } else { sequence.0 };
-        let mut stream = Stream::new(id, first, cx.now, self.round);
-        if buffered && !was_there && first > 0 {
-            stream.discover_until_round = Some(self.round + DISCOVER_ROUNDS);
-        }
-        let assembler = if first == 0 { Assembler::at_start() } else { Assembler::default() };
-        stream.assembler = start.map(|_| assembler);
-        stream
     }
 
     /// A packet came by repair: whoever would have had it from here lacks it too, perhaps; and the
@@ -400,20 +352,30 @@ impl Multicast {
             return;
         }
         stream.discover_until_round = None;
-        while let Some(next) = stream.pop_next() {
+        let sieve = *stream.sieve();
+        loop {
+            if stream.want_next(cx.now, self.round) {
+                cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
+                break;
+            }
+            let Some(next) = stream.pop_next() else { break };
             match next {
                 Next::Packet(sequence, held) => {
                     let Some(assembler) = &mut stream.assembler else { continue };
                     let (content, tally) = (held.content(), &mut stream.tally);
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            tally.delivered(&whole);
-                            tell_message(id, whole, cx);
+                            // A message is taken or not as the packet is in which it starts.
+                            if sieve.takes(whole.0.0) {
+                                tally.delivered(&whole);
+                                tell_message(id, whole, cx);
+                            }
                         });
                     if pushed.is_err() {
                         tell_gap(id, sequence, 1, cx);
                     }
                 }
+                Next::PassedOver => stream.assembler.iter_mut().for_each(Assembler::cut),
                 Next::Lost(from, packets) => {
                     cx.stats.packets_lost += packets;
                     stream.tally.packets_lost += packets;

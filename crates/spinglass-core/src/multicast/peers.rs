@@ -66,7 +66,9 @@ impl Trips {
         }
         let lengthened = |known: Duration| trip.min(known + known / 8 + TRIP_STEP);
         let known = self.known.entry(address);
-        known.and_modify(|known| *known = lengthened(*known)).or_insert_with(|| trip.min(first_max));
+        known
+            .and_modify(|known| *known = lengthened(*known))
+            .or_insert_with(|| trip.min(first_max));
     }
 
     fn of(&self, address: SocketAddr) -> Duration {
@@ -142,8 +144,8 @@ impl Peers {
         self.owing.remove(&address);
     }
 
-    /// Notes how long a partner took to answer; of one of whom nothing is known, `first_max` at most
-    /// is believed.
+    /// Notes how long a partner took to answer; of one of whom nothing is known, `first_max` at
+    /// most is believed.
     pub(super) fn took(&mut self, address: SocketAddr, trip: Duration, first_max: Duration) {
         self.trips.get_or_insert_default().note(address, trip, first_max);
     }

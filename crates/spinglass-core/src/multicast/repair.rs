@@ -22,8 +22,8 @@ use crate::timer::Timer;
 const DIGEST_PACKETS_MAX: usize = 64;
 /// Entries of a digest that surely names all streams that its sender follows: many more fit one.
 const DIGEST_WHOLE: usize = 12;
-/// How often a stream's newest packet is announced once it has gone quiet, if much is lost, or it is
-/// not known how much.
+/// How often a stream's newest packet is announced once it has gone quiet, if much is lost, or it
+/// is not known how much.
 const TAILS_PER_PACKET: u8 = 4;
 /// The same where little is: one member alone that loses a fifth still hears of 99 in 100 packets
 /// by then, since it must miss the packet and both.
@@ -168,8 +168,10 @@ impl Multicast {
             let Some(stream) = self.streams.get(&entry.stream) else { return false };
             let beyond = core::iter::once(entry.high..stream.high());
             let lacking = beyond.chain(entry.missing.iter().cloned());
-            let held = lacking.flat_map(|range| stream.held_falling(range));
-            held.take(DIGEST_PACKETS_MAX).any(|(_, held)| is_due(held))
+            let (held, sieve) =
+                (lacking.flat_map(|range| stream.held_falling(range)), entry.sieve());
+            let held = held.take(DIGEST_PACKETS_MAX);
+            held.filter(|(sequence, _)| sieve.takes(*sequence)).any(|(_, held)| is_due(held))
         };
         let lagging = digest.entries.iter().filter(lags).map(|entry| entry.stream);
         let mut streams: Vec<StreamId> = lagging.collect();
@@ -203,7 +205,9 @@ impl Multicast {
         if is_over && !self.streams.contains_key(&id) {
             return;
         }
-        let has = |sequence: u64| !entry.missing.iter().any(|range| range.contains(&sequence));
+        let theirs = entry.sieve();
+        let is_missing = |sequence| entry.missing.iter().any(|range| range.contains(&sequence));
+        let has = |sequence: u64| theirs.takes(sequence) && !is_missing(sequence);
         let high = self.streams.get(&id).map_or(0, Stream::high);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
         if entry.high > high && room {
@@ -254,7 +258,9 @@ impl Multicast {
                 Source::Holder(from, port, round, heard) => {
                     let known = self.streams.get(&stream).map_or(0, Stream::high);
                     let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
-                    let newest: Vec<u64> = (low..high).rev().collect();
+                    let sieve = self.sieve(&stream);
+                    let newest = (low..high).rev().filter(|number| sieve.takes(*number));
+                    let newest: Vec<u64> = newest.collect();
                     let ago = cx.now.since(heard) + self.peers.trip(from);
                     let round = rounds_later(round, ago, self.config.round);
                     cx.outbox.answer(port.map(|port| (from, port)));
@@ -274,10 +280,13 @@ impl Multicast {
         let (round, idle) = (self.round, u32::from(self.config.idle_rounds));
         // Beyond what it knows, then below: the newest first.
         let beyond = core::iter::once(entry.high..stream.high()).filter(|range| !range.is_empty());
+        let sieve = entry.sieve();
         let old: Vec<u64> = beyond
             .chain(entry.missing.iter().cloned())
             .flat_map(|range| stream.held_falling(range))
-            .filter(|(_, held)| round.saturating_sub(held.round) >= idle)
+            .filter(|(sequence, held)| {
+                sieve.takes(*sequence) && round.saturating_sub(held.round) >= idle
+            })
             .map(|(sequence, _)| sequence)
             .take(DIGEST_PACKETS_MAX)
             .collect();
@@ -317,9 +326,10 @@ impl Multicast {
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
             let low = stream.low().max(told.map_or(0, |range| range.end));
             let sample = self.sample(stream, crypto);
+            let rating = stream.sieve().rating();
             let (stream, high) = (stream.id, stream.high());
             left = room.saturating_sub(missing.len() * 6);
-            entries.push(Entry { stream, high, low: low.min(high), missing, sample });
+            entries.push(Entry { stream, high, low: low.min(high), missing, sample, rating });
         }
         entries
     }

@@ -251,8 +251,9 @@ impl Multicast {
     }
 
     /// Notes how long a member took to send what it was asked for. If others may have begun to push
-    /// the packet by then, unasked, that was no answer, perhaps: believed, it would have this member
-    /// guess others' rounds so wrong that none answers any more, and nothing would mend that.
+    /// the packet by then, unasked, that was no answer, perhaps: believed, it would have this
+    /// member guess others' rounds so wrong that none answers any more, and nothing would mend
+    /// that.
     pub(super) fn note_trip(&mut self, address: SocketAddr, trip: Duration) {
         let pushed_after = self.config.round * u32::from(self.config.idle_rounds).saturating_sub(1);
         let doubtful_max = self.peers.usual_trip().max(self.config.solicit_retry) * DOUBTFUL_TIMES;

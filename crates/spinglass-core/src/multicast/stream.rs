@@ -7,6 +7,7 @@
 //!
 //! Invariants: `base <= idle <= next <= high`; every number in `base..high` has one slot; a number
 //! has a hole exactly if its slot is `Missing`; what is given up or delivered never changes back;
+//! what the rating does not take is held if it comes, and no hole if it does not;
 //! `next` and `base` only grow.
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use super::framing::Assembler;
 use super::packet::{LEAF_HEADER_BYTES, PacketRef};
 use super::tally::TopicTally;
 use crate::id::StreamId;
+use crate::rating::{Rating, Sieve};
 use crate::time::Instant;
 
 /// Packets that one stream follows at once, missing or held. A sender that gets farther ahead
@@ -52,6 +54,7 @@ pub(super) struct Stream {
     /// How often its tail was announced since the last new packet.
     pub(super) tails_told: u8,
     packet_bytes: usize,
+    sieve: Sieve,
     /// What was counted of it.
     pub(super) tally: TopicTally,
     /// A gap that delivery has not told yet, before `next`.
@@ -68,6 +71,8 @@ enum Slot {
     Released,
     /// Given up.
     Lost,
+    /// Not asked for: the rating does not take it.
+    PassedOver,
 }
 
 /// A packet that is held for repair.
@@ -142,6 +147,8 @@ pub(super) enum Next {
     Packet(u64, Held),
     /// A run of packets given up: the first, and how many.
     Lost(u64, u64),
+    /// Packets that the rating does not take.
+    PassedOver,
 }
 
 /// What a round released.
@@ -178,6 +185,7 @@ impl Stream {
             tail_pending: false,
             tails_told: 0,
             packet_bytes: 0,
+            sieve: Sieve::new(Rating::ALL, &id),
             tally: TopicTally::default(),
             skipped: None,
             dropped: Released::default(),
@@ -246,7 +254,12 @@ impl Stream {
         if matches!(self.slot(sequence), Some(Slot::Lost)) {
             return true;
         }
-        sequence >= self.high() || matches!(self.slot(sequence), Some(Slot::Missing))
+        match self.slot(sequence) {
+            None => sequence >= self.high(),
+            // Others may lack it, as long as it would be kept like any other.
+            Some(Slot::PassedOver) => sequence >= self.idle,
+            Some(slot) => matches!(slot, Slot::Missing),
+        }
     }
 
     /// Takes in a new packet: one that [`wants`](Self::wants) asked for, and that was verified.
@@ -303,11 +316,12 @@ impl Stream {
             self.jump(lost_until);
         }
         for missing in lost_until.max(self.high())..=sequence {
-            self.slots.push_back(Slot::Missing);
-            if missing < sequence {
-                let hole = Hole::new(now, round);
-                self.holes.insert(missing, hole);
+            let is_hole = missing < sequence && self.sieve.takes(missing);
+            if is_hole {
+                self.holes.insert(missing, Hole::new(now, round));
             }
+            let is_known = is_hole || missing == sequence;
+            self.slots.push_back(if is_known { Slot::Missing } else { Slot::PassedOver });
         }
     }
 
@@ -332,9 +346,12 @@ impl Stream {
             return;
         }
         for sequence in (start..self.base).rev() {
-            self.slots.push_front(Slot::Missing);
-            let hole = Hole::new(now, round);
-            self.holes.insert(sequence, hole);
+            if self.sieve.takes(sequence) {
+                self.slots.push_front(Slot::Missing);
+                self.holes.insert(sequence, Hole::new(now, round));
+            } else {
+                self.slots.push_front(Slot::PassedOver);
+            }
         }
         (self.base, self.next, self.idle, self.trim) = (start, start, start, start);
     }
@@ -351,6 +368,12 @@ impl Stream {
                 self.next += 1;
                 Some(Next::Packet(self.next - 1, held))
             }
+            Slot::PassedOver => {
+                while matches!(self.slot(self.next), Some(Slot::PassedOver)) {
+                    self.next += 1;
+                }
+                Some(Next::PassedOver)
+            }
             Slot::Lost | Slot::Released => {
                 let from = self.next;
                 while matches!(self.slot(self.next), Some(Slot::Lost | Slot::Released)) {
@@ -358,6 +381,47 @@ impl Stream {
                 }
                 Some(Next::Lost(from, self.next - from))
             }
+        }
+    }
+
+    /// Which packets it takes.
+    pub(super) const fn sieve(&self) -> &Sieve {
+        &self.sieve
+    }
+
+    /// Takes another share from now on, of what has not been delivered.
+    pub(super) fn rate(&mut self, rating: Rating, now: Instant, round: u32) {
+        self.sieve = Sieve::new(rating, &self.id);
+        for sequence in self.next..self.high() {
+            let is_taken = self.sieve.takes(sequence);
+            let Some(slot) = self.slot_mut(sequence) else { break };
+            match (&slot, is_taken) {
+                (Slot::Missing, false) => {
+                    *slot = Slot::PassedOver;
+                    self.holes.remove(&sequence);
+                }
+                (Slot::PassedOver, true) => self.want_passed_over(sequence, now, round),
+                _ => (),
+            }
+        }
+    }
+
+    /// The next packet was passed over, and the message that it goes on with is one that was taken:
+    /// it is missing after all. Returns whether that is so.
+    pub(super) fn want_next(&mut self, now: Instant, round: u32) -> bool {
+        let first = self.assembler.as_ref().and_then(Assembler::open_since);
+        let is_passed_over = matches!(self.slot(self.next), Some(Slot::PassedOver));
+        let wants = is_passed_over && first.is_some_and(|first| self.sieve.takes(first.0));
+        if wants {
+            self.want_passed_over(self.next, now, round);
+        }
+        wants
+    }
+
+    fn want_passed_over(&mut self, sequence: u64, now: Instant, round: u32) {
+        if let Some(slot) = self.slot_mut(sequence) {
+            *slot = Slot::Missing;
+            self.holes.insert(sequence, Hole::new(now, round));
         }
     }
 
@@ -421,7 +485,7 @@ impl Stream {
             match self.slots.front() {
                 Some(Slot::Held(held)) if round.saturating_sub(held.round) < keep_rounds => break,
                 Some(Slot::Held(held)) => released.add(held),
-                Some(Slot::Released | Slot::Lost) => (),
+                Some(Slot::Released | Slot::Lost | Slot::PassedOver) => (),
                 Some(Slot::Missing) | None => break,
             }
             self.slots.pop_front();
@@ -478,7 +542,7 @@ impl Stream {
     pub(super) fn check_invariants(&self, round: u32, keep_rounds: u32) {
         let old = |slot: &Slot| match slot {
             Slot::Held(held) => round.saturating_sub(held.round) > keep_rounds,
-            Slot::Missing | Slot::Released | Slot::Lost => false,
+            Slot::Missing | Slot::Released | Slot::Lost | Slot::PassedOver => false,
         };
         assert!(!self.slots.iter().any(old), "a packet is held for more than {keep_rounds} rounds");
         assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());

@@ -22,6 +22,7 @@ use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 use crate::knock::clear_bytes;
 use crate::node::{Identity, NAME_BYTES_MAX};
 use crate::query::{Question, QuestionId, Reach};
+use crate::rating::Rating;
 use crate::table::ZonePath;
 use crate::time::{Instant, Now};
 use crate::wire::{Malformed, Put, Reader};
@@ -71,6 +72,12 @@ impl<'a> Entry<'a> {
                 put_now(*now, buffer);
                 buffer.put(&topic.0);
                 buffer.put_u8(u8::from(*start == Start::Buffered));
+            }
+            Self::Rate { now, topic, rating } => {
+                buffer.put_u8(41);
+                put_now(*now, buffer);
+                buffer.put(&topic.0);
+                buffer.put_u32(rating.millionths());
             }
             Self::Leave { now } => {
                 buffer.put_u8(5);
@@ -189,6 +196,11 @@ impl<'a> Entry<'a> {
                 now: now(reader)?,
                 topic: TopicId(reader.array()?),
                 start: if flag(reader)? { Start::Buffered } else { Start::Live },
+            },
+            41 => Self::Rate {
+                now: now(reader)?,
+                topic: TopicId(reader.array()?),
+                rating: Rating::from_millionths(reader.u32()?).map_err(|_| Malformed)?,
             },
             5 => Self::Leave { now: now(reader)? },
             6 => {
@@ -578,6 +590,7 @@ mod tests {
             Entry::Timeout { now },
             Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
             Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
+            Entry::Rate { now, topic: TopicId([1; 8]), rating: Rating::NONE },
             Entry::Transmit {
                 now,
                 segments_max: 64,

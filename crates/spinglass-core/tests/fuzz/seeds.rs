@@ -36,7 +36,7 @@ use spinglass_core::table::{
 use spinglass_core::wire::Put;
 use spinglass_core::{
     Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Member, MemberId,
-    Message, Now, Offence, Sequence, Start, StreamId, TopicId, Transmit,
+    Message, Now, Offence, Rating, Sequence, Start, StreamId, TopicId, Transmit,
 };
 
 use spinglass_summary::{Name, RowBuilder, Time, Value};
@@ -82,7 +82,8 @@ fn burst() -> Vec<Vec<u8>> {
 fn a_digest() -> Digest {
     let missing = vec![8..9, 2..6];
     let sample = Some(Sample { sequence: 9, print: [1, 2, 3, 4] });
-    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample };
+    let rating = Rating::new(0.5).expect("a share");
+    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample, rating };
     let bare = DigestEntry { sample: None, ..entry.clone() };
     Digest { round: 5, entries: vec![entry, bare] }
 }
@@ -392,6 +393,7 @@ fn entries() -> Vec<Entry<'static>> {
         },
         Entry::SetReplyPort { now, port: NonZeroU16::new(40_123) },
         Entry::SetReplyPort { now, port: None },
+        Entry::Rate { now, topic: TopicId([1; 8]), rating: Rating::NONE },
         Entry::Leave { now },
         Entry::Transmit {
             now,

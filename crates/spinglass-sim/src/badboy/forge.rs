@@ -11,7 +11,9 @@ use spinglass_core::multicast::{
 use spinglass_core::quarantine::Proven;
 use spinglass_core::table::{Kind, Name, Row, RowBuilder, RowKey, Value, Version, ZonePath};
 use spinglass_core::wire::Put as _;
-use spinglass_core::{Destinations, Incarnation, MemberId, Node, Sequence, StreamId, TopicId};
+use spinglass_core::{
+    Destinations, Incarnation, MemberId, Node, Rating, Sequence, StreamId, TopicId,
+};
 
 use super::{Badboy, Sent, TARGETS, Way};
 
@@ -222,7 +224,14 @@ impl Badboy {
             let stream =
                 StreamId { topic: TopicId([7; 8]), sender, incarnation: Incarnation(1_002) };
             let high = u64::MAX - 1;
-            digest.entries.push(Entry { stream, high, low: 0, missing: Vec::new(), sample: None });
+            digest.entries.push(Entry {
+                stream,
+                high,
+                low: 0,
+                missing: Vec::new(),
+                sample: None,
+                rating: Rating::ALL,
+            });
         }
         let mut load = Vec::new();
         frame::put_digest(false, &mut load, |buffer| digest.encode(buffer));

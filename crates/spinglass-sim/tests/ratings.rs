@@ -1,0 +1,158 @@
+//! Ratings: whoever asks for a share of a topic gets that share, evenly, and lacks nothing else.
+
+#![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
+
+use std::time::Duration;
+
+use spinglass_core::{Config, Dissemination, Event, Instant, Rating, Start, TopicId};
+use spinglass_sim::{Network, Observer, Setup, World};
+
+/// What members take, in turn.
+const SHARES: [f64; 6] = [1.0, 0.01, 0.1, 0.2, 0.5, 0.75];
+const MEMBERS: usize = 24;
+
+/// The numbers of the messages that each member got, and the packets that it was told it lacks.
+#[derive(Default)]
+struct Got {
+    numbers: Vec<Vec<u32>>,
+    lost: u64,
+}
+
+impl Observer for Got {
+    fn event(&mut self, _at: Instant, member: usize, _life: u64, event: &Event) {
+        match event {
+            Event::Message(message) => {
+                let number = message.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+                self.numbers[member].extend(number);
+            }
+            Event::Gap(gap) => self.lost += gap.packets,
+            _ => (),
+        }
+    }
+}
+
+/// A region whose members take shares in turn.
+struct Group {
+    world: World,
+    topic: TopicId,
+    got: Got,
+    sent: u32,
+}
+
+impl Group {
+    fn new(dissemination: Dissemination, loss_ppm: u32, seed: u64) -> Self {
+        let mut config = Config::lan();
+        config.multicast.dissemination = dissemination;
+        let network = Network { loss_ppm, ..Network::default() };
+        let mut world = World::new(Setup::new(MEMBERS, config, seed), network);
+        let topic = world.topic("readings");
+        for member in 0..MEMBERS {
+            world.rate(member, topic, rating(SHARES[member % SHARES.len()]));
+            world.subscribe(member, topic, Start::Live);
+        }
+        let got = Got { numbers: vec![Vec::new(); MEMBERS], lost: 0 };
+        Self { world, topic, got, sent: 0 }
+    }
+
+    /// Member 0 sends so many messages, 5 ms apart.
+    fn send(&mut self, messages: u32, bytes: impl Fn(u32) -> usize) {
+        for _ in 0..messages {
+            let mut message = vec![7; bytes(self.sent)];
+            message[..4].copy_from_slice(&self.sent.to_le_bytes());
+            self.sent += 1;
+            self.world.publish(0, self.topic, message.into(), &mut self.got).unwrap();
+            self.world.run(Duration::from_millis(5), &mut self.got);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.world.run(Duration::from_secs(5), &mut self.got);
+    }
+
+    /// All but the sender: what each takes and got.
+    fn members(&self) -> impl Iterator<Item = (f64, &Vec<u32>)> {
+        let all = self.got.numbers.iter().enumerate().skip(1);
+        all.map(|(member, numbers)| (SHARES[member % SHARES.len()], numbers))
+    }
+}
+
+fn rating(share: f64) -> Rating {
+    Rating::new(share).unwrap()
+}
+
+/// The standard deviation of gaps over their mean.
+fn variation(numbers: &[u32]) -> f64 {
+    let gaps: Vec<f64> = numbers.windows(2).map(|pair| f64::from(pair[1] - pair[0])).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+    let squares = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>();
+    (squares / gaps.len() as f64).sqrt() / mean
+}
+
+#[test]
+fn everybody_gets_its_share_evenly_whatever_is_lost() {
+    for dissemination in [Dissemination::Multicast, Dissemination::Trees] {
+        for loss_ppm in [0, 50_000, 200_000] {
+            let mut group = Group::new(dissemination, loss_ppm, 1);
+            group.send(2_000, |_| 40);
+            group.settle();
+            for (share, numbers) in group.members() {
+                let got = numbers.len() as f64 / f64::from(group.sent);
+                let what = format!("{share} by {dissemination:?}, {loss_ppm} lost");
+                assert!((got - share).abs() < 0.001, "{got} of {what}");
+                let most = if [0.01, 0.1, 0.2, 1.0].contains(&share) { 0.001 } else { 0.6 };
+                let variation = variation(numbers);
+                assert!(variation < most, "variation {variation} of {what}");
+            }
+            assert_eq!(group.got.lost, 0, "what was passed over is no gap");
+        }
+    }
+}
+
+#[test]
+fn who_takes_less_gets_a_part_of_what_one_gets_who_takes_more() {
+    let mut group = Group::new(Dissemination::Trees, 50_000, 2);
+    group.send(1_000, |_| 40);
+    group.settle();
+    let of = |wanted: f64| group.members().filter(move |(share, _)| *share == wanted);
+    for (_, less) in of(0.1) {
+        for (_, more) in of(0.5) {
+            assert!(less.iter().all(|number| more.contains(number)));
+        }
+    }
+}
+
+#[test]
+fn long_messages_are_taken_whole_and_as_often_as_short_ones() {
+    // Every third message spans some packets.
+    let long = |number: u32| number.is_multiple_of(3);
+    let mut group = Group::new(Dissemination::Trees, 100_000, 3);
+    group.send(3_000, |number| if long(number) { 5_000 } else { 40 });
+    group.settle();
+    for (share, numbers) in group.members() {
+        let got = |wanted: bool| {
+            let got = numbers.iter().filter(|number| long(**number) == wanted).count();
+            got as f64 / f64::from(if wanted { group.sent / 3 } else { group.sent / 3 * 2 })
+        };
+        // Messages start at packets' numbers as they come: the share of each kind is one by chance.
+        let off = |wanted| (got(wanted) - share).abs();
+        let [short, long] = [got(false), got(true)];
+        assert!(off(false) < 0.03 && off(true) < 0.03, "{short} and {long} of {share}");
+    }
+    assert_eq!(group.got.lost, 0);
+}
+
+#[test]
+fn what_is_taken_changes_while_it_runs() {
+    let mut group = Group::new(Dissemination::Trees, 50_000, 4);
+    let (member, sent) = (7, 500);
+    let mut got = Vec::new();
+    for share in [0.01, 1.0, 0.2, 0.0] {
+        group.world.rate(member, group.topic, rating(share));
+        let before = group.got.numbers[member].len();
+        group.send(sent, |_| 40);
+        group.settle();
+        got.push((share, (group.got.numbers[member].len() - before) as f64 / f64::from(sent)));
+    }
+    assert!(got.iter().all(|(share, got)| (share - got).abs() < 0.01), "{got:?}");
+    assert_eq!(group.got.lost, 0);
+}
