@@ -11,6 +11,7 @@
 //! numbers.
 
 pub mod experiment;
+mod gaps;
 pub mod models;
 pub mod opponents;
 pub mod report;

@@ -127,8 +127,10 @@ pub(super) const BARS: &[Bar] = &[
     ),
     scenario!(
         "ratings",
-        "gravitational gossip's mechanism: classes receive what they are rated",
+        "classes receive what they are rated, by gravitational gossip's mechanism and by ours",
         at_most("received_off_rating_most", 0.02),
+        at_most("ours_off_rating_most", 0.01),
+        at_most("ours_gaps", 0.0),
     ),
     Bar {
         name: "lab.real",

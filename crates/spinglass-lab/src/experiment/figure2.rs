@@ -17,6 +17,7 @@ use spinglass_sim::{Network, Observer, Setup, World};
 
 use super::classic::Load;
 use super::{Experiment, Job, Measured, Results, SettingError, jobs, some, within};
+use crate::gaps::Gaps;
 use crate::opponents::hierarchy::{Hierarchy, Shape};
 use crate::opponents::virtual_synchrony::Settings;
 use crate::report::{Bar, Plot, Report, Series};
@@ -56,33 +57,6 @@ pub struct Figure2 {
     pub loss_ppm: u32,
     /// The share of 100 ms slots that one member of each group sleeps through.
     pub asleep: f64,
-}
-
-/// How uneven one member's stream is.
-#[derive(Debug, Clone, Copy, Default)]
-struct Gaps {
-    last: Option<u64>,
-    count: f64,
-    sum: f64,
-    squares: f64,
-}
-
-impl Gaps {
-    fn add(&mut self, at: u64) {
-        if let Some(last) = self.last.replace(at) {
-            let gap = (at - last) as f64;
-            self.count += 1.0;
-            self.sum += gap;
-            self.squares += gap * gap;
-        }
-    }
-
-    /// The standard deviation over the mean.
-    fn variation(&self) -> f64 {
-        let mean = self.sum / self.count.max(1.0);
-        let variance = self.squares / self.count.max(1.0) - mean * mean;
-        if mean > 0.0 { variance.max(0.0).sqrt() / mean } else { 0.0 }
-    }
 }
 
 /// Watches everybody's stream.

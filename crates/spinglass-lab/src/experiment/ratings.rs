@@ -2,13 +2,24 @@
 //! class of members is to receive a share of all messages, and is gossiped to in proportion to
 //! -ln(1 - share) [FACTS 5].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use spinglass_core::{Config, Event, Instant, Rating, Start};
+use spinglass_sim::{Network, Observer, Setup, World};
 
 use super::{Experiment, Job, Measured, Point, Results, SettingError, jobs, some, within};
+use crate::gaps::Gaps;
 use crate::models::ratings::{self, Class};
 use crate::report::{Bar, Plot, Report, Series};
 
 const DRAWN: &str = "gravitational gossip";
+/// The core, where a packet's number decides.
+const OURS: &str = "Spinglass";
+/// The time between two messages of ours: each then has a packet of its own.
+const GAP: Duration = Duration::from_millis(5);
+/// Longer than any repair takes.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The class that gossip is fitted for: the second one, as the first is to receive nearly all.
 const FITTED: usize = 1;
 
@@ -26,21 +37,78 @@ pub struct Ratings {
     pub fit_messages: u32,
     /// Messages that are followed then.
     pub messages: u32,
+    /// Messages of ours.
+    pub ours_messages: u32,
+    /// The share of datagrams that is lost, in ours.
+    pub loss: f64,
     /// Seeds.
     pub seeds: Vec<u64>,
 }
 
+/// What each member of ours got.
+struct Got {
+    messages: Vec<u32>,
+    gaps: Vec<Gaps>,
+    untold: u64,
+}
+
+impl Observer for Got {
+    fn event(&mut self, _at: Instant, member: usize, _life: u64, event: &Event) {
+        match event {
+            Event::Message(message) => {
+                self.messages[member] += 1;
+                self.gaps[member].add(message.first.0);
+            }
+            Event::Gap(gap) => self.untold += gap.packets,
+            _ => (),
+        }
+    }
+}
+
 impl Ratings {
+    /// The same classes in the core: member 0 sends, and takes no part otherwise.
+    fn ours(&self, job: &Job) -> Measured {
+        let members = job.members + 1;
+        let network = Network { loss_ppm: (self.loss * 1e6) as u32, ..Network::default() };
+        let mut world = World::new(Setup::new(members, Config::lan(), job.seed), network);
+        let topic = world.topic("ratings");
+        let class_of = |member: usize| (member - 1) / self.members_each;
+        for member in 1..members {
+            // It was checked.
+            let rating = Rating::new(self.ratings[class_of(member)]).unwrap_or_default();
+            world.rate(member, topic, rating);
+            world.subscribe(member, topic, Start::Live);
+        }
+        let gaps = vec![Gaps::default(); members];
+        let mut got = Got { messages: vec![0; members], gaps, untold: 0 };
+        for _ in 0..self.ours_messages {
+            // The queue never fills: the pace is far above the rate.
+            let _ = world.publish(0, topic, vec![7; 100].into(), &mut got);
+            world.run(GAP, &mut got);
+        }
+        world.run(SETTLE, &mut got);
+        let mut measured = Measured::from([("gaps".to_owned(), got.untold as f64)]);
+        for class in 0..self.ratings.len() {
+            let all = || (1..members).filter(|member| class_of(*member) == class);
+            let each =
+                |get: &dyn Fn(usize) -> f64| all().map(get).sum::<f64>() / self.members_each as f64;
+            let share = |member| f64::from(got.messages[member]) / f64::from(self.ours_messages);
+            measured.insert(format!("received{class}"), each(&share));
+            measured.insert(format!("variation{class}"), each(&|at| got.gaps[at].variation()));
+        }
+        measured
+    }
+
     fn group(&self) -> ratings::Ratings {
         let class = |rating: &f64| Class { members: self.members_each, rating: *rating };
         let classes = self.ratings.iter().map(class).collect();
         ratings::Ratings { classes, rounds: self.rounds, gossip: 0.0 }
     }
 
-    fn along_rating(&self, results: &Results, measure: &str) -> Vec<Point> {
+    fn along_rating(&self, results: &Results, protocol: &str, measure: &str) -> Vec<Point> {
         let members = self.members_each * self.ratings.len();
         let at = |(class, rating): (usize, &f64)| {
-            let points = results.along_x(DRAWN, members, &format!("{measure}{class}"));
+            let points = results.along_x(protocol, members, &format!("{measure}{class}"));
             points.first().map(|point| Point { x: *rating, ..*point })
         };
         let mut points: Vec<Point> = self.ratings.iter().enumerate().filter_map(at).collect();
@@ -58,14 +126,19 @@ impl Experiment for Ratings {
         within("members_each", [self.members_each as f64], 2.0, 10_000.0)?;
         within("rounds", [self.rounds.into()], 1.0, 100.0)?;
         within("fit_messages", [self.fit_messages.into()], 10.0, 1e6)?;
-        within("messages", [self.messages.into()], 10.0, 1e7)
+        within("messages", [self.messages.into()], 10.0, 1e7)?;
+        within("ours_messages", [self.ours_messages.into()], 10.0, 1e6)?;
+        within("loss", [self.loss], 0.0, 0.5)
     }
 
     fn jobs(&self) -> Vec<Job> {
-        jobs(&[DRAWN], &[self.members_each * self.ratings.len()], &[0.0], &self.seeds)
+        jobs(&[DRAWN, OURS], &[self.members_each * self.ratings.len()], &[0.0], &self.seeds)
     }
 
     fn run(&self, job: &Job) -> Measured {
+        if job.protocol == OURS {
+            return self.ours(job);
+        }
         let group = self.group().fitted(FITTED, self.fit_messages, job.seed);
         let seen = group.drawn(self.messages, job.seed + 1_000);
         let mut measured = Measured::from([("gossip".to_owned(), group.gossip)]);
@@ -73,23 +146,42 @@ impl Experiment for Ratings {
             measured.insert(format!("received{class}"), seen.received);
             measured.insert(format!("heard{class}"), seen.heard);
             measured.insert(format!("sent{class}"), seen.sent);
+            measured.insert(format!("variation{class}"), seen.variation);
         }
         measured
     }
 
     fn report(&self, results: &Results) -> Report {
-        let received = self.along_rating(results, "received");
-        let off = received.iter().map(|point| (point.mean - point.x).abs());
-        let bars = vec![Bar::at_most("received_off_rating_most", off.fold(0.0, f64::max), 0.02)];
+        let of = |protocol: &str, measure: &str| self.along_rating(results, protocol, measure);
+        let off = |protocol: &str| {
+            let received = of(protocol, "received");
+            received.iter().map(|point| (point.mean - point.x).abs()).fold(0.0, f64::max)
+        };
+        let members = self.members_each * self.ratings.len();
+        let gaps = results.along_x(OURS, members, "gaps");
+        let bars = vec![
+            Bar::at_most("received_off_rating_most", off(DRAWN), 0.02),
+            Bar::at_most("ours_off_rating_most", off(OURS), 0.01),
+            Bar::at_most("ours_gaps", gaps.iter().map(|point| point.range.1).sum(), 0.0),
+        ];
+        let received = of(DRAWN, "received");
         let wanted = received.iter().map(|it| Point { mean: it.x, range: (it.x, it.x), ..*it });
         let mut shares = Plot::new("What classes receive", "rating", "share of messages");
-        shares.series =
-            vec![Series::new("as rated", wanted.collect()), Series::new("drawn", received.clone())];
+        shares.series = vec![
+            Series::new("as rated", wanted.collect()),
+            Series::new(DRAWN, received.clone()),
+            Series::new(OURS, of(OURS, "received")),
+        ];
+        let about_gaps = "standard deviation over mean of the gaps between messages received";
+        let mut evenness = Plot::new("How evenly", "rating", about_gaps);
+        for protocol in [DRAWN, OURS] {
+            evenness.series.push(Series::new(protocol, of(protocol, "variation")));
+        }
         let mut load = Plot::new("What it costs them", "rating", "gossip per message");
         for (measure, name) in [("heard", "received"), ("sent", "sent")] {
-            load.series.push(Series::new(name, self.along_rating(results, measure)));
+            load.series.push(Series::new(name, of(DRAWN, measure)));
         }
-        let Self { members_each, rounds, .. } = self;
+        let Self { members_each, rounds, ours_messages, loss, .. } = self;
         let gossip = results.along_members(DRAWN, "gossip");
         let gossip = gossip.first().map_or(0.0, |point| point.mean);
         Report {
@@ -98,9 +190,12 @@ impl Experiment for Ratings {
                 "Classes of {members_each} members, of whom each is to receive a share of all \
                  messages by the end of {rounds} rounds. Whoever has one gossips about it in \
                  proportion to its rating, and is chosen in proportion to -ln(1 - rating). One \
-                 number is fitted: how much a member of rating 1 gossips."
+                 number is fitted: how much a member of rating 1 gossips. Of ours the same \
+                 classes take their share of {ours_messages} messages, of which {:.0} % of \
+                 datagrams are lost; a packet's number decides who takes it.",
+                loss * 100.0
             ),
-            plots: vec![shares, load],
+            plots: vec![shares, evenness, load],
             notes: vec![format!(
                 "Fitted: {gossip:.2} gossips a round and member of rating 1 (0.94 expected for the \
                  five classes of 20)."

@@ -7,6 +7,8 @@
 
 use spinglass_core::Prng;
 
+use crate::gaps::Gaps;
+
 /// A class of members.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Class {
@@ -25,6 +27,8 @@ pub struct Seen {
     pub heard: f64,
     /// Gossip sent per message.
     pub sent: f64,
+    /// How uneven the gaps between messages received are: their standard deviation over their mean.
+    pub variation: f64,
 }
 
 /// A group.
@@ -58,8 +62,14 @@ impl Ratings {
             until.push(sum);
         }
         let mut seen = vec![Seen::default(); self.classes.len()];
-        for _ in 0..messages {
-            self.message(&class_of, &until, &mut seen, &mut rng);
+        let mut gaps = vec![Gaps::default(); class_of.len()];
+        for number in 0..messages {
+            let has = self.message(&class_of, &until, &mut seen, &mut rng);
+            let got = gaps.iter_mut().zip(has).filter(|(_, has)| *has);
+            got.for_each(|(gaps, _)| gaps.add(number.into()));
+        }
+        for (gaps, class) in gaps.iter().zip(&class_of) {
+            seen[*class].variation += gaps.variation();
         }
         for (seen, class) in seen.iter_mut().zip(&self.classes) {
             let all = f64::from(messages) * class.members as f64;
@@ -67,6 +77,7 @@ impl Ratings {
                 received: seen.received / all,
                 heard: seen.heard / all,
                 sent: seen.sent / all,
+                variation: seen.variation / class.members as f64,
             };
         }
         seen
@@ -77,7 +88,14 @@ impl Ratings {
         classes.flat_map(|(at, class)| std::iter::repeat_n(at, class.members)).collect()
     }
 
-    fn message(&self, class_of: &[usize], until: &[f64], seen: &mut [Seen], rng: &mut Prng) {
+    /// Who has one message in the end.
+    fn message(
+        &self,
+        class_of: &[usize],
+        until: &[f64],
+        seen: &mut [Seen],
+        rng: &mut Prng,
+    ) -> Vec<bool> {
         let unit = |rng: &mut Prng| rng.below(1 << 53) as f64 / (1_u64 << 53) as f64;
         let mut has = vec![false; class_of.len()];
         has[rng.index(self.classes[0].members)] = true;
@@ -98,6 +116,7 @@ impl Ratings {
         for (member, class) in class_of.iter().enumerate() {
             seen[*class].received += f64::from(u8::from(has[member]));
         }
+        has
     }
 
     /// The gossip per round at which one class receives what it is to: by halving, over so many
@@ -131,6 +150,9 @@ mod tests {
         assert!((group.gossip - 0.94).abs() < 0.06, "{}", group.gossip);
         for (seen, class) in seen.iter().zip(&group.classes) {
             assert!((seen.received - class.rating).abs() < 0.015, "{seen:?} {class:?}");
+            // As of a coin that is thrown for each message.
+            let coin = (1.0 - class.rating).sqrt();
+            assert!((seen.variation - coin).abs() < 0.05, "{seen:?} {coin}");
         }
     }
 }
