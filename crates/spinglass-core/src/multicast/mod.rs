@@ -20,10 +20,9 @@
 //!   announced to the children that would have had it from here.
 //!
 //! Invariants: delivery is in order per stream, each packet that the rating takes delivered or
-//! inside exactly one gap;
-//! per round a member sends at most `digest_fanout` digests and 16 tails, `repair_bytes_per_round`
-//! of repairs, and each packet to each member once; nothing is relayed, held or delivered before
-//! its sender's signature was verified.
+//! inside exactly one gap; per round a member sends at most `digest_fanout` digests and 16 tails,
+//! `repair_bytes_per_round` of repairs, and each packet to each member once; nothing is relayed,
+//! held or delivered before its sender's signature was verified.
 
 mod claims;
 mod digest;
@@ -69,7 +68,7 @@ use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
-use crate::rating::Rating;
+use crate::rating::{Rating, Sieve};
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -365,11 +364,7 @@ impl Multicast {
                     let (content, tally) = (held.content(), &mut stream.tally);
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            // A message is taken or not as the packet is in which it starts.
-                            if sieve.takes(whole.0.0) {
-                                tally.delivered(&whole);
-                                tell_message(id, whole, cx);
-                            }
+                            tell_message(&sieve, id, whole, tally, cx);
                         });
                     if pushed.is_err() {
                         tell_gap(id, sequence, 1, cx);
@@ -538,7 +533,19 @@ impl Multicast {
     }
 }
 
-fn tell_message(stream: StreamId, (first, last, payload): Whole, cx: &mut Cx<'_>) {
+/// Tells a message, if it is taken: as the packet is in which it starts.
+fn tell_message(
+    sieve: &Sieve,
+    stream: StreamId,
+    whole: Whole,
+    tally: &mut TopicTally,
+    cx: &mut Cx<'_>,
+) {
+    if !sieve.takes(whole.0.0) {
+        return;
+    }
+    tally.delivered(&whole);
+    let (first, last, payload) = whole;
     cx.stats.messages_delivered += 1;
     cx.stats.bytes_delivered += payload.len() as u64;
     let delivered = || Seen::Delivered { last, bytes: payload.len() };

@@ -254,13 +254,13 @@ impl Multicast {
         let retry = (self.peers.usual_trip() / 4 * 5).max(self.config.solicit_retry);
         let (asks, next) = self.claims.due(cx.now, (retry, life), known, silent);
         for Ask { stream, high, source } in asks {
+            let known = self.streams.get(&stream).map_or(0, Stream::high);
+            let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
+            let sieve = self.sieve(&stream);
+            let newest = (low..high).rev().filter(|number| sieve.takes(*number));
+            let newest: Vec<u64> = newest.collect();
             match source {
                 Source::Holder(from, port, round, heard) => {
-                    let known = self.streams.get(&stream).map_or(0, Stream::high);
-                    let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
-                    let sieve = self.sieve(&stream);
-                    let newest = (low..high).rev().filter(|number| sieve.takes(*number));
-                    let newest: Vec<u64> = newest.collect();
                     let ago = cx.now.since(heard) + self.peers.trip(from);
                     let round = rounds_later(round, ago, self.config.round);
                     cx.outbox.answer(port.map(|port| (from, port)));
@@ -268,7 +268,11 @@ impl Multicast {
                     cx.outbox.answer(None);
                 }
                 // Each packet has keepers of its own; the newest proves that the others exist.
-                Source::Bufferer => drop(self.solicit_bufferer(stream, high - 1, cx)),
+                Source::Bufferer => {
+                    if let Some(newest) = newest.first() {
+                        self.solicit_bufferer(stream, *newest, cx);
+                    }
+                }
             }
         }
         next

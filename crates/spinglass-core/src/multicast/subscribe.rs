@@ -10,6 +10,7 @@ use super::{Cx, DISCOVER_ROUNDS, Multicast, tell_message};
 use crate::config::Start;
 use crate::id::{Sequence, StreamId, TopicId};
 use crate::rating::{Rating, Sieve};
+use crate::timer::Timer;
 
 impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
@@ -30,10 +31,7 @@ impl Multicast {
                     let (id, sieve, content) = (stream.id, *stream.sieve(), held.content());
                     let tally = &mut stream.tally;
                     let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
-                        if sieve.takes(whole.0.0) {
-                            tally.delivered(&whole);
-                            tell_message(id, whole, cx);
-                        }
+                        tell_message(&sieve, id, whole, tally, cx);
                     });
                     if pushed.is_err() {
                         assembler.cut();
@@ -62,10 +60,9 @@ impl Multicast {
             stream.rate(rating, cx.now, self.round);
         }
         let ids = self.streams.keys().filter(|id| id.topic == topic).copied();
-        for id in ids.collect::<Vec<StreamId>>() {
-            self.watch_holes(u64::MAX, id, cx);
-            self.deliver(id, cx);
-        }
+        ids.collect::<Vec<StreamId>>().into_iter().for_each(|id| self.deliver(id, cx));
+        // What is taken from now on may be missing already.
+        cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
     }
 
     /// Which packets of a stream are taken, met or not.
