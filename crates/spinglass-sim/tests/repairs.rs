@@ -107,8 +107,8 @@ fn late_far_away(seed: u64) -> (u64, u64) {
 #[test]
 fn nobody_that_is_far_away_asks_too_late_again_and_again() {
     // Whoever believes that a trip takes longer than it does guesses others' rounds so wrong that
-    // they refuse what it asks. In the first of these worlds somebody does if the answer to a second
-    // request counts, in the other if what others push after half a second passes for an answer.
+    // they refuse what it asks. In the first of these worlds somebody does if the answer to a
+    // second request counts, in the other if what others push after half a second passes for one.
     for seed in [1, 13] {
         let (late, asked) = late_far_away(seed);
         assert!(late * 50 < asked, "seed {seed}: {late} of {asked} requests came too late");
