@@ -41,6 +41,7 @@ mod event;
 pub mod frame;
 mod id;
 pub mod identity;
+mod interest;
 pub mod knock;
 pub mod link;
 pub mod members;

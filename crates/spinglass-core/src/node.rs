@@ -16,7 +16,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX, Start};
+use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX};
 use crate::crypto::{Crypto, Epoch, Hash, Salt};
 use crate::detector::Detector;
 use crate::discovery::Discovery;
@@ -33,7 +33,6 @@ use crate::outbox::Outbox;
 use crate::path::Paths;
 use crate::quarantine::Quarantine;
 use crate::query::Queries;
-use crate::rating::Rating;
 use crate::record::{Beginnings, Entry};
 use crate::rng::Prng;
 use crate::stats::Stats;
@@ -41,7 +40,7 @@ use crate::table::{RowKey, Table, ZonePath};
 use crate::time::{Instant, Now};
 use crate::timer::{Timer, Timers};
 use crate::trace::{Sighting, Tracer};
-use crate::trust::{Denied, Trust};
+use crate::trust::Trust;
 use crate::wire::Reader;
 use orders::Orders;
 
@@ -89,6 +88,7 @@ mod query;
 mod records;
 mod reply;
 mod table;
+mod topics;
 mod transmit;
 mod trust;
 
@@ -373,27 +373,6 @@ impl Node {
         Ok(())
     }
 
-    /// Delivers a topic's messages to the application from now on, or from what is still buffered.
-    ///
-    /// # Errors
-    /// The rules deny it, or this node was not told the topic's text ([`topic`](Self::topic)) and
-    /// so can't look it up in them; nothing changed.
-    pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) -> Result<(), Denied> {
-        self.stats.inputs += 1;
-        if let Some(trust) = &self.trust {
-            trust.check_subscribe(topic)?;
-        }
-        self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
-        Ok(())
-    }
-
-    /// Takes a share of a topic's messages from now on; all of them, if this is never called. What
-    /// is taken of a sender's messages is even in time, and the same at all of the same rating.
-    pub fn rate(&mut self, now: Now, topic: TopicId, rating: Rating) {
-        self.stats.inputs += 1;
-        self.multicast.rate(topic, rating, &mut cx!(self, now.monotonic));
-    }
-
     /// Says good-bye. What was published before still leaves, and repairs are still answered, for
     /// as long as the host goes on driving.
     pub fn leave(&mut self, now: Now) {
@@ -566,6 +545,10 @@ impl Node {
         self.pass_proofs_on();
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
+        // Whoever takes nothing says so, too, once it had time to begin.
+        if round.is_multiple_of(topics::INTEREST_ROUNDS) {
+            self.tell_interest(now);
+        }
     }
 }
 

@@ -107,8 +107,7 @@ impl Sieve {
     /// That of a stream.
     #[must_use]
     pub fn new(rating: Rating, stream: &StreamId) -> Self {
-        let topic = u64::from_le_bytes(stream.topic.0);
-        Self { rating, offset: mix(u128::from_le_bytes(stream.sender.0), topic) % u64::from(ONE) }
+        Self { rating, offset: offset_of(stream) }
     }
 
     /// What is taken of all.
@@ -122,6 +121,16 @@ impl Sieve {
     pub fn takes(&self, sequence: u64) -> bool {
         self.rating == Rating::ALL || rank(self.offset.wrapping_add(sequence)) < self.rating.0
     }
+}
+
+/// The largest rating that does not take a stream's packet of this number.
+pub(crate) fn too_small(stream: &StreamId, sequence: u64) -> Rating {
+    Rating(rank(offset_of(stream).wrapping_add(sequence)))
+}
+
+fn offset_of(stream: &StreamId) -> u64 {
+    let topic = u64::from_le_bytes(stream.topic.0);
+    mix(u128::from_le_bytes(stream.sender.0), topic) % u64::from(ONE)
 }
 
 /// A number's rank, in millionths; every million numbers in a row have each one once.
@@ -199,6 +208,16 @@ mod tests {
             let worth = |at: u32| 10_u32.pow(PAIRS - 1 - at);
             let of = |at| (digit(at) * 3 % 5 * 2 + digit(at) / 5 % 2) * worth(at);
             assert_eq!(rank(number.into()), (0..PAIRS).map(of).sum::<u32>());
+        }
+    }
+
+    #[test]
+    fn a_rating_takes_what_is_not_too_much_for_it() {
+        let stream = StreamId::default();
+        let sieve = Sieve::new(Rating::new(0.3).unwrap(), &stream);
+        for number in 0..1_000 {
+            assert_eq!(sieve.takes(number), sieve.rating() > too_small(&stream, number));
+            assert!(Rating::ALL > too_small(&stream, number));
         }
     }
 

@@ -51,6 +51,9 @@ pub struct Stats {
     pub repairs_surplus: u64,
     /// Packets received that were held or given up already, by dissemination.
     pub spread_surplus: u64,
+    /// Packets received of topics of which neither this member nor whoever it hands them on to
+    /// takes anything.
+    pub packets_untaken: u64,
     /// New packets accepted, own ones not included.
     pub packets_received: u64,
     /// New packets made from published messages.

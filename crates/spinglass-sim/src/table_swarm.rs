@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use spinglass_core::table::{Value, ZonePath};
-use spinglass_core::{Config, DetectorConfig, Prng, TableConfig};
+use spinglass_core::{Config, DetectorConfig, Prng, Rating, Start, TableConfig, TopicId};
 
 use crate::check::Violation;
 use crate::network::{Burst, Network};
@@ -270,6 +270,7 @@ impl Swarm {
         let value = Value::Int(self.rng.below(100) as i64);
         // A crashed agent's table is closed.
         let _closed = self.world.set_attribute(agent, name, value);
+        self.change_topics();
         let agent = self.any();
         // Others refuse a function from the future, and nobody ever issues it anew.
         let is_right = self.world.local_now(agent) == self.world.now();
@@ -281,6 +282,15 @@ impl Swarm {
             // Nobody there, or no function of this name: there is nothing to change.
             let _nothing = self.world.set_summary(agent, &zone, name, sql);
         }
+    }
+
+    /// Has an agent take a share of a topic.
+    fn change_topics(&mut self) {
+        let (agent, topic) = (self.any(), TopicId([self.rng.below(4) as u8; 8]));
+        let share = [0, 10_000, 200_000, 1_000_000].get(self.rng.index(4)).copied();
+        let rating = share.and_then(|share| Rating::from_millionths(share).ok());
+        self.world.subscribe(agent, topic, Start::Live);
+        self.world.rate(agent, topic, rating.unwrap_or_default());
     }
 
     /// Whether an agent's region has enough agents, running or to run again, to miss it.

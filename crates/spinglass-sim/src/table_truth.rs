@@ -16,11 +16,14 @@ use spinglass_core::table::{
     ATTRIBUTE_BYTES_MAX, Budget, CORE, CORE_SQL, Function, Kind, Name, Row, RowBuilder, TableRow,
     Value, ZonePath,
 };
+use spinglass_core::wire::{Put, Reader};
 
 use crate::world::World;
 
 /// The attribute in which a zone's row names the functions that made it and all rows below it.
 const PROVED: &str = "&functions";
+/// The attribute that tells of topics: `L`, and for each, by rising tag, 4 bytes and a varint.
+const TOPICS: &str = "&topics";
 
 /// More than any function of a scenario needs.
 const BUDGET: Budget =
@@ -91,6 +94,8 @@ impl Truth {
                 summary.entry(name.clone()).or_insert_with(|| value.clone());
             }
         }
+        let topics = Name::new(TOPICS).expect("a legal name");
+        summary.extend(topics_of(&rows).map(|taken| (topics, taken)));
         let with = |row: RowBuilder, (name, value)| row.with(name, value);
         summary.into_iter().fold(RowBuilder::default(), with).build()
     }
@@ -177,6 +182,26 @@ fn line(row: &TableRow) -> (ZonePath, String) {
 }
 
 /// What a row says, but for the names of the functions that made it, which questions alone need.
+/// What those take who have these rows: of each topic, the most that one does. None: anything.
+fn topics_of(rows: &[(&str, &Row)]) -> Option<Value> {
+    let mut topics = BTreeMap::new();
+    for (_, row) in rows {
+        let Some(Value::Bytes(bytes)) = row.get(TOPICS) else { return None };
+        let mut rest = Reader::new(bytes.strip_prefix(b"L").expect("few topics are a list"));
+        while !rest.is_empty() {
+            let (tag, passed_over) = (rest.array::<4>().ok()?, rest.varint().ok()?);
+            let least = topics.entry(tag).or_insert(passed_over);
+            *least = passed_over.min(*least);
+        }
+    }
+    let mut bytes = vec![b'L'];
+    for (tag, passed_over) in topics {
+        bytes.put(&tag);
+        bytes.put_varint(passed_over);
+    }
+    (!rows.is_empty()).then(|| Value::bytes(&bytes))
+}
+
 fn encoded(row: &Row) -> Vec<u8> {
     let mut said = RowBuilder::default();
     let attributes = row.iter().filter(|(name, _)| name.as_str() != PROVED);

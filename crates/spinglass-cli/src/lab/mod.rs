@@ -14,6 +14,7 @@ mod rotation;
 mod rounds;
 mod scale;
 mod seeds;
+mod shares;
 mod simulated;
 mod suspicion;
 mod table_sim;
@@ -59,6 +60,8 @@ pub(crate) enum Lab {
     Unstable(unstable::Unstable),
     /// Change link keys while traffic flows: is a message lost, what does an evicted member read?
     Rotation(rotation::Rotation),
+    /// What does a member get of topics of which it takes a share, and what does it pay?
+    Shares(shares::Shares),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -191,6 +194,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Rotation(options) => rotation::rotation(options, format),
         Lab::Insiders(options) => insiders::insiders(options, format).await,
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
+        Lab::Shares(options) => shares::shares(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),

@@ -20,7 +20,9 @@
 
 mod directory;
 mod record;
+mod takers;
 mod told;
+mod tree;
 mod view;
 
 use alloc::boxed::Box;

@@ -1,26 +1,26 @@
 //! What multicast asks of the membership: partners, trees, bufferers.
 //!
-//! ```text
-//!   /              sender's zone ──▶ head of eu ──▶ head of asia       a tree over child zones
-//!   /eu                                │ head of paris ──▶ head of rome        in each zone
-//!   /eu/paris                          │      │ agents, a tree again
-//! ```
-//!
 //! Everything here is arithmetic on the tables of the own path, the same at every agent that holds
 //! the same tables, so trees and bufferers need no messages and change with the membership by
-//! themselves. Of each zone one representative, another one for each sender, is the zone's *head*:
-//! it hands packets to other zones' heads, and begins the tree inside its own. A second one, the
-//! *spare head*, may do the same by a tree of its own ([`TreeShape::has_spares`]).
+//! themselves. Of a topic that not all take all of, whoever does not take a packet is in no tree
+//! that it goes along, is told nothing of it, and holds it for nobody.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 use core::net::SocketAddr;
 
+use smallvec::SmallVec;
+
+use super::takers::{Cut, Takers};
+use super::tree::Tree;
 use super::{MemberRecord, Members};
 use crate::config::TreeShape;
 use crate::event::DESTINATIONS_MAX;
-use crate::id::{MemberId, StreamId};
+use crate::id::{MemberId, StreamId, TopicId};
+use crate::interest;
+use crate::rating::{Rating, too_small};
 use crate::rng::{Prng, mix};
 use crate::table::{RowKey, Table, TableRow, ZonePath};
 
@@ -34,10 +34,14 @@ const FAR_ONE_IN: usize = 4;
 /// representatives, so that each one of those hears one (FACTS 8: the load on wide links does not
 /// grow with what is behind them).
 const FAR_PER_ROUND: usize = 3;
+/// Bufferers that need no memory of their own.
+const BUFFERERS_FEW: usize = 8;
 /// The fewest long-term bufferers of a packet in each of many regions: one may be asleep.
 const BUFFERERS_MIN: u16 = 2;
-/// Trees remembered, one per sender. When full, all are computed anew as they are needed.
+/// Trees remembered, one per sender and cut. When full, all are computed anew as they are needed.
 const TREES_MAX: usize = 1024;
+/// Topics remembered, the same way.
+const TOPICS_MAX: usize = 256;
 
 /// Who is there, as the table told last.
 #[derive(Debug, Default)]
@@ -47,50 +51,32 @@ pub(super) struct View {
     region: ZonePath,
     address: Option<SocketAddr>,
     /// The region's agents, this one included, by key.
-    agents: Vec<(RowKey, SocketAddr)>,
+    agents: Vec<Agent>,
     /// This agent's place among them.
     own: usize,
     /// The tables above the region, root first.
     zones: Vec<ZoneTable>,
     /// How often the members of all regions are twice those of the own one.
     doublings: u16,
-    trees: BTreeMap<MemberId, Arc<Tree>>,
+    trees: BTreeMap<(MemberId, Option<Cut>), Arc<Tree>>,
+    topics: BTreeMap<TopicId, Arc<Takers>>,
+    /// Places by address, once somebody asked.
+    by_address: OnceCell<Vec<(SocketAddr, u32)>>,
+}
+
+#[derive(Debug)]
+struct Agent {
+    key: RowKey,
+    address: SocketAddr,
+    /// What its row says of topics.
+    interest: Option<Arc<[u8]>>,
 }
 
 /// A zone's child zones, by key, and the place of the one on the own path.
 #[derive(Debug)]
-struct ZoneTable {
+pub(super) struct ZoneTable {
     children: Vec<Arc<TableRow>>,
-    own: Option<usize>,
-}
-
-/// This agent's part in one sender's tree.
-#[derive(Debug, Default)]
-struct Tree {
-    /// Heads of other zones that this agent, as its zone's head, hands packets to.
-    heads: Vec<SocketAddr>,
-    /// Agents of the region that it hands them to.
-    agents: Vec<SocketAddr>,
-    /// Depths of the tables in which this agent is the head of its child zone.
-    headed: Vec<usize>,
-    is_region_head: bool,
-    /// Those that hand packets to this agent.
-    parents: Vec<SocketAddr>,
-    /// The region's head, and those to whom it hands packets.
-    crown: Vec<SocketAddr>,
-    /// To whom else this agent hands them as a spare head: to other zones' spare heads, and to its
-    /// region's crown.
-    spares: Vec<SocketAddr>,
-}
-
-/// How a sender's packets come from zone to zone to this agent's region.
-#[derive(Debug, Default)]
-struct Chain {
-    /// The head of the region; `None`: the sender is of the region.
-    head: Option<SocketAddr>,
-    heads: Vec<SocketAddr>,
-    headed: Vec<usize>,
-    parents: Vec<SocketAddr>,
+    pub(super) own: Option<usize>,
 }
 
 impl View {
@@ -100,12 +86,17 @@ impl View {
 
     pub(super) fn of(table: &Table) -> Self {
         let (own_key, address) = table.own();
-        let contact = |row: &Arc<TableRow>| Some((row.key(), *row.contacts().first()?));
+        let agent = |row: &Arc<TableRow>| {
+            let (key, address) = (row.key(), *row.contacts().first()?);
+            Some(Agent { key, address, interest: interest::said(row.attributes()).cloned() })
+        };
         // As many as there are, and no more room: a flat region has thousands.
         let mut agents = Vec::with_capacity(table.agents().count() + 1);
-        agents.extend(table.agents().filter(|row| row.key() != own_key).filter_map(contact));
-        let own = agents.partition_point(|(key, _)| *key < own_key);
-        agents.insert(own, (own_key, address));
+        agents.extend(table.agents().filter(|row| row.key() != own_key).filter_map(agent));
+        let own = agents.partition_point(|agent| agent.key < own_key);
+        let own_row = table.agent(own_key);
+        let interest = own_row.and_then(|row| interest::said(row.attributes())).cloned();
+        agents.insert(own, Agent { key: own_key, address, interest });
         let zones = table.zones_above().map(|(children, own_key)| {
             let children: Vec<_> = children.collect();
             let own = children.binary_search_by_key(&own_key, |row| row.key()).ok();
@@ -120,125 +111,134 @@ impl View {
             own,
             zones: zones.collect(),
             doublings: regions.checked_ilog2().unwrap_or(0) as u16,
-            trees: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
-    fn place(&self, key: RowKey) -> Option<usize> {
-        self.agents.binary_search_by_key(&key, |(key, _)| *key).ok()
+    pub(super) const fn own(&self) -> usize {
+        self.own
     }
 
-    fn is_own(&self, member: &MemberRecord) -> bool {
-        member.region == self.region && self.place(member.key()) == Some(self.own)
+    pub(super) const fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    pub(super) const fn region(&self) -> &ZonePath {
+        &self.region
+    }
+
+    /// The region's agents by place: where each receives, and what it says of topics.
+    pub(super) fn agents(&self) -> impl ExactSizeIterator<Item = (SocketAddr, Option<&[u8]>)> + '_ {
+        self.agents.iter().map(|agent| (agent.address, agent.interest.as_deref()))
+    }
+
+    pub(super) fn zone_tables(&self) -> &[ZoneTable] {
+        &self.zones
+    }
+
+    /// The rows of each table's child zones.
+    pub(super) fn zones(&self) -> impl Iterator<Item = impl Iterator<Item = &TableRow>> {
+        self.zones.iter().map(|table| table.children.iter().map(AsRef::as_ref))
+    }
+
+    /// The rows of the zones on the own path, and what each zone takes of a topic, if anything.
+    pub(super) fn carriers(&self, topic: TopicId) -> Vec<(&TableRow, Rating)> {
+        let own = self.zones.iter().filter_map(|table| table.children.get(table.own?));
+        let rated = own.map(|row| {
+            let said = interest::said(row.attributes()).map(AsRef::as_ref);
+            (row.as_ref(), interest::rating_in(said, topic))
+        });
+        rated.filter(|(_, rating)| *rating > Rating::NONE).collect()
+    }
+
+    pub(super) fn place(&self, key: RowKey) -> Option<usize> {
+        self.agents.binary_search_by_key(&key, |agent| agent.key).ok()
+    }
+
+    /// Where the agent at a place receives.
+    pub(super) fn at(&self, place: usize) -> Option<SocketAddr> {
+        self.agents.get(place).map(|agent| agent.address)
+    }
+
+    pub(super) fn is_near(&self, member: &MemberRecord) -> bool {
+        member.region == self.region
+    }
+
+    pub(super) fn is_own(&self, member: &MemberRecord) -> bool {
+        self.is_near(member) && self.place(member.key()) == Some(self.own)
+    }
+
+    /// Places of the region's agents that take a cut's packets, rising.
+    pub(super) fn near_takers<'a>(
+        &self,
+        cut: Option<&(&'a Takers, Cut)>,
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        let count = self.agents.len();
+        let all = if cut.is_none() { 0..count } else { 0..0 };
+        let some = cut.map(|(takers, cut)| takers.near(takers.floor(cut), count));
+        all.chain(some.into_iter().flatten())
+    }
+
+    /// Places of the child zones that do, in the table at `depth`.
+    pub(super) fn far_takers<'a>(
+        &self,
+        cut: Option<&(&'a Takers, Cut)>,
+        depth: usize,
+    ) -> impl Iterator<Item = usize> + use<'a> {
+        let count = self.zones.get(depth).map_or(0, |table| table.children.len());
+        let cut = cut.copied();
+        (0..count).filter(move |child| {
+            let takes = |(takers, cut): (&Takers, Cut)| {
+                takers.floor(&cut).is_some_and(|floor| takers.of_zone(depth, *child) >= floor)
+            };
+            cut.is_none_or(takes)
+        })
+    }
+
+    /// The place of whoever receives there.
+    fn place_at(&self, address: SocketAddr) -> Option<usize> {
+        let by_address = self.by_address.get_or_init(|| {
+            let mut places: Vec<_> =
+                (0..).zip(&self.agents).map(|(place, agent)| (agent.address, place)).collect();
+            places.sort_unstable();
+            places
+        });
+        let at = by_address.binary_search_by_key(&address, |(own, _)| *own).ok()?;
+        by_address.get(at).map(|(_, place)| *place as usize)
     }
 
     /// The address at a place of the region, counted from this agent.
     fn at_distance(&self, distance: usize) -> Option<SocketAddr> {
-        let place = (self.own + distance) % self.agents.len().max(1);
-        self.agents.get(place).map(|(_, address)| *address)
+        self.at((self.own + distance) % self.agents.len().max(1))
     }
 
-    /// A representative of a random zone beside the own path.
-    fn choose_far(&self, rng: &mut Prng) -> Option<SocketAddr> {
-        let tables: Vec<_> = self.zones.iter().filter(|table| table.others() > 0).collect();
-        let table = tables.get(rng.index(tables.len()))?;
-        let child = table.other(rng.index(table.others()))?;
+    /// A representative of a random zone beside the own path, of those that take a topic.
+    fn choose_far(&self, topic: Option<&Takers>, rng: &mut Prng) -> Option<SocketAddr> {
+        let takes = |depth, child| topic.is_none_or(|it| it.of_zone(depth, child) > Rating::NONE);
+        let others = self.zones.iter().enumerate().map(|(depth, table)| {
+            let all = 0..table.children.len();
+            let others = all.filter(|child| Some(*child) != table.own && takes(depth, *child));
+            (table, others.collect::<Vec<usize>>())
+        });
+        let tables: Vec<_> = others.filter(|(_, others)| !others.is_empty()).collect();
+        let (table, others) = tables.get(rng.index(tables.len()))?;
+        let child = table.children.get(*others.get(rng.index(others.len()))?)?;
         child.contacts().get(rng.index(child.contacts().len())).copied()
-    }
-
-    fn make_tree(&self, sender: &MemberRecord, shape: TreeShape) -> Tree {
-        let mut tree = Tree::default();
-        let place = self.place(sender.key()).filter(|_| sender.region == self.region);
-        let chain = self.chain(sender, shape.arity, 0);
-        let head = chain.head;
-        (tree.heads, tree.headed, tree.parents) = (chain.heads, chain.headed, chain.parents);
-        let of_head = || self.agents.iter().position(|(_, address)| Some(*address) == head);
-        let root = if head.is_none() { place } else { of_head() }.unwrap_or(self.own);
-        tree.is_region_head = root == self.own;
-        let address = |place: usize| self.agents.get(place).map(|(_, address)| *address);
-        let above = heap_parent(self.agents.len(), root, self.own, shape.arity);
-        tree.parents.extend(above.and_then(address));
-        let below = |place| heap_children(self.agents.len(), root, place, shape.arity);
-        tree.agents.extend(below(self.own).filter_map(address));
-        let crown = core::iter::once(root).chain(below(root)).filter(|place| *place != self.own);
-        tree.crown.extend(crown.filter_map(address));
-        if shape.has_spares {
-            let is_crowned = root == self.own || above == Some(root);
-            self.add_spare(&mut tree, self.chain(sender, shape.arity, 1), head, is_crowned);
-        }
-        tree
-    }
-
-    /// This agent's part in the chain of spare heads, which is in nobody's tree twice.
-    fn add_spare(&self, tree: &mut Tree, chain: Chain, head: Option<SocketAddr>, is_crowned: bool) {
-        let spare = chain.head.filter(|spare| Some(*spare) != head);
-        let others = chain.heads.into_iter().filter(|other| !tree.heads.contains(other));
-        tree.spares = others.collect();
-        tree.parents.extend(chain.parents);
-        if spare.is_some() && spare == self.address {
-            tree.spares.extend(tree.crown.iter().filter(|place| !tree.agents.contains(place)));
-        } else if is_crowned {
-            tree.parents.extend(spare);
-        }
-    }
-
-    /// How a sender's packets come down the zones to this agent's region, by the heads that are
-    /// `turn`-th in turn.
-    fn chain(&self, sender: &MemberRecord, arity: usize, turn: u64) -> Chain {
-        let mut chain = Chain::default();
-        let common = self.region.common_depth(&sender.region);
-        let is_sender = self.is_own(sender);
-        for (depth, table) in self.zones.iter().enumerate() {
-            let root = match chain.head {
-                Some(head) => table.child_of(head),
-                None => sender.region.names().nth(depth).and_then(|name| table.child_named(name)),
-            };
-            let Some(own) = table.own else { continue };
-            let root = root.unwrap_or(own);
-            // Who holds the packets where this table's tree begins.
-            let handed = chain.head.or_else(|| (depth == common).then_some(sender.address));
-            if root != own || depth == common {
-                chain.head = table.deputy(own, sender.id(), turn);
-            }
-            if chain.head == self.address || (chain.head.is_none() && is_sender) {
-                chain.headed.push(depth);
-                let children = heap_children(table.children.len(), root, own, arity);
-                let heads = children.filter_map(|child| table.deputy(child, sender.id(), turn));
-                chain.heads.extend(heads.filter(|head| Some(*head) != self.address));
-                let parent = heap_parent(table.children.len(), root, own, arity);
-                chain.parents.extend(parent.and_then(|above| match above == root {
-                    true => handed.or_else(|| table.deputy(root, sender.id(), turn)),
-                    false => table.deputy(above, sender.id(), turn),
-                }));
-            }
-        }
-        chain
     }
 }
 
 impl ZoneTable {
-    /// Child zones beside the one on the own path.
-    fn others(&self) -> usize {
-        self.children.len() - usize::from(self.own.is_some())
-    }
-
-    /// The `index`-th of them.
-    fn other(&self, index: usize) -> Option<&Arc<TableRow>> {
-        let is_past = self.own.is_some_and(|own| index >= own);
-        self.children.get(index + usize::from(is_past))
-    }
-
     /// The child zone that an agent, by its address, speaks for.
-    fn child_of(&self, head: SocketAddr) -> Option<usize> {
+    pub(super) fn child_of(&self, head: SocketAddr) -> Option<usize> {
         self.children.iter().position(|row| row.contacts().contains(&head))
     }
 
-    fn child_named(&self, name: &str) -> Option<usize> {
+    pub(super) fn child_named(&self, name: &str) -> Option<usize> {
         self.children.iter().position(|row| row.name() == name)
     }
 
     /// The representative who is next in turn after the head, or (turn 0) the head.
-    fn deputy(&self, child: usize, sender: MemberId, turn: u64) -> Option<SocketAddr> {
+    pub(super) fn deputy(&self, child: usize, sender: MemberId, turn: u64) -> Option<SocketAddr> {
         let row = self.children.get(child)?;
         let spread = mix(u128::from_le_bytes(sender.0), row.key().0);
         let contacts = row.contacts();
@@ -253,27 +253,47 @@ impl Members {
         self.count
     }
 
-    /// A random gossip partner: mostly from the own region.
-    pub(crate) fn choose_partner(&mut self) -> Option<SocketAddr> {
-        let near = self.view.agents.len().saturating_sub(1);
-        let one_in = FAR_ONE_IN.max(self.view.agents.len() / FAR_PER_ROUND);
-        let is_far = near == 0 || self.rng.index(one_in) == 0;
-        let far = if is_far { self.view.choose_far(&mut self.rng) } else { None };
-        let choose_near = |rng: &mut Prng| self.view.at_distance(1 + rng.index(near));
-        far.or_else(|| if near > 0 { choose_near(&mut self.rng) } else { None })
+    /// A random gossip partner: mostly from the own region; one that takes this topic.
+    pub(crate) fn choose_partner(&mut self, topic: Option<TopicId>) -> Option<SocketAddr> {
+        let takers = topic.map(|topic| self.takers(topic)).filter(|takers| !takers.are_all());
+        let takers = takers.as_deref();
+        let cut = takers.map(|takers| takers.near(takers.least(), self.view.agents.len()));
+        let own = self.view.own;
+        let near: Option<Vec<usize>> = cut.map(|cut| cut.filter(|place| *place != own).collect());
+        let all = self.view.agents.len().saturating_sub(1);
+        let count = near.as_ref().map_or(all, Vec::len);
+        let one_in = FAR_ONE_IN.max((count + 1) / FAR_PER_ROUND);
+        let is_far = count == 0 || self.rng.index(one_in) == 0;
+        let far = if is_far { self.view.choose_far(takers, &mut self.rng) } else { None };
+        far.or_else(|| {
+            let drawn = if count > 0 { self.rng.index(count) } else { return None };
+            match near {
+                None => self.view.at_distance(1 + drawn),
+                Some(near) => self.view.at(*near.get(drawn)?),
+            }
+        })
     }
 
     /// Whom to announce a packet to, the `turn`-th time: the member of the own region that is a
     /// certain distance away, which follows from the packet. Each has one who announces to it.
     pub(crate) fn rotation(
-        &self,
+        &mut self,
         stream: &StreamId,
         sequence: u64,
         turn: u64,
+        shape: TreeShape,
     ) -> Option<SocketAddr> {
-        let others = (self.view.agents.len() as u64).checked_sub(1).filter(|others| *others > 0)?;
+        let takers = self.takers(stream.topic);
+        let cut = takers.cut(stream, sequence, shape.arity);
+        let cut = cut.map(|cut| (&*takers, cut));
+        let view = &self.view;
+        let others = view.near_takers(cut.as_ref()).filter(|place| *place != view.own);
+        let others: Vec<usize> = others.collect();
         let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
-        self.view.at_distance(1 + (mix(u128::from(packet), turn) % others) as usize)
+        let count = u64::try_from(others.len()).ok().filter(|count| *count > 0)?;
+        let distance = (mix(u128::from(packet), turn) % count) as usize;
+        let after = others.partition_point(|place| *place < view.own);
+        view.at(*others.get((after + distance) % others.len())?)
     }
 
     /// The same among zones: whom a zone's head announces a packet to, one in another zone for each
@@ -287,15 +307,20 @@ impl Members {
         turn: u64,
         shape: TreeShape,
     ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(stream.sender, shape) else { return Vec::new() };
+        let Some(tree) = self.tree(stream, sequence, shape) else { return Vec::new() };
+        let takers = self.takers(stream.topic);
+        let cut = takers.cut(stream, sequence, shape.arity);
+        let cut = cut.map(|cut| (&*takers, cut));
         let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
         let spread = mix(u128::from(packet), turn);
         let headed = tree.headed.iter().filter_map(|depth| {
             let table = self.view.zones.get(*depth)?;
-            let others = (table.children.len() as u64).checked_sub(1).filter(|it| *it > 0)?;
-            let distance = 1 + (spread % others) as usize;
-            let child = (table.own? + distance) % table.children.len();
-            table.deputy(child, stream.sender, turn)
+            let others = self.view.far_takers(cut.as_ref(), *depth);
+            let others: Vec<usize> = others.filter(|child| Some(*child) != table.own).collect();
+            let count = u64::try_from(others.len()).ok().filter(|count| *count > 0)?;
+            let after = others.partition_point(|child| Some(*child) < table.own);
+            let at = (after + (spread % count) as usize) % others.len();
+            table.deputy(*others.get(at)?, stream.sender, turn)
         });
         headed.collect()
     }
@@ -305,51 +330,160 @@ impl Members {
         self.find(id).is_some_and(|record| record.region == self.view.region)
     }
 
-    /// The members that this one forwards `sender`'s packets to.
+    /// The members that this one forwards a packet to.
     ///
     /// In each zone a k-ary heap over its child zones, each stood for by its head; in the region
     /// one over its agents; the sender, or else the zone's head, is the root of each [GCAST, FACTS
     /// 2.3]. With `zones_only` the last one is left out: IP multicast serves the regions.
     pub(crate) fn children(
         &mut self,
-        sender: MemberId,
+        stream: &StreamId,
+        sequence: u64,
         shape: TreeShape,
         zones_only: bool,
     ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(sender, shape) else { return Vec::new() };
+        let Some(tree) = self.tree(stream, sequence, shape) else { return Vec::new() };
         let (agents, spares) =
             if zones_only { (&[][..], &[][..]) } else { (&tree.agents[..], &tree.spares[..]) };
         tree.heads.iter().chain(agents).chain(spares).take(DESTINATIONS_MAX).copied().collect()
     }
 
-    /// The members that hand `sender`'s packets to this one: as a member of its region, and as the
-    /// head of zones.
-    pub(crate) fn parents(&mut self, sender: MemberId, shape: TreeShape) -> Vec<SocketAddr> {
-        self.tree(sender, shape).map_or_else(Vec::new, |tree| tree.parents.clone())
+    /// Those of them that are in the region.
+    pub(crate) fn near_children(
+        &mut self,
+        stream: &StreamId,
+        sequence: u64,
+        shape: TreeShape,
+    ) -> Vec<SocketAddr> {
+        let tree = self.tree(stream, sequence, shape);
+        tree.map_or_else(Vec::new, |tree| tree.agents.clone())
     }
 
-    /// The region's head in `sender`'s tree and those to whom it hands packets: whoever gets a
-    /// packet from afar that the head has missed begins the region's tree in its place.
-    pub(crate) fn crown(&mut self, sender: MemberId, shape: TreeShape) -> Vec<SocketAddr> {
-        self.tree(sender, shape).map_or_else(Vec::new, |tree| tree.crown.clone())
+    /// The members that hand a packet to this one: as a member of its region, and as the head of
+    /// zones.
+    pub(crate) fn parents(
+        &mut self,
+        stream: &StreamId,
+        sequence: u64,
+        shape: TreeShape,
+    ) -> Vec<SocketAddr> {
+        let tree = self.tree(stream, sequence, shape);
+        tree.map_or_else(Vec::new, |tree| tree.parents.clone())
     }
 
-    /// Whether this member stands for its region in `sender`'s tree.
-    pub(crate) fn is_region_head(&mut self, sender: MemberId, shape: TreeShape) -> bool {
-        self.tree(sender, shape).is_some_and(|tree| tree.is_region_head)
+    /// Whether this member hands a packet to anybody.
+    pub(crate) fn hands_on(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> bool {
+        let tree = self.tree(stream, sequence, shape);
+        tree.is_some_and(|tree| {
+            !tree.heads.is_empty() || !tree.agents.is_empty() || !tree.spares.is_empty()
+        })
     }
 
-    fn tree(&mut self, sender: MemberId, shape: TreeShape) -> Option<Arc<Tree>> {
-        if let Some(tree) = self.view.trees.get(&sender) {
+    /// The region's head in a packet's tree and those to whom it hands it: whoever gets a packet
+    /// from afar that the head has missed begins the region's tree in its place.
+    pub(crate) fn crown(
+        &mut self,
+        stream: &StreamId,
+        sequence: u64,
+        shape: TreeShape,
+    ) -> Vec<SocketAddr> {
+        let tree = self.tree(stream, sequence, shape);
+        tree.map_or_else(Vec::new, |tree| tree.crown.clone())
+    }
+
+    /// Whether this member stands for its region in a packet's tree.
+    pub(crate) fn is_region_head(
+        &mut self,
+        stream: &StreamId,
+        sequence: u64,
+        shape: TreeShape,
+    ) -> bool {
+        self.tree(stream, sequence, shape).is_some_and(|tree| tree.is_region_head)
+    }
+
+    fn tree(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> Option<Arc<Tree>> {
+        let takers = self.takers(stream.topic);
+        let cut = takers.cut(stream, sequence, shape.arity);
+        let key = (stream.sender, cut);
+        if let Some(tree) = self.view.trees.get(&key) {
             return Some(Arc::clone(tree));
         }
-        let tree = Arc::new(self.view.make_tree(self.find(sender)?, shape));
+        let whose = (&**self.find(stream.sender)?, cut.map(|cut| (&*takers, cut)));
+        let tree = Arc::new(self.view.make_tree(whose, shape));
         if self.view.trees.len() >= TREES_MAX {
             self.view.trees.clear();
         }
-        self.view.trees.insert(sender, Arc::clone(&tree));
+        self.view.trees.insert(key, Arc::clone(&tree));
         Some(tree)
     }
+
+    // --- who takes what
+
+    fn takers(&mut self, topic: TopicId) -> Arc<Takers> {
+        if let Some(takers) = self.view.topics.get(&topic) {
+            return Arc::clone(takers);
+        }
+        let takers = Arc::new(Takers::of(&self.view, topic));
+        if self.view.topics.len() >= TOPICS_MAX {
+            self.view.topics.clear();
+        }
+        self.view.topics.insert(topic, Arc::clone(&takers));
+        takers
+    }
+
+    /// Which way a packet goes; packets of one stream that go the same way have the same.
+    pub(crate) fn cut(&mut self, stream: &StreamId, sequence: u64, arity: usize) -> Option<Cut> {
+        self.takers(stream.topic).cut(stream, sequence, arity)
+    }
+
+    /// What this member carries of a topic for zones that it speaks for.
+    pub(crate) fn carried(&mut self, topic: TopicId) -> Rating {
+        self.takers(topic).carried()
+    }
+
+    /// Whether at least half of the region takes a packet, so that IP multicast is no waste.
+    pub(crate) fn is_widely_taken(&mut self, stream: &StreamId, sequence: u64) -> bool {
+        let (takers, count) = (self.takers(stream.topic), self.view.agents.len());
+        let cut = takers.cut(stream, sequence, 1);
+        cut.is_none_or(|cut| takers.near(takers.floor(&cut), count).count() * 2 >= count)
+    }
+
+    /// Whether everybody on the own path takes everything of a topic.
+    pub(crate) fn all_take_all(&mut self, topic: TopicId) -> bool {
+        self.takers(topic).are_all()
+    }
+
+    /// Whether whoever receives there takes anything of a topic, as far as one can tell.
+    pub(crate) fn may_take(&mut self, address: SocketAddr, topic: TopicId) -> bool {
+        self.rating_at(address, topic) > Rating::NONE
+    }
+
+    /// Whether it takes a packet, as far as one can tell.
+    pub(crate) fn may_take_packet(
+        &mut self,
+        address: SocketAddr,
+        stream: &StreamId,
+        sequence: u64,
+    ) -> bool {
+        self.rating_at(address, stream.topic) > too_small(stream, sequence)
+    }
+
+    fn rating_at(&mut self, address: SocketAddr, topic: TopicId) -> Rating {
+        let takers = self.takers(topic);
+        if takers.are_all() {
+            return Rating::ALL;
+        }
+        if let Some(place) = self.view.place_at(address) {
+            return takers.at(place);
+        }
+        let tables = self.view.zones.iter().enumerate();
+        let spoken_for =
+            tables.filter_map(|(depth, table)| Some((depth, table.child_of(address)?)));
+        let ratings = spoken_for.map(|(depth, child)| takers.of_zone(depth, child));
+        ratings.max().unwrap_or(Rating::ALL)
+    }
+
+    // --- bufferers
 
     /// The long-term bufferers of a packet: members of the own region, named by a hash of (packet,
     /// member) [Ozkasap et al. 1999]. Each of some points on the ring of keys, drawn from the
@@ -358,34 +492,43 @@ impl Members {
     ///
     /// They are `count` in a group of one region. Where there are many, each has its own, and the
     /// more copies there are in all, the fewer each needs: every doubling of the group takes half a
-    /// bufferer away.
+    /// bufferer away. Only who takes a packet keeps it; if those are fewer, its sender does too.
     pub(crate) fn bufferers(
-        &self,
+        &mut self,
         stream: &StreamId,
         sequence: u64,
         count: u16,
-    ) -> impl Iterator<Item = SocketAddr> + '_ {
+    ) -> SmallVec<[SocketAddr; BUFFERERS_FEW]> {
+        let takers = self.takers(stream.topic);
+        let rank = (!takers.are_all()).then(|| too_small(stream, sequence));
+        let takes = |place| rank.is_none_or(|rank| takers.at(place) > rank);
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
         let agents = &self.view.agents;
-        let wanted = bufferers_of(sequence, count, self.view.doublings);
-        let mut taken = [usize::MAX; DISTINCT_MAX];
-        let points = (0..wanted).zip(0..agents.len());
-        points.filter_map(move |(point, number)| {
-            let key = mix(u128::from(packet) << 64 | u128::from(sequence), u64::from(point));
-            let mut place = agents.partition_point(|(agent, _)| agent.0 < key) % agents.len();
-            while taken.contains(&place) {
-                place = (place + 1) % agents.len();
-            }
-            taken.iter_mut().skip(number).take(1).for_each(|slot| *slot = place);
-            agents.get(place).map(|(_, address)| *address)
-        })
+        let wanted = bufferers_of(sequence, count, self.view.doublings) as usize;
+        let mut places = SmallVec::<[usize; BUFFERERS_FEW]>::new();
+        for point in 0..wanted.min(agents.len()).min(DISTINCT_MAX) {
+            let key = mix(u128::from(packet) << 64 | u128::from(sequence), point as u64);
+            let first = agents.partition_point(|agent| agent.key.0 < key);
+            let ring = (first..agents.len()).chain(0..first);
+            let mut free = ring.filter(|place| takes(*place) && !places.contains(place));
+            let Some(place) = free.next() else { break };
+            places.push(place);
+        }
+        let mut keepers: SmallVec<_> = places.iter().filter_map(|at| self.view.at(*at)).collect();
+        let are_few = places.len() < wanted.min(agents.len());
+        if let Some(sender) = self.find(stream.sender).filter(|_| are_few)
+            && !keepers.contains(&sender.address)
+        {
+            keepers.push(sender.address);
+        }
+        keepers
     }
 
     /// Whether this member is a long-term bufferer of a packet.
-    pub(crate) fn is_bufferer(&self, stream: &StreamId, sequence: u64, count: u16) -> bool {
+    pub(crate) fn is_bufferer(&mut self, stream: &StreamId, sequence: u64, count: u16) -> bool {
         let own = self.view.address;
-        count == 0 || self.bufferers(stream, sequence, count).any(|keeper| Some(keeper) == own)
+        count == 0 || self.bufferers(stream, sequence, count).iter().any(|it| Some(*it) == own)
     }
 }
 
@@ -399,27 +542,6 @@ fn bufferers_of(sequence: u64, count: u16, doublings: u16) -> u32 {
     (halves + u32::from(sequence.is_multiple_of(2))) / 2
 }
 
-/// The places below `own` in the k-ary heap over `length` places whose root is at `root`.
-fn heap_children(
-    length: usize,
-    root: usize,
-    own: usize,
-    arity: usize,
-) -> impl Iterator<Item = usize> + use<> {
-    let position = (own + length - root) % length.max(1);
-    let first = position.saturating_mul(arity).saturating_add(1);
-    (first..first.saturating_add(arity))
-        .take_while(move |child| *child < length)
-        .map(move |child| (child + root) % length)
-}
-
-/// The place above `own` in that heap; the root has none.
-fn heap_parent(length: usize, root: usize, own: usize, arity: usize) -> Option<usize> {
-    let position = (own + length - root) % length.max(1);
-    let above = position.checked_sub(1)? / arity.max(1);
-    Some((above + root) % length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -431,21 +553,5 @@ mod tests {
         let all: Vec<u32> = (0..12).map(|doublings| in_two_packets(6, doublings)).collect();
         assert_eq!(all, [12, 11, 10, 9, 8, 7, 6, 5, 4, 4, 4, 4]);
         assert_eq!([in_two_packets(1, 9), in_two_packets(0, 9)], [2, 0], "never more than asked");
-    }
-
-    #[test]
-    fn a_heap_reaches_everybody_once() {
-        for (length, root, arity) in [(1, 0, 2), (7, 3, 2), (32, 31, 8), (100, 5, 3)] {
-            let mut parents = alloc::vec![0; length];
-            for own in 0..length {
-                for child in heap_children(length, root, own, arity) {
-                    parents[child] += 1;
-                    assert_eq!(heap_parent(length, root, child, arity), Some(own));
-                }
-            }
-            assert_eq!(heap_parent(length, root, root, arity), None);
-            assert_eq!(parents.remove(root), 0, "the root has no parent");
-            assert!(parents.iter().all(|count| *count == 1));
-        }
     }
 }

@@ -215,6 +215,10 @@ impl Multicast {
         if header.stream.sender == self.own {
             return Err(Reject::Own);
         }
+        if self.is_nothing_to_us(&header, cx) {
+            cx.stats.packets_untaken += 1;
+            return Ok(false);
+        }
         if let Some(stream) = self.streams.get(&header.stream) {
             if stream.wants(header.sequence.0) || is_twin(stream, &candidate.packet) {
                 return Ok(true);
@@ -297,7 +301,7 @@ impl Multicast {
         if is_from_afar && self.config.dissemination == Dissemination::Trees {
             cx.outbox.packets(id, Way::Crown, sequence, sequence + 1);
         } else {
-            self.announce_to_children(id, cx);
+            self.announce_to_children(id, sequence, cx);
         }
     }
 
@@ -329,18 +333,29 @@ impl Multicast {
             return;
         }
         let (id, from) = (header.stream, header.sequence.0);
+        let shape = self.config.tree_shape();
         match self.config.dissemination {
-            Dissemination::Multicast | Dissemination::Gossip => (),
+            Dissemination::Gossip => (),
             Dissemination::Trees => {
                 cx.outbox.packets(id, Way::Tree { zones_only: false }, from, from + 1);
             }
+            Dissemination::Multicast => self.forward_if_few_take(id, from, cx),
             Dissemination::Both => {
                 let remote = !cx.members.is_near(id.sender);
-                if remote && cx.members.is_region_head(id.sender, self.config.tree_shape()) {
+                if remote && cx.members.is_region_head(&id, from, shape) {
                     cx.outbox.packets(id, Way::Tree { zones_only: true }, from, from + 1);
                     cx.outbox.packets(id, Way::Multicast, from, from + 1);
+                } else {
+                    self.forward_if_few_take(id, from, cx);
                 }
             }
+        }
+    }
+
+    /// What few of a region take goes along a tree there, not by IP multicast.
+    fn forward_if_few_take(&self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
+        if !cx.members.is_widely_taken(&id, sequence) {
+            cx.outbox.packets(id, Way::Multicast, sequence, sequence + 1);
         }
     }
 
@@ -351,7 +366,7 @@ impl Multicast {
             return;
         }
         stream.discover_until_round = None;
-        let sieve = *stream.sieve();
+        let sieve = stream.told;
         loop {
             if stream.want_next(cx.now, self.round) {
                 cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
@@ -374,9 +389,19 @@ impl Multicast {
                 Next::Lost(from, packets) => {
                     cx.stats.packets_lost += packets;
                     stream.tally.packets_lost += packets;
+                    // What was carried for others, or sent before it was wanted, is no gap.
+                    let mut numbers = from..from.saturating_add(packets);
+                    let is_meant = |number| sieve.takes(number) && stream.took(number);
+                    let are_meant = numbers.any(is_meant);
                     let Some(assembler) = &mut stream.assembler else { continue };
+                    let open = assembler.open_since().filter(|first| sieve.takes(first.0));
+                    let is_gap = open.is_some() || are_meant;
                     #[cfg(not(spinglass_bug = "gap_untold"))]
-                    tell_gap(id, from, packets, cx);
+                    if is_gap {
+                        tell_gap(id, from, packets, cx);
+                    }
+                    #[cfg(spinglass_bug = "gap_untold")]
+                    let _ = is_gap;
                     #[cfg(spinglass_bug = "gap_untold")]
                     let _ = from;
                     #[cfg(not(spinglass_bug = "cut_ignored"))]
@@ -402,9 +427,13 @@ impl Multicast {
         if self.planned_for.is_none() || round.is_multiple_of(PLAN_ROUNDS) {
             self.plan(cx.members.count());
         }
+        if round.is_multiple_of(PLAN_ROUNDS) {
+            self.rate_streams(None, cx);
+        }
         self.age(cx);
         for _ in 0..self.config.digest_fanout {
-            if let Some(to) = cx.members.choose_partner() {
+            let topic = self.choose_topic();
+            if let Some(to) = cx.members.choose_partner(topic) {
                 cx.outbox.control(Control::Digest { to });
             }
         }
@@ -495,12 +524,13 @@ impl Multicast {
         let _ = stream;
     }
 
-    /// The senders whose packets came last, the latest first.
-    pub(crate) fn senders_of_late(&self, most: usize) -> Vec<MemberId> {
+    /// The streams whose packets came last, the latest first, and the newest number of each.
+    pub(crate) fn streams_of_late(&self, most: usize) -> Vec<(StreamId, u64)> {
         let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
         let mut streams: Vec<&Stream> = others.collect();
         streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
-        streams.into_iter().take(most).map(|stream| stream.id.sender).collect()
+        let newest = |stream: &Stream| (stream.id, stream.high().saturating_sub(1));
+        streams.into_iter().take(most).map(newest).collect()
     }
 
     /// Forgets a partner that is gone.

@@ -114,17 +114,26 @@ impl Peers {
         self.recent.push_back(Peer { id, address, round, heard: now });
     }
 
-    /// A random partner whose round can be guessed.
-    pub(super) fn choose(&self, now: Instant, interval: Duration, rng: &mut Prng) -> Option<Peer> {
+    /// A random partner whose round can be guessed, of those who may have what is asked for.
+    pub(super) fn choose(
+        &self,
+        now: Instant,
+        interval: Duration,
+        mut may_have: impl FnMut(SocketAddr) -> bool,
+        rng: &mut Prng,
+    ) -> Option<Peer> {
         let old = now - interval * CLOCK_LIFE_ROUNDS;
-        let fresh = self.recent.iter().position(|peer| peer.heard >= old)?;
-        let choices = self.recent.len() - fresh;
-        let mut drawn = self.recent.get(fresh + rng.index(choices))?;
+        let fresh = self.recent.iter().filter(|peer| peer.heard >= old);
+        let fresh: Vec<&Peer> = fresh.filter(|peer| may_have(peer.address)).collect();
+        if fresh.is_empty() {
+            return None;
+        }
+        let mut drawn = *fresh.get(rng.index(fresh.len()))?;
         for _ in 1..DRAWS {
             if !self.is_silent(drawn.address) {
                 break;
             }
-            drawn = self.recent.get(fresh + rng.index(choices))?;
+            drawn = *fresh.get(rng.index(fresh.len()))?;
         }
         Some(*drawn)
     }

@@ -14,7 +14,9 @@ use crate::config::Dissemination;
 use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
+use crate::members::Members;
 use crate::outbox::{Control, Way};
+use crate::rating::Rating;
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -85,7 +87,8 @@ impl Multicast {
         let bytes = held.packet.len();
         let has_multicast =
             matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
-        let can_multicast = has_multicast && cx.members.is_near(to);
+        let can_multicast =
+            has_multicast && cx.members.is_near(to) && cx.members.is_widely_taken(&id, sequence);
         let multicast_from = can_multicast.then_some(self.multicast_from);
         match self.ledger.book(to, (id, sequence), bytes, reserve, multicast_from) {
             Verdict::Unicast => {
@@ -186,7 +189,8 @@ impl Multicast {
             (is_active || is_young) && !is_told(stream.id)
         };
         if is_cut_off || misses_all {
-            streams.extend(self.streams.values().filter(is_news).map(|stream| stream.id));
+            let news = self.streams.values().filter(is_news).map(|stream| stream.id);
+            streams.extend(news.filter(|id| cx.members.may_take(to, id.topic)));
         }
         for stream in streams {
             self.announce(to, stream, cx);
@@ -197,6 +201,9 @@ impl Multicast {
     fn pull(&mut self, from: SocketAddr, round: u32, entry: &Entry, cx: &mut Cx<'_>) {
         let id = entry.stream;
         if id.sender == self.own || cx.quarantine.holds(id.sender) {
+            return;
+        }
+        if self.rating_in_all(id.topic, cx) == Rating::NONE {
             return;
         }
         let key = cx.members.key_in_life(id.sender, id.incarnation);
@@ -256,7 +263,7 @@ impl Multicast {
         for Ask { stream, high, source } in asks {
             let known = self.streams.get(&stream).map_or(0, Stream::high);
             let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
-            let sieve = self.sieve(&stream);
+            let sieve = self.sieve(&stream, cx);
             let newest = (low..high).rev().filter(|number| sieve.takes(*number));
             let newest: Vec<u64> = newest.collect();
             match source {
@@ -299,12 +306,14 @@ impl Multicast {
         }
     }
 
-    /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first.
+    /// Entries for a digest of at most `bytes_max` bytes: the streams active last, first, of those
+    /// that both this member and the one at `to` have a part in.
     pub(crate) fn digest_entries(
         &self,
+        to: SocketAddr,
         only: Option<StreamId>,
         bytes_max: usize,
-        crypto: &mut dyn Crypto,
+        (members, crypto): (&mut Members, &mut dyn Crypto),
     ) -> Vec<Entry> {
         let recent = self.round.saturating_sub(self.give_up_rounds);
         let mut active: Vec<&Stream> = match only {
@@ -313,6 +322,7 @@ impl Multicast {
                 .streams
                 .values()
                 .filter(|stream| stream.active_round >= recent || !stream.holes().is_empty())
+                .filter(|stream| self.has_part(stream) && members.may_take(to, stream.id.topic))
                 .collect(),
         };
         active.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
@@ -378,23 +388,23 @@ impl Multicast {
                 self.quiet.push_back(id);
                 cx.timers.set_earlier(Timer::Tail, due + wait);
             }
-            let newest = stream.high();
-            let near = cx.members.rotation(&id, newest, told.into());
+            let newest = stream.high().saturating_sub(1);
             let shape = self.config.tree_shape();
+            let near = cx.members.rotation(&id, newest, told.into(), shape);
             let far = cx.members.far_rotation(&id, newest, told.into(), shape);
             near.into_iter().chain(far).for_each(|to| self.announce(to, id, cx));
         }
     }
 
     /// A packet came late, by repair: those who would have had it from here lack it too, perhaps.
-    pub(super) fn announce_to_children(&mut self, id: StreamId, cx: &mut Cx<'_>) {
+    pub(super) fn announce_to_children(&mut self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
         let shape = self.config.tree_shape();
         let zones_only = match self.config.dissemination {
             Dissemination::Multicast | Dissemination::Gossip => return,
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };
-        for to in cx.members.children(id.sender, shape, zones_only) {
+        for to in cx.members.children(&id, sequence, shape, zones_only) {
             self.announce(to, id, cx);
         }
     }

@@ -11,6 +11,7 @@ use super::stream::{Hole, Stream};
 use super::{Cx, Multicast};
 use crate::id::{MemberId, StreamId};
 use crate::outbox::Control;
+use crate::rating::too_small;
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -177,7 +178,15 @@ impl Multicast {
         falling: &[u64],
         cx: &mut Cx<'_>,
     ) -> Option<SocketAddr> {
-        let peer = self.peers.choose(cx.now, self.config.round, &mut self.rng);
+        // Whoever takes what is hardest to get of it takes all.
+        let hardest = falling.iter().copied().max_by_key(|number| too_small(&id, *number));
+        let hardest = hardest.filter(|_| !cx.members.all_take_all(id.topic));
+        let members = &mut *cx.members;
+        let may_have = |address| match hardest {
+            Some(number) => members.may_take_packet(address, &id, number),
+            None => true,
+        };
+        let peer = self.peers.choose(cx.now, self.config.round, may_have, &mut self.rng);
         let (to, round) = match peer {
             Some(peer) => (peer.address, self.round_there(&peer, cx.now)),
             None => match cx.members.address_of(id.sender) {
@@ -209,8 +218,9 @@ impl Multicast {
         cx: &mut Cx<'_>,
     ) -> Option<SocketAddr> {
         let count = self.config.long_term_bufferers;
-        let (own, keepers) = (cx.members.own_address(), cx.members.bufferers(&id, sequence, count));
-        let keepers: Vec<SocketAddr> = keepers.filter(|keeper| *keeper != own).collect();
+        let own = cx.members.own_address();
+        let mut keepers = cx.members.bufferers(&id, sequence, count);
+        keepers.retain(|keeper| *keeper != own);
         let Some(drawn) = keepers.get(self.rng.index(keepers.len())).copied() else {
             return self.solicit_anybody(id, &[sequence], cx);
         };

@@ -27,6 +27,8 @@ use crate::time::Instant;
 /// Packets that one stream follows at once, missing or held. A sender that gets farther ahead
 /// pushes the oldest out.
 const WINDOW_PACKETS: usize = 1 << 18;
+/// Rounds within which others know what somebody takes.
+const TOLD_ROUNDS: u32 = 20;
 /// Holes that one packet may open. What lies farther back is given up at once.
 const HOLES_PER_PACKET_MAX: u64 = 1 << 16;
 
@@ -54,13 +56,41 @@ pub(super) struct Stream {
     /// How often its tail was announced since the last new packet.
     pub(super) tails_told: u8,
     packet_bytes: usize,
+    /// Which packets are taken, for the application or for others.
     sieve: Sieve,
+    /// What was taken before more was.
+    lesser: Option<Lesser>,
+    /// Which messages the application is told.
+    pub(super) told: Sieve,
     /// What was counted of it.
     pub(super) tally: TopicTally,
     /// A gap that delivery has not told yet, before `next`.
     skipped: Option<(u64, u64)>,
     /// Bytes of packets that a jump dropped, not yet taken off the node's account.
     dropped: Released,
+}
+
+/// What was taken of packets that were sent before more was taken.
+#[derive(Debug, Clone, Copy)]
+struct Lesser {
+    sieve: Sieve,
+    /// Those below this number; until one has come since, nobody knows which they are.
+    until: u64,
+    /// The round in which more was taken.
+    since: u32,
+}
+
+impl Lesser {
+    /// A packet came that is newer than all before, and some rounds ago `recent` was the next.
+    /// Until others know that more is taken here, what comes is what they tell of, old or new.
+    fn advance(&mut self, sequence: u64, recent: u64, round: u32) {
+        let is_early = round.saturating_sub(self.since) < TOLD_ROUNDS;
+        self.until = match (is_early, self.until) {
+            (true, _) => sequence + 1,
+            (false, u64::MAX) => recent,
+            (false, until) => until,
+        };
+    }
 }
 
 #[derive(Debug)]
@@ -186,6 +216,8 @@ impl Stream {
             tails_told: 0,
             packet_bytes: 0,
             sieve: Sieve::new(Rating::ALL, &id),
+            lesser: None,
+            told: Sieve::new(Rating::ALL, &id),
             tally: TopicTally::default(),
             skipped: None,
             dropped: Released::default(),
@@ -274,7 +306,8 @@ impl Stream {
         let sequence = packet.header.sequence.0;
         let high = self.high();
         self.tally.received(bytes.len());
-        self.open_holes(high, sequence, now, round);
+        let recent = sequence.saturating_sub(packet.header.recent.into());
+        self.open_holes(high, sequence, recent, now, round);
         self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
@@ -309,20 +342,30 @@ impl Stream {
         }
     }
 
-    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing.
-    fn open_holes(&mut self, high: u64, sequence: u64, now: Instant, round: u32) {
+    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing. Those
+    /// below `recent` were sent some rounds ago.
+    fn open_holes(&mut self, high: u64, sequence: u64, recent: u64, now: Instant, round: u32) {
         let lost_until = sequence.saturating_sub(HOLES_PER_PACKET_MAX).max(high);
         if lost_until > high {
             self.jump(lost_until);
         }
         for missing in lost_until.max(self.high())..=sequence {
-            let is_hole = missing < sequence && self.sieve.takes(missing);
+            let is_meant = missing >= recent || self.took(missing);
+            let is_hole = missing < sequence && self.sieve.takes(missing) && is_meant;
             if is_hole {
                 self.holes.insert(missing, Hole::new(now, round));
             }
             let is_known = is_hole || missing == sequence;
             self.slots.push_back(if is_known { Slot::Missing } else { Slot::PassedOver });
         }
+        if let Some(lesser) = self.lesser.as_mut().filter(|_| sequence >= high) {
+            lesser.advance(sequence, recent, round);
+        }
+    }
+
+    /// Whether what is taken now was taken when the packet of this number was sent.
+    pub(super) fn took(&self, sequence: u64) -> bool {
+        self.lesser.is_none_or(|it| sequence >= it.until || it.sieve.takes(sequence))
     }
 
     /// A jump too far to follow: the stream begins anew at `until`, and everything before it that
@@ -389,8 +432,17 @@ impl Stream {
         &self.sieve
     }
 
-    /// Takes another share from now on, of what has not been delivered.
+    /// Takes a share of a stream of which no packet has come.
+    pub(super) fn take(&mut self, rating: Rating) {
+        self.sieve = Sieve::new(rating, &self.id);
+    }
+
+    /// Takes another share from now on, of what has not been delivered. Of whatever was sent before
+    /// and is not known of, since less was taken, no more than that is missing.
     pub(super) fn rate(&mut self, rating: Rating, now: Instant, round: u32) {
+        if rating > self.sieve.rating() && self.lesser.is_none_or(|it| it.until < u64::MAX) {
+            self.lesser = Some(Lesser { sieve: self.sieve, until: u64::MAX, since: round });
+        }
         self.sieve = Sieve::new(rating, &self.id);
         for sequence in self.next..self.high() {
             let is_taken = self.sieve.takes(sequence);
@@ -411,7 +463,7 @@ impl Stream {
     pub(super) fn want_next(&mut self, now: Instant, round: u32) -> bool {
         let first = self.assembler.as_ref().and_then(Assembler::open_since);
         let is_passed_over = matches!(self.slot(self.next), Some(Slot::PassedOver));
-        let wants = is_passed_over && first.is_some_and(|first| self.sieve.takes(first.0));
+        let wants = is_passed_over && first.is_some_and(|first| self.told.takes(first.0));
         if wants {
             self.want_passed_over(self.next, now, round);
         }

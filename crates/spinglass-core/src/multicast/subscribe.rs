@@ -9,6 +9,7 @@ use super::stream::Stream;
 use super::{Cx, DISCOVER_ROUNDS, Multicast, tell_message};
 use crate::config::Start;
 use crate::id::{Sequence, StreamId, TopicId};
+use crate::interest::Interest;
 use crate::rating::{Rating, Sieve};
 use crate::timer::Timer;
 
@@ -16,6 +17,7 @@ impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
     pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
         self.subscriptions.insert(topic, start);
+        self.meet_anew(topic, cx);
         let own = self.own;
         let streams = self.streams.values_mut();
         for stream in streams.filter(|stream| stream.id.topic == topic && stream.id.sender != own) {
@@ -28,7 +30,7 @@ impl Multicast {
                 let mut replay: Vec<_> = held.map(|(at, held)| (at, held.clone())).collect();
                 replay.reverse();
                 for (at, held) in replay {
-                    let (id, sieve, content) = (stream.id, *stream.sieve(), held.content());
+                    let (id, sieve, content) = (stream.id, stream.told, held.content());
                     let tally = &mut stream.tally;
                     let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
                         tell_message(&sieve, id, whole, tally, cx);
@@ -47,6 +49,95 @@ impl Multicast {
         self.subscriptions.insert(topic, Start::Live);
     }
 
+    /// Forgets the streams of a topic that this member has taken nothing of so far: as a subscriber
+    /// it begins them like anybody who came just now.
+    fn meet_anew(&mut self, topic: TopicId, cx: &mut Cx<'_>) {
+        let own = self.own;
+        let untaken = |stream: &Stream| {
+            let is_meant = stream.id.topic == topic && stream.id.sender != own;
+            is_meant && stream.assembler.is_none() && stream.sieve().rating() == Rating::NONE
+        };
+        let buffered = &mut self.buffered;
+        self.streams.retain(|_, stream| {
+            let is_untaken = untaken(stream);
+            if is_untaken {
+                let held = stream.all_held();
+                buffered.packets -= held.packets;
+                buffered.bytes -= held.bytes;
+            }
+            !is_untaken
+        });
+        self.rate_streams(Some(topic), cx);
+    }
+
+    /// What this member takes of a topic for itself.
+    pub(super) fn rating(&self, topic: TopicId) -> Rating {
+        match self.subscriptions.contains_key(&topic) {
+            true => self.ratings.get(&topic).copied().unwrap_or_default(),
+            false => Rating::NONE,
+        }
+    }
+
+    /// What it takes in all: for itself, and for zones that it speaks for.
+    pub(super) fn rating_in_all(&self, topic: TopicId, cx: &mut Cx<'_>) -> Rating {
+        self.rating(topic).max(cx.members.carried(topic))
+    }
+
+    /// What this member takes, as its row is to tell it.
+    pub(crate) fn interest(&self) -> Interest {
+        Interest::of(self.subscriptions.keys().map(|topic| (*topic, self.rating(*topic))))
+    }
+
+    /// Has streams take what they are to take now: of one topic, or of all.
+    pub(super) fn rate_streams(&mut self, only: Option<TopicId>, cx: &mut Cx<'_>) {
+        let own = self.own;
+        let meant = |id: &&StreamId| id.sender != own && only.is_none_or(|it| it == id.topic);
+        let ids: Vec<StreamId> = self.streams.keys().filter(meant).copied().collect();
+        for id in ids {
+            let (taken, told) = (self.rating_in_all(id.topic, cx), self.rating(id.topic));
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.told = Sieve::new(told, &id);
+            if stream.sieve().rating() != taken {
+                stream.rate(taken, cx.now, self.round);
+                self.deliver(id, cx);
+                // What is taken from now on may be missing already.
+                cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
+            }
+        }
+    }
+
+    /// Whether nobody here, nor below in the packet's tree, takes anything of its topic.
+    pub(super) fn is_nothing_to_us(&self, header: &PacketHeader, cx: &mut Cx<'_>) -> bool {
+        let (id, sequence) = (header.stream, header.sequence.0);
+        let rating = match self.streams.get(&id) {
+            Some(stream) => stream.sieve().rating(),
+            None => self.rating_in_all(id.topic, cx),
+        };
+        let shape = self.config.tree_shape();
+        rating == Rating::NONE && !cx.members.hands_on(&id, sequence, shape)
+    }
+
+    /// One of the topics in which something happens that this member has a part in; every other
+    /// time one of which it lacks something.
+    pub(super) fn choose_topic(&mut self) -> Option<TopicId> {
+        let recent = self.round.saturating_sub(self.give_up_rounds);
+        let is_active = |stream: &&Stream| stream.active_round >= recent && self.has_part(stream);
+        let lacks = |stream: &&Stream| !stream.holes().is_empty();
+        let lacks_any = self.round.is_multiple_of(2) && self.streams.values().any(|it| lacks(&it));
+        let active = self.streams.values().filter(is_active);
+        let active = active.filter(|stream| !lacks_any || lacks(stream));
+        // Streams are in the order of their topics.
+        let mut topics: Vec<TopicId> = active.map(|stream| stream.id.topic).collect();
+        topics.dedup();
+        let drawn = if topics.len() > 1 { self.rng.index(topics.len()) } else { 0 };
+        topics.get(drawn).copied()
+    }
+
+    /// Whether this member sends a stream, or takes something of it.
+    pub(super) fn has_part(&self, stream: &Stream) -> bool {
+        stream.id.sender == self.own || stream.sieve().rating() > Rating::NONE
+    }
+
     /// Takes a share of a topic's messages from now on.
     pub(crate) fn rate(&mut self, topic: TopicId, rating: Rating, cx: &mut Cx<'_>) {
         if rating == Rating::ALL {
@@ -54,24 +145,16 @@ impl Multicast {
         } else {
             self.ratings.insert(topic, rating);
         }
-        let own = self.own;
-        let others = |stream: &&mut Stream| stream.id.topic == topic && stream.id.sender != own;
-        for stream in self.streams.values_mut().filter(others) {
-            stream.rate(rating, cx.now, self.round);
-        }
-        let ids = self.streams.keys().filter(|id| id.topic == topic).copied();
-        ids.collect::<Vec<StreamId>>().into_iter().for_each(|id| self.deliver(id, cx));
-        // What is taken from now on may be missing already.
-        cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
+        self.rate_streams(Some(topic), cx);
     }
 
     /// Which packets of a stream are taken, met or not.
-    pub(super) fn sieve(&self, id: &StreamId) -> Sieve {
-        Sieve::new(self.ratings.get(&id.topic).copied().unwrap_or_default(), id)
+    pub(super) fn sieve(&self, id: &StreamId, cx: &mut Cx<'_>) -> Sieve {
+        Sieve::new(self.rating_in_all(id.topic, cx), id)
     }
 
     /// A stream met for the first time: where it starts for this member.
-    pub(super) fn begin_stream(&self, packet: &PacketRef<'_>, cx: &Cx<'_>) -> Stream {
+    pub(super) fn begin_stream(&self, packet: &PacketRef<'_>, cx: &mut Cx<'_>) -> Stream {
         let PacketHeader { stream: id, sequence, recent, .. } = packet.header;
         let start = self.subscriptions.get(&id.topic);
         // Who was there when the recent packets were sent, or wants what is buffered, has missed
@@ -86,9 +169,8 @@ impl Multicast {
         }
         let assembler = if first == 0 { Assembler::at_start() } else { Assembler::default() };
         stream.assembler = start.map(|_| assembler);
-        if let Some(rating) = self.ratings.get(&id.topic) {
-            stream.rate(*rating, cx.now, self.round);
-        }
+        stream.told = Sieve::new(self.rating(id.topic), &id);
+        stream.take(self.rating_in_all(id.topic, cx));
         stream
     }
 }

@@ -334,7 +334,7 @@ impl Node {
 
     fn choose_partner(&mut self) -> Option<SocketAddr> {
         self.members.look(&self.table);
-        self.members.choose_partner()
+        self.members.choose_partner(None)
     }
 
     fn ask_for_key(&mut self, to: SocketAddr) {

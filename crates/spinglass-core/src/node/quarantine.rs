@@ -113,7 +113,7 @@ impl Node {
     pub(super) fn pass_proofs_on(&mut self) {
         while let Some(proof) = self.quarantine.take_news() {
             self.members.look(&self.table);
-            let draws = (0..PROOF_FANOUT).filter_map(|_| self.members.choose_partner());
+            let draws = (0..PROOF_FANOUT).filter_map(|_| self.members.choose_partner(None));
             let mut partners: Vec<SocketAddr> = draws.collect();
             partners.sort_unstable();
             partners.dedup();

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Node;
-use crate::config::Config;
+use crate::config::{Config, Dissemination};
 use crate::event::{DESTINATIONS_MAX, Destinations, Transmit};
 use crate::frame::{self, FRAME_HEADER_BYTES, PacketKind};
 use crate::id::{MemberId, StreamId};
@@ -138,8 +138,8 @@ impl Node {
                 frame::put_proven(buffer, |buffer| proven.encode(buffer));
             }
             Control::Whose { members, .. } => frame::put_whose(&members, buffer),
-            Control::Digest { .. } => self.write_digest(None, buffer),
-            Control::Tail { stream, .. } => self.write_digest(Some(stream), buffer),
+            Control::Digest { to } => self.write_digest(to, None, buffer),
+            Control::Tail { to, stream } => self.write_digest(to, Some(stream), buffer),
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
             Control::Records { records, .. } => self.write_records(&records, buffer),
             Control::WhoIs { members, .. } => frame::put_who_is(&members, buffer),
@@ -194,16 +194,17 @@ impl Node {
         control_datagram(self.config.get()) - crate::crypto::TAG_BYTES
     }
 
-    fn write_digest(&mut self, only: Option<StreamId>, buffer: &mut Vec<u8>) {
+    fn write_digest(&mut self, to: SocketAddr, only: Option<StreamId>, buffer: &mut Vec<u8>) {
+        self.members.look(&self.table);
         self.stats.digests_sent += 1;
         self.stats.tails_sent += u64::from(only.is_some());
         let tells = only.is_none() && !self.quarantine.is_empty();
         let limit = self.control_bytes_max() - if tells { PROVEN_BYTES_MAX } else { 0 };
         let (round, multicast) = (self.multicast.round(), &self.multicast);
-        let crypto = &mut *self.crypto;
+        let (members, crypto) = (&mut self.members, &mut *self.crypto);
         frame::put_digest(only.is_some(), buffer, |buffer| {
             let room = limit.saturating_sub(buffer.len() + size_of_val(&round));
-            let entries = multicast.digest_entries(only, room, crypto);
+            let entries = multicast.digest_entries(to, only, room, (members, crypto));
             Digest { round, entries }.encode(buffer);
         });
         if tells {
@@ -248,6 +249,8 @@ impl Node {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
+        self.members.look(&self.table);
+        self.part(&mut run);
         let (mut to, kind) = self.resolve(&run)?;
         let sender = run.stream.sender;
         let Introductions { untold, just_now } = self.members.introduces(&to, sender, now);
@@ -359,25 +362,46 @@ impl Node {
         }
     }
 
+    /// Leaves in a run those packets that go the same way as its first, and puts back the rest.
+    fn part(&mut self, run: &mut Run) {
+        if matches!(run.way, Way::Repair(_) | Way::RepairMulticast) {
+            return;
+        }
+        let arity = self.config.get().multicast.tree_shape().arity;
+        let first = self.members.cut(&run.stream, run.from, arity);
+        // Where everybody takes everything there is but one way.
+        if first.is_none() {
+            return;
+        }
+        let (members, stream) = (&mut self.members, run.stream);
+        let goes_elsewhere = |number: &u64| members.cut(&stream, *number, arity) != first;
+        if let Some(from) = (run.from..run.until).find(goes_elsewhere) {
+            self.outbox.unpop_run(Run { from, ..run.clone() });
+            run.until = from;
+        }
+    }
+
     /// Where a run goes just now. `None`: nowhere.
     fn resolve(&mut self, run: &Run) -> Option<(Destinations, PacketKind)> {
-        let shape = self.config.get().multicast.tree_shape();
-        self.members.look(&self.table);
+        let multicast = &self.config.get().multicast;
+        let (shape, has_trees) =
+            (multicast.tree_shape(), multicast.dissemination != Dissemination::Multicast);
+        let (stream, number, members) = (&run.stream, run.from, &mut self.members);
+        let spread = |mut to: Vec<SocketAddr>| {
+            to.truncate(DESTINATIONS_MAX);
+            (!to.is_empty()).then_some((Destinations::Members(to), PacketKind::Spread))
+        };
         match run.way {
-            Way::Multicast => Some((Destinations::Multicast, PacketKind::Spread)),
+            Way::Multicast if members.is_widely_taken(stream, number) => {
+                Some((Destinations::Multicast, PacketKind::Spread))
+            }
+            // Of another region's heads somebody takes care, if anybody does.
+            Way::Multicast if has_trees => spread(members.near_children(stream, number, shape)),
+            Way::Multicast => spread(members.children(stream, number, shape, false)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
-            Way::Crown => {
-                let crown = self.members.crown(run.stream.sender, shape);
-                let some = !crown.is_empty();
-                some.then_some((Destinations::Members(crown), PacketKind::Spread))
-            }
+            Way::Crown => spread(members.crown(stream, number, shape)),
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
-            Way::Tree { zones_only } => {
-                let mut children = self.members.children(run.stream.sender, shape, zones_only);
-                children.truncate(DESTINATIONS_MAX);
-                let some = !children.is_empty();
-                some.then_some((Destinations::Members(children), PacketKind::Spread))
-            }
+            Way::Tree { zones_only } => spread(members.children(stream, number, shape, zones_only)),
         }
     }
 }

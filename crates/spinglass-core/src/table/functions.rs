@@ -16,6 +16,7 @@ use super::level::{Level, Line};
 use super::path::ZonePath;
 use super::row::{ATTRIBUTE_BYTES_MAX, Kind, TableRow};
 use super::text::Texts;
+use crate::interest::{Interest, TOPICS};
 
 /// The function that every zone has unless one with this name replaces it: who is in the zone, and
 /// who speaks for it.
@@ -160,11 +161,12 @@ impl Summaries {
         // The attributes' count, and the name, which is a zone's.
         let mut left = ATTRIBUTE_BYTES_MAX - 2;
         let id = Value::text(level.zone().last_name());
-        left -= attribute_bytes(&name_id(), &id);
+        left -= attribute_bytes(&name_id(), id.encoded_bytes());
         builder.set(name_id(), id);
         // Which function gives an attribute; the name and the proof are nobody's.
         let proof = Name::new(PROVED).expect("a legal name");
         let mut makers = BTreeMap::from([(name_id(), usize::MAX), (proof.clone(), usize::MAX)]);
+        makers.insert(Name::new(TOPICS).expect("a legal name"), usize::MAX);
         let mut errors = Vec::new();
         let functions = self.in_force(levels, depth);
         let mut proved = Vec::new();
@@ -198,6 +200,13 @@ impl Summaries {
         });
         let tags = proved.into_iter().filter_map(|index| functions.get(index)?.tag);
         let tags: Vec<u8> = tags.take(PROVED_MAX).flatten().collect();
+        // Without room for it, whoever is in the zone may take anything.
+        let topics = Name::new(TOPICS).expect("a legal name");
+        let room = left.saturating_sub(attribute_bytes(&topics, 0));
+        let told = Interest::of_rows(rows.iter().map(|(_, row)| *row)).encode(room);
+        for value in told.iter().filter(|_| !rows.is_empty()) {
+            let _ = put(&mut builder, &mut left, &topics, value);
+        }
         // What was made without some of the rows proves nothing of these.
         if !tags.is_empty() && lines.len() == level.children().count() {
             // Where there is no room, nothing is proved: that costs questions detours, no answers.
@@ -238,7 +247,7 @@ fn put(
     name: &Name,
     value: &Value,
 ) -> Result<(), SummaryError> {
-    let needed = attribute_bytes(name, value);
+    let needed = attribute_bytes(name, value.encoded_bytes());
     if needed > *left {
         return Err(SummaryError::RowFull { needed, left: *left });
     }
@@ -247,8 +256,9 @@ fn put(
     Ok(())
 }
 
-fn attribute_bytes(name: &Name, value: &Value) -> usize {
-    1 + name.as_str().len() + value.encoded_bytes()
+/// Bytes that an attribute takes of a row, with a value of so many.
+pub(super) fn attribute_bytes(name: &Name, value_bytes: usize) -> usize {
+    1 + name.as_str().len() + value_bytes
 }
 
 pub(crate) fn name_id() -> Name {

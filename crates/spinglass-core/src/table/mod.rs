@@ -71,6 +71,7 @@ use crate::crypto::Crypto;
 use crate::discovery::Seeds;
 use crate::event::Event;
 use crate::id::Incarnation;
+use crate::interest::{Interest, TOPICS};
 use crate::object::{ObjectError, ObjectName};
 use crate::outbox::Outbox;
 use crate::quarantine::Proof;
@@ -79,12 +80,12 @@ use crate::stats::Stats;
 use crate::trust::Denied;
 use audit::Audit;
 use effort::Effort;
-use functions::{Summaries, name_id};
+use functions::{Summaries, attribute_bytes, name_id};
 use gossip::BytesLeft;
 use level::Level;
 
 /// Attributes that the agent fills in itself.
-pub(crate) const RESERVED: [&str; 4] = ["id", "contacts", "nmembers", "depth"];
+pub(crate) const RESERVED: [&str; 5] = ["id", "contacts", "nmembers", "depth", TOPICS];
 
 /// What the table may touch while it handles one input.
 pub(crate) struct TableCx<'a> {
@@ -185,6 +186,8 @@ pub struct Table {
     version: Version,
     /// What the agent says of itself, as set by its user.
     attributes: Row,
+    /// What it takes of which topics, once that was said.
+    interest: Option<Interest>,
     /// Root first; the last is the region's.
     levels: Vec<Level>,
     /// The line of each zone of the path in its parent's table; the root has none.
@@ -279,6 +282,7 @@ impl Table {
             own: key,
             version: Version { incarnation, counter: 0 },
             attributes: Row::empty(),
+            interest: None,
             pending: alloc::vec![None; levels.len()],
             audits: levels.iter().map(|_| Audit::default()).collect(),
             levels,
@@ -321,13 +325,20 @@ impl Table {
         self.attributes.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
         attributes.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
         let attributes = builder.build();
-        let got = self.own_attributes(&attributes).encoded_bytes();
+        let got = self.own_attributes_but_topics(&attributes).encoded_bytes();
         if got > ATTRIBUTE_BYTES_MAX {
             return Err(SetError::TooLarge { limit: ATTRIBUTE_BYTES_MAX, got });
         }
         self.own_changed |= attributes != self.attributes;
         self.attributes = attributes;
         Ok(())
+    }
+
+    /// Has the own row tell what this agent takes of which topics.
+    pub(crate) fn set_interest(&mut self, interest: Interest) {
+        if self.interest.as_ref() != Some(&interest) {
+            (self.interest, self.own_changed) = (Some(interest), true);
+        }
     }
 
     /// Installs a summary function in a zone of the path, or replaces the one of this name.
@@ -494,6 +505,19 @@ impl Table {
 
     /// The whole own row, with what the agent fills in.
     fn own_attributes(&self, set: &Row) -> Row {
+        let row = self.own_attributes_but_topics(set);
+        let topics = Name::new(TOPICS).expect("a legal name");
+        let taken = row.encoded_bytes() + attribute_bytes(&topics, 0);
+        let room = ATTRIBUTE_BYTES_MAX.saturating_sub(taken);
+        // Where there is no room for it, others send whatever there is.
+        let Some(told) = self.interest.clone().and_then(|it| it.encode(room)) else { return row };
+        let mut builder = RowBuilder::default();
+        row.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
+        builder.set(topics, told);
+        builder.build()
+    }
+
+    fn own_attributes_but_topics(&self, set: &Row) -> Row {
         let mut builder = RowBuilder::default();
         set.iter().for_each(|(name, value)| builder.set(name.clone(), value.clone()));
         let reserved = |name| Name::new(name).expect("a legal name");

@@ -14,6 +14,7 @@ use super::level::{Level, Line};
 use super::row::{Kind, RowKey, TableRow, Version};
 use crate::event::{DownReason, Event, Member};
 use crate::id::Incarnation;
+use crate::interest;
 
 /// Addresses of representatives remembered after their zones fell silent.
 const REMEMBERED_MAX: usize = 64;
@@ -34,8 +35,8 @@ impl Table {
         (self.own, self.address)
     }
 
-    /// A number that changes whenever agents of the region, or contacts of zones on the own path or
-    /// beside it, do.
+    /// A number that changes whenever agents of the region, contacts of zones on the own path or
+    /// beside it, or what any of these take of topics, do.
     pub(crate) const fn peers_revision(&self) -> u64 {
         self.peers_revision
     }
@@ -76,13 +77,16 @@ impl Table {
         let is_there = |row: &&TableRow| row.kind().is_child() && !row.is_removed();
         let reason = if after.is_some() { DownReason::Left } else { DownReason::Silent };
         let (before, after) = (before.filter(is_there), after.filter(is_there));
+        let taken = |row: &TableRow| interest::said(row.attributes()).cloned();
+        let takes_other = before.map(taken) != after.map(taken);
         if after.or(before).is_none_or(|row| row.key() == self.own) {
+            self.peers_revision += u64::from(takes_other);
             return;
         }
         let life = |row: &TableRow| (row.version().incarnation, row.issuer().0);
         let is_same_life = before.map(life) == after.map(life);
         let where_ = |row: &TableRow| Vec::from(row.contacts());
-        if before.map(where_) != after.map(where_) {
+        if takes_other || before.map(where_) != after.map(where_) {
             self.peers_revision += 1;
         }
         if is_same_life || after.or(before).is_none_or(|row| row.kind() != Kind::Agent) {

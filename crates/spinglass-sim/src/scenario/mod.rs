@@ -13,6 +13,7 @@ pub mod partition;
 pub mod perturb;
 pub mod rotation;
 pub mod rounds;
+pub mod shares;
 pub mod speed;
 pub mod suspicion;
 pub mod unstable;

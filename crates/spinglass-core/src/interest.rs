@@ -1,0 +1,300 @@
+//! Interest: which topics an agent, or anybody in a zone, takes, and how much of each, as rows of
+//! the table say it (section 6 of the paper: who forwards what to whom follows from ratings).
+//!
+//! ```text
+//!  list     'L' | (tag 4 | passed over varint)…             by rising tag
+//!  filter   'F' | passed over varint | bits 192             a Bloom filter: 3 bits per topic
+//! ```
+//!
+//! A tag is the front of a topic's name: two topics with one tag cost those who take one of them
+//! what is sent of the other, and nobody a message. So does whatever a filter takes for what it
+//! holds: whoever reads interest is told too much, never too little. A row that says nothing of it
+//! may take everything.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use spinglass_summary::{Row, Value};
+
+use crate::id::TopicId;
+use crate::rating::Rating;
+use crate::rng::mix;
+use crate::wire::{Put, Reader};
+
+/// The attribute that tells it.
+pub(crate) const TOPICS: &str = "&topics";
+/// Bytes of the longest value: 90 topics of which all is taken, 64 with odd ratings.
+const BYTES_MAX: usize = 452;
+const LIST: u8 = b'L';
+const FILTER: u8 = b'F';
+/// Bytes of a filter: of 300 topics it takes 9 in 100 others for its own.
+const FILTER_BYTES: usize = 192;
+const FILTER_BITS: u64 = FILTER_BYTES as u64 * 8;
+/// Bits set per topic.
+const FILTER_HASHES: u64 = 3;
+/// A filter with so many bits set tells a quarter of all topics wrongly, and is not worth its room.
+const FILTER_FULL: u32 = FILTER_BITS as u32 * 5 / 8;
+
+/// The front of a topic's name.
+type Tag = [u8; 4];
+type Filter = [u8; FILTER_BYTES];
+
+/// What somebody takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// These topics, so much of each.
+    Some(BTreeMap<Tag, Rating>),
+    /// Topics in the filter, at most so much of each.
+    Many(Box<Filter>, Rating),
+    /// Anything.
+    All,
+}
+
+impl Interest {
+    /// Of whoever takes these.
+    pub(crate) fn of(topics: impl Iterator<Item = (TopicId, Rating)>) -> Self {
+        let mut interest = Self::Some(BTreeMap::new());
+        topics.for_each(|(topic, rating)| interest.add(tag(topic), rating));
+        interest
+    }
+
+    /// Of all who have these rows.
+    pub(crate) fn of_rows<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
+        let mut all = Self::Some(BTreeMap::new());
+        for row in rows {
+            match Said::read(said(row).map(AsRef::as_ref)) {
+                Said::All => return Self::All,
+                Said::Some(entries) => entries.for_each(|(tag, rating)| all.add(tag, rating)),
+                Said::Many(filter, rating) => all.unite(filter, rating),
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, tag: Tag, rating: Rating) {
+        match self {
+            _ if rating == Rating::NONE => (),
+            Self::Some(topics) => {
+                let known = topics.entry(tag).or_insert(rating);
+                *known = rating.max(*known);
+            }
+            Self::Many(filter, most) => {
+                bits(tag).for_each(|(byte, bit)| set(filter, byte, bit));
+                *most = rating.max(*most);
+            }
+            Self::All => (),
+        }
+    }
+
+    fn unite(&mut self, other: &Filter, rating: Rating) {
+        *self = match core::mem::replace(self, Self::All).into_filter() {
+            Some((mut filter, most)) => {
+                filter.iter_mut().zip(other).for_each(|(own, other)| *own |= other);
+                Self::Many(filter, most.max(rating))
+            }
+            None => Self::All,
+        };
+    }
+
+    /// `None`: anything.
+    fn into_filter(self) -> Option<(Box<Filter>, Rating)> {
+        match self {
+            Self::All => None,
+            Self::Many(filter, rating) => Some((filter, rating)),
+            Self::Some(topics) => {
+                let mut many = Self::Many(Box::new([0; FILTER_BYTES]), Rating::NONE);
+                topics.into_iter().for_each(|(tag, rating)| many.add(tag, rating));
+                many.into_filter()
+            }
+        }
+    }
+
+    /// As an attribute's value of at most `room` bytes: topic by topic, else as a filter. `None`:
+    /// anything, or there is no room.
+    pub(crate) fn encode(self, room: usize) -> Option<Value> {
+        let fits = |bytes: &Vec<u8>| Value::bytes(bytes).encoded_bytes() <= room.min(BYTES_MAX);
+        if let Self::Some(topics) = &self {
+            let mut bytes = alloc::vec![LIST];
+            for (tag, rating) in topics {
+                bytes.put(tag);
+                put_rating(*rating, &mut bytes);
+            }
+            if fits(&bytes) {
+                return Some(Value::bytes(&bytes));
+            }
+        }
+        let (filter, rating) = self.into_filter()?;
+        if filter.iter().map(|byte| byte.count_ones()).sum::<u32>() > FILTER_FULL {
+            return None;
+        }
+        let mut bytes = alloc::vec![FILTER];
+        put_rating(rating, &mut bytes);
+        bytes.put(&*filter);
+        fits(&bytes).then(|| Value::bytes(&bytes))
+    }
+}
+
+/// What a row says of topics, as it stands there.
+pub(crate) fn said(row: &Row) -> Option<&Arc<[u8]>> {
+    match row.get(TOPICS) {
+        Some(Value::Bytes(bytes)) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// How much of a topic whoever said this may take.
+pub(crate) fn rating_in(said: Option<&[u8]>, topic: TopicId) -> Rating {
+    let wanted = tag(topic);
+    match Said::read(said) {
+        Said::All => Rating::ALL,
+        Said::Some(mut entries) => {
+            entries.find(|(tag, _)| *tag == wanted).map_or(Rating::NONE, |(_, rating)| rating)
+        }
+        Said::Many(filter, rating) => {
+            let is_set = |(byte, bit): (usize, u8)| filter.get(byte).is_some_and(|it| it & bit > 0);
+            if bits(wanted).all(is_set) { rating } else { Rating::NONE }
+        }
+    }
+}
+
+/// What was said, made out.
+enum Said<'a> {
+    Some(Entries<'a>),
+    Many(&'a Filter, Rating),
+    All,
+}
+
+/// The entries of a list. What can't be read ends it.
+struct Entries<'a>(Reader<'a>);
+
+impl Iterator for Entries<'_> {
+    type Item = (Tag, Rating);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.array().ok()?, rating(&mut self.0)?))
+    }
+}
+
+impl<'a> Said<'a> {
+    fn read(said: Option<&'a [u8]>) -> Self {
+        let Some(bytes) = said else { return Self::All };
+        let mut reader = Reader::new(bytes);
+        let read = match reader.u8() {
+            Ok(LIST) => return Self::Some(Entries(reader)),
+            Ok(FILTER) => rating(&mut reader),
+            _ => None,
+        };
+        let filter = bytes.last_chunk::<FILTER_BYTES>();
+        read.zip(filter).map_or(Self::All, |(rating, filter)| Self::Many(filter, rating))
+    }
+}
+
+fn tag(topic: TopicId) -> Tag {
+    let [a, b, c, d, ..] = topic.0;
+    [a, b, c, d]
+}
+
+/// The bits of a filter that stand for a topic: which byte, and which of its bits.
+fn bits(tag: Tag) -> impl Iterator<Item = (usize, u8)> {
+    let drawn = (0..FILTER_HASHES).map(move |number| mix(u32::from_le_bytes(tag).into(), number));
+    drawn.map(|drawn| drawn % FILTER_BITS).map(|bit| ((bit / 8) as usize, 1 << (bit % 8)))
+}
+
+fn set(filter: &mut Filter, byte: usize, bit: u8) {
+    filter.iter_mut().skip(byte).take(1).for_each(|byte| *byte |= bit);
+}
+
+/// Ratings are told as what is passed over, in millionths: everything is one byte.
+fn put_rating(rating: Rating, buffer: &mut Vec<u8>) {
+    buffer.put_varint((Rating::ALL.millionths() - rating.millionths()).into());
+}
+
+fn rating(reader: &mut Reader<'_>) -> Option<Rating> {
+    let passed_over = u32::try_from(reader.varint().ok()?).ok()?;
+    let millionths = Rating::ALL.millionths().checked_sub(passed_over)?;
+    Rating::from_millionths(millionths).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use spinglass_summary::{Name, RowBuilder};
+
+    use super::*;
+
+    fn topic(number: u32) -> TopicId {
+        let [a, b, c, d] = number.wrapping_mul(2_654_435_761).to_le_bytes();
+        TopicId([a, b, c, d, 0, 0, 0, 0])
+    }
+
+    fn row(interest: Interest) -> Row {
+        let mut builder = RowBuilder::default();
+        let value = interest.encode(usize::MAX);
+        value.into_iter().for_each(|value| builder.set(Name::new(TOPICS).unwrap(), value));
+        builder.build()
+    }
+
+    fn of(row: &Row, number: u32) -> Rating {
+        rating_in(said(row).map(AsRef::as_ref), topic(number))
+    }
+
+    fn share(share: f64) -> Rating {
+        Rating::new(share).unwrap()
+    }
+
+    /// Who takes all of these.
+    fn taker(topics: core::ops::Range<u32>) -> Row {
+        row(Interest::of(topics.map(|number| (topic(number), Rating::ALL))))
+    }
+
+    #[test]
+    fn a_row_tells_what_is_taken_of_each_topic() {
+        let taken = [(topic(1), Rating::ALL), (topic(2), share(0.01)), (topic(3), Rating::NONE)];
+        let row = row(Interest::of(taken.into_iter()));
+        let read = [1, 2, 3, 4].map(|number| of(&row, number));
+        assert_eq!(read, [Rating::ALL, share(0.01), Rating::NONE, Rating::NONE]);
+    }
+
+    #[test]
+    fn a_row_that_says_nothing_takes_all_and_so_does_one_that_cannot_be_read() {
+        assert_eq!(of(&Row::default(), 1), Rating::ALL);
+        for bytes in [&b""[..], b"?", b"F", b"F\x00\x01"] {
+            let mut builder = RowBuilder::default();
+            builder.set(Name::new(TOPICS).unwrap(), Value::bytes(bytes));
+            assert_eq!(of(&builder.build(), 1), Rating::ALL, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_takes_the_most_that_anybody_in_it_takes() {
+        let one = row(Interest::of([(topic(1), share(0.2)), (topic(2), share(0.5))].into_iter()));
+        let other = row(Interest::of([(topic(1), share(0.3))].into_iter()));
+        let zone = row(Interest::of_rows([&one, &other].into_iter()));
+        let read = [1, 2, 3].map(|number| of(&zone, number));
+        assert_eq!(read, [share(0.3), share(0.5), Rating::NONE]);
+        let all = Interest::of_rows([&one, &Row::default()].into_iter());
+        assert_eq!(all, Interest::All);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_list_is_told_too_much_of_never_too_little() {
+        let zone = row(Interest::of_rows([&taker(0..80), &taker(80..300)].into_iter()));
+        assert!((0..300).all(|number| of(&zone, number) == Rating::ALL));
+        let others = (1_000..2_000).filter(|number| of(&zone, *number) > Rating::NONE);
+        let others = others.count();
+        assert!((1..200).contains(&others), "{others} of 1,000 others");
+        let samples = (0..200).map(|number| (topic(number), share(0.1)));
+        assert_eq!(of(&row(Interest::of(samples)), 7), share(0.1));
+        assert_eq!(of(&taker(0..2_000), 5_000), Rating::ALL, "too many to tell");
+    }
+
+    #[test]
+    fn little_room_makes_it_shorter_and_none_makes_it_all() {
+        let taking = |topics: u32| Interest::of((0..topics).map(|it| (topic(it), Rating::ALL)));
+        let bytes = |interest: Interest, room| interest.encode(room).map(|it| it.encoded_bytes());
+        assert!(bytes(taking(80), 250).unwrap() < 250, "a filter");
+        assert_eq!(bytes(taking(80), 100), None);
+        assert!(bytes(taking(10), 100).unwrap() < 100, "a list");
+    }
+}

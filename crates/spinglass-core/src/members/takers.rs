@@ -1,0 +1,175 @@
+//! Who takes how much of a topic, as the rows of the own path say it; who speaks for a zone carries
+//! for it what anybody in it takes.
+//!
+//! Of a packet all follows from its number: its rank parts those who take it from those who don't.
+//! Packets between two ratings that there are go to the same members: they are of one *class*.
+
+use alloc::vec::Vec;
+
+use super::view::View;
+use crate::id::{StreamId, TopicId};
+use crate::interest;
+use crate::rating::{Rating, too_small};
+use crate::rng::mix;
+
+/// Packets in a row that go the same way where members take turns at forwarding: so many share
+/// system calls.
+pub(super) const TURN_PACKETS: u64 = 8;
+/// What a turn is counted in.
+const TURNS: u64 = 1 << 16;
+/// The golden ratio's fraction, in 64 bits: its multiples are spread evenly (Weyl), whichever few
+/// of them somebody has to do with.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Who takes a topic.
+#[derive(Debug, Default)]
+pub(super) struct Takers {
+    /// The region's agents that take something, by rising place. `None`: all take everything.
+    near: Option<Vec<(u32, Rating)>>,
+    /// What child zones take, by the table above the region and their place in it. `None`: all of
+    /// them everything.
+    far: Option<Vec<Vec<Rating>>>,
+    /// The ratings that there are, rising, and how many near take as much or more.
+    ratings: Vec<(Rating, usize)>,
+    /// What this agent carries for zones that it speaks for.
+    carried: Rating,
+}
+
+/// Which members packets go to, and in which order: the same for all of one cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cut {
+    topic: TopicId,
+    /// The place, among the ratings that there are, of the smallest that takes the packet.
+    class: usize,
+    /// Whose turn it is to forward in the region: the part of its takers that are skipped.
+    turn: u64,
+}
+
+impl Takers {
+    pub(super) fn of(view: &View, topic: TopicId) -> Self {
+        let carriers = view.carriers(topic);
+        let speaks = |address| {
+            let zones = carriers.iter().filter(|(row, _)| row.contacts().contains(&address));
+            zones.map(|(_, rating)| *rating).max()
+        };
+        let near = view.agents().map(|(address, said)| {
+            let own = interest::rating_in(said, topic);
+            if carriers.is_empty() { own } else { own.max(speaks(address).unwrap_or(Rating::NONE)) }
+        });
+        let near: Vec<Rating> = near.collect();
+        let far: Vec<Vec<Rating>> = view
+            .zones()
+            .map(|rows| {
+                let said = rows.map(|row| interest::said(row.attributes()).map(AsRef::as_ref));
+                said.map(|said| interest::rating_in(said, topic)).collect()
+            })
+            .collect();
+        let mut ratings: Vec<_> = near.iter().chain(far.iter().flatten()).copied().collect();
+        ratings.sort_unstable();
+        ratings.dedup();
+        ratings.retain(|rating| *rating > Rating::NONE);
+        let is_all = |rating: &Rating| *rating == Rating::ALL;
+        let takers = (0..).zip(near.iter().copied()).filter(|(_, rating)| *rating > Rating::NONE);
+        Self {
+            carried: view.address().and_then(speaks).unwrap_or(Rating::NONE),
+            near: (!near.iter().all(is_all)).then(|| takers.collect()),
+            far: (!far.iter().flatten().all(is_all)).then_some(far),
+            ratings: ratings
+                .into_iter()
+                .map(|rating| (rating, near.iter().filter(|own| **own >= rating).count()))
+                .collect(),
+        }
+    }
+
+    /// Those at these places of a larger region.
+    #[cfg(test)]
+    pub(super) fn some(near: impl Iterator<Item = (u32, Rating)>) -> Self {
+        let near: Vec<_> = near.collect();
+        let ratings = alloc::vec![(Rating::ALL, near.len())];
+        Self { near: Some(near), far: None, ratings, carried: Rating::NONE }
+    }
+
+    /// Whether everybody takes everything.
+    pub(super) const fn are_all(&self) -> bool {
+        self.near.is_none() && self.far.is_none()
+    }
+
+    /// The smallest rating that takes anything; `None`: nobody takes anything.
+    pub(super) fn least(&self) -> Option<Rating> {
+        self.ratings.first().map(|(rating, _)| *rating)
+    }
+
+    pub(super) const fn carried(&self) -> Rating {
+        self.carried
+    }
+
+    /// Of which cut a packet is; `None`: everybody takes everything.
+    pub(super) fn cut(&self, stream: &StreamId, sequence: u64, arity: usize) -> Option<Cut> {
+        if self.are_all() {
+            return None;
+        }
+        let rank = too_small(stream, sequence);
+        let class = self.ratings.partition_point(|(rating, _)| *rating <= rank);
+        let count = self.ratings.get(class).map_or(0, |(_, count)| *count);
+        let turns = turns(count, arity) as u64;
+        let first = mix(u128::from_le_bytes(stream.sender.0), 0);
+        let drawn = first.wrapping_add((sequence / TURN_PACKETS).wrapping_mul(GOLDEN)) >> 48;
+        Some(Cut {
+            topic: stream.topic,
+            class,
+            turn: (drawn * turns / TURNS * TURNS).div_ceil(turns),
+        })
+    }
+
+    /// The smallest rating that takes a cut's packets; `None`: nobody's does.
+    pub(super) fn floor(&self, cut: &Cut) -> Option<Rating> {
+        self.ratings.get(cut.class).map(|(rating, _)| *rating)
+    }
+
+    /// Places of the region's agents whose rating is at least that, rising; of `count` in all.
+    pub(super) fn near(
+        &self,
+        floor: Option<Rating>,
+        count: usize,
+    ) -> impl Iterator<Item = usize> + '_ {
+        let all = if self.near.is_none() && floor.is_some() { 0..count } else { 0..0 };
+        let takers = self.near.iter().flatten();
+        let taking = takers.filter(move |(_, rating)| floor.is_some_and(|floor| *rating >= floor));
+        all.chain(taking.map(|(place, _)| *place as usize))
+    }
+
+    /// What the agent at a place of the region takes.
+    pub(super) fn at(&self, place: usize) -> Rating {
+        let Some(near) = &self.near else { return Rating::ALL };
+        let found = near.binary_search_by_key(&place, |(place, _)| *place as usize);
+        let taker = found.ok().and_then(|at| near.get(at));
+        taker.map_or(Rating::NONE, |(_, rating)| *rating)
+    }
+
+    /// What a child zone takes, of the table at `depth`.
+    pub(super) fn of_zone(&self, depth: usize, child: usize) -> Rating {
+        let Some(far) = &self.far else { return Rating::ALL };
+        let rating = far.get(depth).and_then(|table| table.get(child));
+        rating.copied().unwrap_or(Rating::ALL)
+    }
+}
+
+impl Cut {
+    /// How many of so many members are skipped before the first that forwards.
+    pub(super) const fn skips(&self, members: usize) -> usize {
+        (members as u64 * self.turn / TURNS) as usize
+    }
+}
+
+/// How many turns there are, so that over all of them each of so many forwards as often. Many need
+/// but as many turns as one has children: whoever forwards does so to the same few.
+fn turns(members: usize, arity: usize) -> usize {
+    if members <= arity {
+        // The root hands it to all.
+        1
+    } else if members <= arity * arity {
+        members
+    } else {
+        arity.max(1)
+    }
+}
