@@ -155,6 +155,7 @@ impl Lab {
             Self::Loss(options) => options.real,
             Self::Insiders(options) => options.real,
             Self::Flood(options) => options.real,
+            Self::Shares(options) => options.is_real(),
             Self::Real(_) | Self::Fleet(_) | Self::Doors(_) => true,
             _ => false,
         }
@@ -194,7 +195,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Rotation(options) => rotation::rotation(options, format),
         Lab::Insiders(options) => insiders::insiders(options, format).await,
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
-        Lab::Shares(options) => shares::shares(options, format),
+        Lab::Shares(options) => shares::shares(options, format).await,
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use spinglass::{
-    Builder, Config, Event, Group, GroupKeys, Node, ReplyPorts, Table, Value, ZonePath,
+    Builder, Config, Event, Group, GroupKeys, Node, Rating, ReplyPorts, Table, Value, ZonePath,
 };
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -36,6 +36,9 @@ const WAITING_BYTES_MAX: usize = 512 << 20;
 pub(super) async fn run(setup: &Setup, orders: &mut Orders) -> Result<()> {
     let node = start(setup).await?;
     let group = node.group(TOPIC);
+    if let Some(share) = setup.ratings.get(setup.index % setup.ratings.len().max(1)) {
+        group.set_rating(Rating::new(*share)?);
+    }
     let mut heard = group.subscribe();
     // As an agent does.
     let mut beside = JoinSet::new();

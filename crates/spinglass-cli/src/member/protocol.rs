@@ -65,6 +65,9 @@ pub(crate) struct Setup {
     pub(crate) keyless: bool,
     /// Turn hostile with the first step.
     pub(crate) hostile: bool,
+    /// Shares of the messages that members take, by turns; none: all take all.
+    #[serde(default)]
+    pub(crate) ratings: Vec<f64>,
 }
 
 /// A run of messages that is counted by itself.

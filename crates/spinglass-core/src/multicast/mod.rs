@@ -27,6 +27,7 @@
 mod claims;
 mod digest;
 mod framing;
+mod lesser;
 mod loss;
 mod packet;
 mod peers;

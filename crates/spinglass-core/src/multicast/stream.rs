@@ -18,6 +18,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::framing::Assembler;
+use super::lesser::Lesser;
 use super::packet::{LEAF_HEADER_BYTES, PacketRef};
 use super::tally::TopicTally;
 use crate::id::StreamId;
@@ -27,8 +28,6 @@ use crate::time::Instant;
 /// Packets that one stream follows at once, missing or held. A sender that gets farther ahead
 /// pushes the oldest out.
 const WINDOW_PACKETS: usize = 1 << 18;
-/// Rounds within which others know what somebody takes.
-const TOLD_ROUNDS: u32 = 20;
 /// Holes that one packet may open. What lies farther back is given up at once.
 const HOLES_PER_PACKET_MAX: u64 = 1 << 16;
 
@@ -68,29 +67,6 @@ pub(super) struct Stream {
     skipped: Option<(u64, u64)>,
     /// Bytes of packets that a jump dropped, not yet taken off the node's account.
     dropped: Released,
-}
-
-/// What was taken of packets that were sent before more was taken.
-#[derive(Debug, Clone, Copy)]
-struct Lesser {
-    sieve: Sieve,
-    /// Those below this number; until one has come since, nobody knows which they are.
-    until: u64,
-    /// The round in which more was taken.
-    since: u32,
-}
-
-impl Lesser {
-    /// A packet came that is newer than all before, and some rounds ago `recent` was the next.
-    /// Until others know that more is taken here, what comes is what they tell of, old or new.
-    fn advance(&mut self, sequence: u64, recent: u64, round: u32) {
-        let is_early = round.saturating_sub(self.since) < TOLD_ROUNDS;
-        self.until = match (is_early, self.until) {
-            (true, _) => sequence + 1,
-            (false, u64::MAX) => recent,
-            (false, until) => until,
-        };
-    }
 }
 
 #[derive(Debug)]
@@ -365,7 +341,7 @@ impl Stream {
 
     /// Whether what is taken now was taken when the packet of this number was sent.
     pub(super) fn took(&self, sequence: u64) -> bool {
-        self.lesser.is_none_or(|it| sequence >= it.until || it.sieve.takes(sequence))
+        self.lesser.is_none_or(|it| it.takes(sequence))
     }
 
     /// A jump too far to follow: the stream begins anew at `until`, and everything before it that
@@ -440,8 +416,8 @@ impl Stream {
     /// Takes another share from now on, of what has not been delivered. Of whatever was sent before
     /// and is not known of, since less was taken, no more than that is missing.
     pub(super) fn rate(&mut self, rating: Rating, now: Instant, round: u32) {
-        if rating > self.sieve.rating() && self.lesser.is_none_or(|it| it.until < u64::MAX) {
-            self.lesser = Some(Lesser { sieve: self.sieve, until: u64::MAX, since: round });
+        if rating > self.sieve.rating() && self.lesser.is_none_or(|it| it.is_over()) {
+            self.lesser = Some(Lesser::new(self.sieve, round));
         }
         self.sieve = Sieve::new(rating, &self.id);
         for sequence in self.next..self.high() {

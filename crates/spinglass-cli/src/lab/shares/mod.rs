@@ -1,5 +1,7 @@
 //! `spinglass lab shares`: what members get of topics of which they take shares, and what they pay.
 
+mod real;
+
 use anyhow::Result;
 use clap::Args;
 use spinglass::Rating;
@@ -11,17 +13,24 @@ use crate::plan::share;
 /// Farther off than this a share is none any more [GG-1].
 const OFF_MAX: f64 = 0.01;
 
+/// Members, if it isn't said how many.
+const SIMULATED: usize = 1000;
+
 /// Options of `lab shares`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   spinglass lab shares                                  1,000 members, 50 topics
   spinglass lab shares --loss 0.2 --region 64
+  spinglass lab shares --real                           32 processes on loopback, one topic
   spinglass lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1")]
 pub(crate) struct Shares {
-    /// Group size
-    #[arg(long, default_value_t = 1000)]
-    members: usize,
+    /// Group size; 1,000, or 32 processes
+    #[arg(long)]
+    members: Option<usize>,
+    /// Members are processes on loopback that take shares of one topic by turns; otherwise simulated
+    #[arg(long, conflicts_with_all = ["topics", "region", "each", "most", "seed"])]
+    real: bool,
     /// Members per region; 0: all are in one
     #[arg(long, default_value_t = 0)]
     region: usize,
@@ -44,7 +53,7 @@ pub(crate) struct Shares {
     #[arg(long, default_value_t = 200)]
     bytes: usize,
     /// Seconds of sending
-    #[arg(long, default_value_t = 60.0)]
+    #[arg(long, default_value_t = 30.0)]
     seconds: f64,
     /// Shares of datagrams that are lost, one run each
     #[arg(long, value_delimiter = ',', default_value = "0,0.05,0.2", value_parser = share)]
@@ -58,12 +67,26 @@ pub(crate) struct Shares {
 ///
 /// # Errors
 /// Standard output can't be written.
-pub(super) fn shares(options: &Shares, format: Format) -> Result<Verdict> {
+pub(super) async fn shares(options: &Shares, format: Format) -> Result<Verdict> {
+    if options.real {
+        return real::run(options, format).await;
+    }
+    simulated(options, format)
+}
+
+impl Shares {
+    /// Whether its members are processes.
+    pub(super) const fn is_real(&self) -> bool {
+        self.real
+    }
+}
+
+fn simulated(options: &Shares, format: Format) -> Result<Verdict> {
     let bar = format.bar(options.loss.len() as u64 * 100);
     let mut reports = Vec::new();
     for (number, loss) in options.loss.iter().enumerate() {
         let parameters = Parameters {
-            members: options.members,
+            members: options.members.unwrap_or(SIMULATED),
             region_members: options.region,
             topics: options.topics,
             ratings: options.ratings.iter().map(|rating| rating.share()).collect(),
