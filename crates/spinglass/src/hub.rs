@@ -1,6 +1,8 @@
 //! Which subscribers hear what: events are gathered during a turn and handed over once per turn.
 
-use spinglass_core::{Event as CoreEvent, TopicId};
+use std::collections::BTreeMap;
+
+use spinglass_core::{Event as CoreEvent, Rating, TopicId};
 
 use crate::event::Event;
 use crate::subscription::SharedQueue;
@@ -13,6 +15,10 @@ pub(crate) struct Hub {
     last: usize,
     /// Whether anything was gathered since the last [`hand_over`](Self::hand_over).
     gathered: bool,
+    /// Shares that the application asked for.
+    ratings: BTreeMap<TopicId, Rating>,
+    /// Topics whose last subscriber was found gone since this was asked last.
+    deserted: Vec<TopicId>,
 }
 
 #[derive(Debug)]
@@ -29,6 +35,23 @@ impl Hub {
             Some(topic) => topic.queues.push(queue),
             None => self.topics.push(Topic { id, queues: vec![queue], events: Vec::new() }),
         }
+    }
+
+    /// Notes which share of a topic is asked for. Returns whether that matters now: it is subscribed
+    /// to, or never was.
+    pub(crate) fn rate(&mut self, id: TopicId, rating: Rating) -> bool {
+        let was_known = self.ratings.insert(id, rating).is_some();
+        !was_known || self.topics.iter().any(|topic| topic.id == id)
+    }
+
+    /// The share of a topic that whoever subscribes to it gets.
+    pub(crate) fn rating(&self, id: TopicId) -> Rating {
+        self.ratings.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Topics to which nobody here subscribes any more.
+    pub(crate) fn take_deserted(&mut self) -> Vec<TopicId> {
+        std::mem::take(&mut self.deserted)
     }
 
     /// Notes an event for whoever it is meant for: a topic's subscribers, or all of them.
@@ -66,7 +89,12 @@ impl Hub {
             return (false, 0);
         }
         let dropped = self.topics.iter_mut().map(Topic::hand_over).sum();
-        self.topics.retain(|topic| !topic.queues.is_empty());
+        let deserted = &mut self.deserted;
+        self.topics.retain(|topic| {
+            let has_any = !topic.queues.is_empty();
+            deserted.extend((!has_any).then_some(topic.id));
+            has_any
+        });
         (true, dropped)
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, TopicId};
+use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, Rating, TopicId};
 use spinglass_relay::{Incoming, Tunnel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -243,6 +243,10 @@ impl Task {
         if let Some(port) = self.outside.replies.on_turn(self.driver.node(), now.monotonic) {
             self.driver.set_reply_port(now, port);
         }
+        // What nobody here reads any more need not come.
+        for topic in self.outside.hub.take_deserted() {
+            self.driver.rate(now, topic, Rating::NONE);
+        }
         self.drain(now);
         self.tell_rules();
         if let Some(memory) = &mut self.memory {
@@ -320,12 +324,20 @@ impl Task {
             Command::Topic(_) => (),
             Command::Subscribe { topic, start, queue } => {
                 match self.driver.subscribe(now, topic, start) {
-                    Ok(()) => self.outside.hub.add(topic, queue),
+                    Ok(()) => {
+                        let rating = self.outside.hub.rating(topic);
+                        self.driver.rate(now, topic, rating);
+                        self.outside.hub.add(topic, queue);
+                    }
                     // The handle looked at the rules, too.
                     Err(_) => queue.close(),
                 }
             }
-            Command::Rate { topic, rating } => self.driver.rate(now, topic, rating),
+            Command::Rate { topic, rating } => {
+                if self.outside.hub.rate(topic, rating) {
+                    self.driver.rate(now, topic, rating);
+                }
+            }
             Command::Flush(done) => self.flushes.push(done),
             Command::Stats(answer) => drop(answer.send(self.stats())),
             Command::Members(answer) => {

@@ -456,3 +456,47 @@ async fn a_share_is_taken() {
     news.publish(vec![count]).await.expect("it runs");
     assert_eq!(*next_message(&mut some).await, [count]);
 }
+
+/// Whoever reads a topic no more is sent no more of it, and gets it again once it reads again.
+#[tokio::test]
+async fn what_nobody_reads_any_more_does_not_come() {
+    let nodes = members(3, |_, builder| builder).await;
+    let [sender, reader, all] = &nodes[..] else { panic!("three") };
+    let (mut some, mut every) = (subscribe(reader).await, subscribe(all).await);
+    let news = sender.group("news");
+    news.publish(vec![0]).await.expect("it runs");
+    assert_eq!(*next_message(&mut some).await, [0]);
+    assert_eq!(*next_message(&mut every).await, [0]);
+    drop(some);
+    // The next message tells the reader's node that nobody reads it; then it tells the others.
+    let mut sent = 0_u8;
+    let received = loop {
+        sent += 1;
+        assert!(sent < 200, "it still comes");
+        let before = reader.stats().await.protocol.packets_received;
+        news.publish(vec![sent]).await.expect("it runs");
+        assert_eq!(*next_message(&mut every).await, [sent]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let after = reader.stats().await.protocol.packets_received;
+        if after == before {
+            break after;
+        }
+    };
+    for _ in 0..20 {
+        sent += 1;
+        news.publish(vec![sent]).await.expect("it runs");
+        assert_eq!(*next_message(&mut every).await, [sent]);
+    }
+    assert_eq!(reader.stats().await.protocol.packets_received, received);
+    let mut again = subscribe(reader).await;
+    let last = loop {
+        sent += 1;
+        assert!(sent < 250, "it does not come again");
+        news.publish(vec![sent]).await.expect("it runs");
+        let next = tokio::time::timeout(Duration::from_millis(200), next_message(&mut again));
+        if let Ok(message) = next.await {
+            break message;
+        }
+    };
+    assert!(last[0] <= sent);
+}
