@@ -104,6 +104,11 @@ fn everybody_gets_its_share_evenly_whatever_is_lost() {
                 assert!(variation < most, "variation {variation} of {what}");
             }
             assert_eq!(group.got.lost, 0, "what was passed over is no gap");
+            // Nor is it loss: who takes a tenth would else plan for nine in ten lost.
+            for member in 1..MEMBERS {
+                let measured = group.world.stats(member).loss_ppm;
+                assert!(measured <= loss_ppm * 2 + 1_000, "{measured} measured of {loss_ppm}");
+            }
         }
     }
 }

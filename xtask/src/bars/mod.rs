@@ -10,6 +10,7 @@ mod cost;
 mod doors;
 mod figure;
 mod lab;
+mod ratings;
 mod security;
 mod table;
 
@@ -31,6 +32,7 @@ fn all() -> impl Iterator<Item = &'static Bar> {
         .chain(security::BARS)
         .chain(doors::BARS)
         .chain(lab::BARS)
+        .chain(ratings::BARS)
 }
 
 /// A promise of the project, measured.

@@ -142,7 +142,7 @@ impl Hole {
 pub(super) struct Accepted {
     /// The hole it filled, if it was missing.
     pub(super) filled: Option<Hole>,
-    /// How many numbers it ran ahead of what was known, itself included.
+    /// How many numbers that are taken it ran ahead of what was known, itself included.
     pub(super) advance: u64,
 }
 
@@ -283,13 +283,13 @@ impl Stream {
         let high = self.high();
         self.tally.received(bytes.len());
         let recent = sequence.saturating_sub(packet.header.recent.into());
-        self.open_holes(high, sequence, recent, now, round);
+        let opened = self.open_holes(high, sequence, recent, now, round);
         self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
         self.active_round = round;
         self.tails_told = 0;
-        Accepted { filled, advance: (sequence + 1).saturating_sub(high) }
+        Accepted { filled, advance: if sequence < high { 0 } else { opened + 1 } }
     }
 
     /// Takes in a packet of one's own, which ends with so many bytes of proof.
@@ -318,9 +318,17 @@ impl Stream {
         }
     }
 
-    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing. Those
-    /// below `recent` were sent some rounds ago.
-    fn open_holes(&mut self, high: u64, sequence: u64, recent: u64, now: Instant, round: u32) {
+    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing, or not
+    /// taken; returns how many are missing. Those below `recent` were sent some rounds ago.
+    fn open_holes(
+        &mut self,
+        high: u64,
+        sequence: u64,
+        recent: u64,
+        now: Instant,
+        round: u32,
+    ) -> u64 {
+        let mut opened = 0;
         let lost_until = sequence.saturating_sub(HOLES_PER_PACKET_MAX).max(high);
         if lost_until > high {
             self.jump(lost_until);
@@ -329,6 +337,7 @@ impl Stream {
             let is_meant = missing >= recent || self.took(missing);
             let is_hole = missing < sequence && self.sieve.takes(missing) && is_meant;
             if is_hole {
+                opened += 1;
                 self.holes.insert(missing, Hole::new(now, round));
             }
             let is_known = is_hole || missing == sequence;
@@ -337,6 +346,7 @@ impl Stream {
         if let Some(lesser) = self.lesser.as_mut().filter(|_| sequence >= high) {
             lesser.advance(sequence, recent, round);
         }
+        opened
     }
 
     /// Whether what is taken now was taken when the packet of this number was sent.

@@ -52,6 +52,10 @@ pub struct OfRating {
     pub worst_off: f64,
     /// The largest standard deviation of the gaps between received numbers, over their mean.
     pub worst_variation: f64,
+    /// Milliseconds until a message was there: half of all, and 99 in 100.
+    pub p50_ms: f64,
+    /// See [`p50_ms`](Self::p50_ms).
+    pub p99_ms: f64,
 }
 
 /// What members pay, as a straight line over the sum of what they take.
@@ -92,10 +96,6 @@ pub struct Report {
     pub unasked: u64,
     /// Packets that came to members that neither take anything of their topic nor pass it on.
     pub untaken: u64,
-    /// Milliseconds until a message was there: half of all, and 99 in 100.
-    pub p50_ms: f64,
-    /// See [`p50_ms`](Self::p50_ms).
-    pub p99_ms: f64,
 }
 
 /// One subscription: what came.
@@ -103,13 +103,14 @@ pub struct Report {
 struct Got {
     numbers: Vec<u64>,
     long: u64,
+    /// Milliseconds that each took.
+    delays: Vec<f64>,
 }
 
 struct Watch {
     topics: Vec<TopicId>,
     got: BTreeMap<(usize, TopicId), Got>,
     sent: BTreeMap<(TopicId, u64), u64>,
-    delays: Vec<f64>,
     lost: u64,
     unasked: u64,
 }
@@ -127,7 +128,7 @@ impl Observer for Watch {
                 got.numbers.push(number);
                 got.long += u64::from(is_long(number));
                 let sent = self.sent.get(&(topic, number)).copied().unwrap_or(0);
-                self.delays.push(at.as_nanos().saturating_sub(sent) as f64 / 1e6);
+                got.delays.push(at.as_nanos().saturating_sub(sent) as f64 / 1e6);
             }
             Event::Gap(gap) => self.lost += gap.packets,
             _ => (),
@@ -165,7 +166,6 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
         topics: names,
         got: taken.keys().map(|key| (*key, Got::default())).collect(),
         sent: BTreeMap::new(),
-        delays: Vec::new(),
         lost: 0,
         unasked: 0,
     };
@@ -245,10 +245,11 @@ fn report(
     taken: &BTreeMap<(usize, TopicId), Rating>,
     paid: &[f64],
     messages: u64,
-    (mut watch, untaken): (Watch, u64),
+    (watch, untaken): (Watch, u64),
 ) -> Report {
     let long = (0..messages).filter(|number| is_long(*number)).count() as u64;
     let mut by_rating: BTreeMap<Rating, OfRating> = BTreeMap::new();
+    let mut delays: BTreeMap<Rating, Vec<f64>> = BTreeMap::new();
     let mut worst_size_bias = 0.0_f64;
     for (key, rating) in taken {
         let Some(got) = watch.got.get(key) else { continue };
@@ -259,7 +260,10 @@ fn report(
             share: 0.0,
             worst_off: 0.0,
             worst_variation: 0.0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
         });
+        delays.entry(*rating).or_default().extend(&got.delays);
         of.subscriptions += 1;
         of.share += share;
         of.worst_off = of.worst_off.max((share - rating.share()).abs());
@@ -270,8 +274,12 @@ fn report(
         worst_size_bias = worst_size_bias.max((short - long).abs());
     }
     let ratings: Vec<OfRating> = by_rating
-        .into_values()
-        .map(|of| OfRating { share: of.share / of.subscriptions as f64, ..of })
+        .into_iter()
+        .map(|(rating, of)| {
+            let delays = delays.entry(rating).or_default();
+            let (p50_ms, p99_ms) = (quantile(delays, 0.5), quantile(delays, 0.99));
+            OfRating { share: of.share / of.subscriptions as f64, p50_ms, p99_ms, ..of }
+        })
         .collect();
     let mut sums = vec![0.0; parameters.members];
     for ((member, _), rating) in taken {
@@ -290,8 +298,6 @@ fn report(
         lost: watch.lost,
         unasked: watch.unasked,
         untaken,
-        p50_ms: quantile(&mut watch.delays, 0.5),
-        p99_ms: quantile(&mut watch.delays, 0.99),
         parameters: parameters.clone(),
     }
 }
