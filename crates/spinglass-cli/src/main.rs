@@ -67,6 +67,7 @@ enum Command {
     /// Send standard input to a topic, a message a line
     Send(pipe::Send),
     /// Print a topic's messages
+    #[command(visible_alias = "sub")]
     Recv(pipe::Recv),
     /// Run an agent: take part in the table of all machines until Ctrl-C or `spinglass leave`
     #[command(visible_alias = "join")]

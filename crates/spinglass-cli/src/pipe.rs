@@ -5,10 +5,10 @@ use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, MESSAGE_BYTES_MAX, Offence, Rating, Start};
+use spinglass::{Event, MESSAGE_BYTES_MAX, Node, Offence, Rating, Start};
 use tokio::sync::mpsc;
 
 use crate::join::{Join, meet};
@@ -47,12 +47,14 @@ Examples:
   spinglass recv --count 1 --raw reports > report.pdf
   spinglass recv --json logs | jq -r .text
   spinglass recv --rating 0.2 readings      every fifth of each sender's packets
+  spinglass recv readings alarms            both, as they come
 
 Messages go to standard output, in each sender's order. What was lost is told on standard error, in
 its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
 pub(crate) struct Recv {
-    /// The topic
-    topic: String,
+    /// The topics
+    #[arg(required = true, value_name = "TOPIC")]
+    topics: Vec<String>,
     /// Stop after so many messages
     #[arg(long)]
     count: Option<u64>,
@@ -77,6 +79,8 @@ struct Sent {
     members: usize,
 }
 
+/// Batches of messages between a topic's subscription and what prints them.
+const BATCHES_MAX: usize = 4;
 /// Messages read ahead of what the node takes.
 const READ_AHEAD: usize = 256;
 
@@ -145,13 +149,41 @@ fn read_input(whole: bool) -> mpsc::Receiver<io::Result<Vec<u8>>> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 enum Heard<'a> {
-    Message { from: String, first: u64, bytes: usize, text: std::borrow::Cow<'a, str> },
-    Gap { from: String, first: u64, packets: u64 },
-    Lagged { from: String, messages: u64 },
-    MemberUp { id: String, address: String, region: &'a str },
-    MemberDown { id: String, reason: String },
-    Quarantined { id: String, offence: &'a str },
-    FalseSummary { zone: &'a str, issuer: String },
+    Message {
+        topic: &'a str,
+        from: String,
+        first: u64,
+        bytes: usize,
+        text: std::borrow::Cow<'a, str>,
+    },
+    Gap {
+        topic: &'a str,
+        from: String,
+        first: u64,
+        packets: u64,
+    },
+    Lagged {
+        topic: &'a str,
+        from: String,
+        messages: u64,
+    },
+    MemberUp {
+        id: String,
+        address: String,
+        region: &'a str,
+    },
+    MemberDown {
+        id: String,
+        reason: String,
+    },
+    Quarantined {
+        id: String,
+        offence: &'a str,
+    },
+    FalseSummary {
+        zone: &'a str,
+        issuer: String,
+    },
 }
 
 /// Prints what the group hears.
@@ -160,15 +192,11 @@ enum Heard<'a> {
 /// The node does not start, or standard output is closed.
 pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
-    let start = if options.buffered { Start::Buffered } else { Start::Live };
-    let group = node.group(&options.topic);
-    group.may_subscribe().with_context(|| format!("cannot receive {:?}", options.topic))?;
-    group.set_rating(options.rating);
-    let mut heard = group.subscribe_from(start);
-    let mut events = Vec::new();
+    let mut batches = subscribe(&node, options)?;
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
-        ensure!(heard.next_batch(&mut events).await > 0, "the node has stopped");
+        let (place, mut events) = batches.recv().await.context("the node has stopped")?;
+        let topic = options.topics.get(place).map_or("", String::as_str);
         let mut out = io::BufWriter::new(io::stdout().lock());
         for event in events.drain(..) {
             if left == 0 {
@@ -176,7 +204,7 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
             }
             left -= u64::from(matches!(event, Event::Message(_)));
             let printed = match format {
-                Format::Json => as_json(&event, &mut out),
+                Format::Json => as_json(topic, &event, &mut out),
                 Format::Text => as_text(&event, options.raw, &mut out),
             };
             match printed {
@@ -197,21 +225,52 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     Ok(Verdict::Good)
 }
 
-fn as_json(event: &Event, out: &mut impl io::Write) -> io::Result<()> {
+/// Whatever comes of the topics, by the topic's place among them; of members' comings and goings,
+/// what the first one's subscription tells.
+fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<Event>)>> {
+    let start = if options.buffered { Start::Buffered } else { Start::Live };
+    let (sender, batches) = mpsc::channel(BATCHES_MAX);
+    for (place, topic) in options.topics.iter().enumerate() {
+        let group = node.group(topic);
+        group.may_subscribe().with_context(|| format!("cannot receive {topic:?}"))?;
+        group.set_rating(options.rating);
+        let (mut heard, sender) = (group.subscribe_from(start), sender.clone());
+        tokio::spawn(async move {
+            let mut events = Vec::new();
+            while heard.next_batch(&mut events).await > 0 {
+                let mut batch = std::mem::take(&mut events);
+                batch.retain(|event| place == 0 || is_of_topic(event));
+                if sender.send((place, batch)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(batches)
+}
+
+const fn is_of_topic(event: &Event) -> bool {
+    matches!(event, Event::Message(_) | Event::Gap(_) | Event::Lagged(_))
+}
+
+fn as_json(topic: &str, event: &Event, out: &mut impl io::Write) -> io::Result<()> {
     let heard = match event {
         Event::Message(message) => Heard::Message {
+            topic,
             from: message.stream.sender.to_string(),
             first: message.first.0,
             bytes: message.payload.len(),
             text: String::from_utf8_lossy(&message.payload),
         },
         Event::Gap(gap) => Heard::Gap {
+            topic,
             from: gap.stream.sender.to_string(),
             first: gap.from.0,
             packets: gap.packets,
         },
         Event::Lagged(lagged) => {
-            Heard::Lagged { from: lagged.stream.sender.to_string(), messages: lagged.messages }
+            let from = lagged.stream.sender.to_string();
+            Heard::Lagged { topic, from, messages: lagged.messages }
         }
         Event::MemberUp(member) => Heard::MemberUp {
             id: member.id.to_string(),

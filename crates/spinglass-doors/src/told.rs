@@ -172,6 +172,9 @@ pub struct TopicTold {
     pub topic: String,
     /// Whether the agent delivers its messages to somebody here.
     pub subscribed: bool,
+    /// The share of them that it takes, from 0 (nothing) to 1 (everything).
+    #[serde(default)]
+    pub rating: f64,
     /// Members whose messages on it come here, of late.
     pub senders: usize,
     /// Messages published here since the agent started.
@@ -195,6 +198,7 @@ pub async fn topics(node: &Node) -> Vec<TopicTold> {
     let told = |Topic { id, text, tally }: Topic| TopicTold {
         topic: text.map_or_else(|| id.to_string(), |text| text.to_string()),
         subscribed: tally.subscribed,
+        rating: tally.rating.share(),
         senders: tally.streams,
         messages_published: tally.messages_published,
         bytes_published: tally.bytes_published,

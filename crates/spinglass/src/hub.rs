@@ -37,8 +37,8 @@ impl Hub {
         }
     }
 
-    /// Notes which share of a topic is asked for. Returns whether that matters now: it is subscribed
-    /// to, or never was.
+    /// Notes which share of a topic is asked for. Returns whether that matters now: it is
+    /// subscribed to, or never was.
     pub(crate) fn rate(&mut self, id: TopicId, rating: Rating) -> bool {
         let was_known = self.ratings.insert(id, rating).is_some();
         !was_known || self.topics.iter().any(|topic| topic.id == id)

@@ -7,16 +7,19 @@ use alloc::collections::BTreeMap;
 use super::Multicast;
 use super::framing::Whole;
 use crate::id::TopicId;
+use crate::rating::Rating;
 
 /// Topics of ended streams that are remembered.
 const TOPICS_MAX: usize = 1024;
 
 /// What a member has seen of one topic since it started. Counters only grow, but for those of
 /// topics that more than a thousand others have followed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TopicTally {
     /// Whether messages are delivered to the application.
     pub subscribed: bool,
+    /// The share of them that is taken; nothing if none are delivered.
+    pub rating: Rating,
     /// Streams of other members that go on now.
     pub streams: usize,
     /// Messages published here.
@@ -33,6 +36,23 @@ pub struct TopicTally {
     pub bytes_delivered: u64,
     /// Packets given up.
     pub packets_lost: u64,
+}
+
+impl Default for TopicTally {
+    fn default() -> Self {
+        Self {
+            subscribed: false,
+            rating: Rating::NONE,
+            streams: 0,
+            messages_published: 0,
+            bytes_published: 0,
+            packets_received: 0,
+            bytes_received: 0,
+            messages_delivered: 0,
+            bytes_delivered: 0,
+            packets_lost: 0,
+        }
+    }
 }
 
 impl TopicTally {
@@ -91,7 +111,9 @@ impl Multicast {
             topics.entry(*topic).or_default().add(sender.tally());
         }
         for topic in self.subscriptions.keys() {
-            topics.entry(*topic).or_default().subscribed = true;
+            let tally = topics.entry(*topic).or_default();
+            tally.rating = self.rating(*topic);
+            tally.subscribed = tally.rating > Rating::NONE;
         }
         topics
     }

@@ -384,6 +384,9 @@ const TOPIC_RATES = [
   ["packets in/s", "packets_received"], ["bytes in/s", "bytes_received"],
 ];
 
+// All of a topic, or a share of it.
+const share = (rating) => (rating < 1 ? `${Math.round(1e6 * rating) / 1e4} %` : "yes");
+
 function topicsPage() {
   const named = decodeURIComponent(location.hash.split("/")[2] ?? "");
   const grid = new Grid("Topics that this agent has met",
@@ -399,7 +402,7 @@ function topicsPage() {
     };
     grid.set(["topic", "subscribed", "senders", ...TOPIC_RATES.map(([title]) => title), "lost"], topics.map((told) => ({
       key: told.topic,
-      cells: { topic: told.topic, subscribed: told.subscribed ? "yes" : "no", senders: told.senders, lost: told.packets_lost,
+      cells: { topic: told.topic, subscribed: told.subscribed ? share(told.rating) : "no", senders: told.senders, lost: told.packets_lost,
         ...Object.fromEntries(TOPIC_RATES.map(([title, counter]) => [title, rate(told, counter)])) },
     })));
     before = { now, told: new Map(topics.map((told) => [told.topic, told])) };

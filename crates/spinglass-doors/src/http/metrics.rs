@@ -19,7 +19,7 @@ type Counted = (&'static str, &'static str, fn(&Stats) -> u64);
 const PPM: f64 = 1e-6;
 
 /// What is counted.
-const COUNTERS: [Counted; 35] = [
+const COUNTERS: [Counted; 36] = [
     ("datagrams_received", "Datagrams taken in, refused ones included", |it| {
         it.protocol.datagrams_received
     }),
@@ -49,6 +49,9 @@ const COUNTERS: [Counted; 35] = [
     ("packets_forwarded", "Packets passed on along trees", |it| it.protocol.packets_forwarded),
     ("packets_surplus", "Packets that came by trees though they were there", |it| {
         it.protocol.spread_surplus
+    }),
+    ("packets_untaken", "Packets that came though nobody here or below takes them", |it| {
+        it.protocol.packets_untaken
     }),
     ("packets_lost", "Packets given up", |it| it.protocol.packets_lost),
     ("gaps", "Gaps told to subscribers", |it| it.protocol.gaps),

@@ -368,7 +368,8 @@ impl Known {
                 columns
             }),
             shape("topics", Source::Topics, {
-                let fixed = [("topic", Holds::Text), ("subscribed", Holds::Bool)];
+                let fixed =
+                    [("topic", Holds::Text), ("subscribed", Holds::Bool), ("rating", Holds::Float)];
                 let counts = TOPIC_COUNTS.into_iter().map(|(name, _)| (name, Holds::Int));
                 fixed.into_iter().chain(counts).map(|(name, holds)| (name.into(), holds)).collect()
             }),
@@ -423,7 +424,8 @@ const TOPIC_COUNTS: [TopicCount; 8] = [
 
 fn topic_row(topic: TopicTold) -> Vec<Cell> {
     let counts = TOPIC_COUNTS.map(|(_, of)| count(of(&topic)));
-    let fixed = [Cell::Text(topic.topic), Cell::Integer(topic.subscribed.into())];
+    let rating = Cell::Real(topic.rating);
+    let fixed = [Cell::Text(topic.topic), Cell::Integer(topic.subscribed.into()), rating];
     fixed.into_iter().chain(counts).collect()
 }
 

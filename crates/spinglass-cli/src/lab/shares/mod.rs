@@ -30,7 +30,7 @@ pub(crate) struct Shares {
     /// Group size; 1,000, or 32 processes
     #[arg(long)]
     members: Option<usize>,
-    /// Members are processes on loopback that take shares of one topic by turns; otherwise simulated
+    /// Members are processes on loopback that share one topic by turns; otherwise simulated
     #[arg(long, conflicts_with_all = ["topics", "region", "each", "most", "seed"])]
     real: bool,
     /// Members per region; 0: all are in one
