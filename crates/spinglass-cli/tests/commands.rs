@@ -190,6 +190,36 @@ fn lines_go_through_a_group_and_the_recording_replays() {
 }
 
 #[test]
+fn several_topics_are_received_each_by_its_name() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut receiver = spinglass(&["sub", "--json", "--bind", &port, "grid", "market"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut warning = String::new();
+    BufReader::new(receiver.stderr.take().unwrap()).read_line(&mut warning).unwrap();
+    for (topic, text) in [("market", "42"), ("weather", "rain"), ("grid", "50.01")] {
+        let mut sender = spinglass(&["send", "--bind", "127.0.0.1:0", "--seeds", &port, topic])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sender.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(sender.wait().unwrap().success());
+    }
+    let heard = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    let heard = heard.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let mut messages = heard.filter(|event| event["event"] == "message");
+    for (topic, text) in [("market", "42"), ("grid", "50.01")] {
+        let message = messages.next().unwrap();
+        assert_eq!((&message["topic"], &message["text"]), (&topic.into(), &text.into()));
+    }
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
+}
+
+#[test]
 fn keys_are_not_overwritten_unasked() {
     let file = scratch("group.key");
     let path = file.to_str().unwrap();
