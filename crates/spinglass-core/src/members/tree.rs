@@ -107,6 +107,10 @@ impl Heap {
     }
 }
 
+/// Children of a root at least: of fewer copies all are lost too often, and with them the packet to
+/// everybody.
+const FIRST_MIN: usize = 3;
+
 /// The fewest children of a root above so many places, so that the heap is no deeper than if it had
 /// as many as the others.
 fn fewest(places: usize, arity: usize) -> usize {
@@ -114,7 +118,7 @@ fn fewest(places: usize, arity: usize) -> usize {
     while below_each.saturating_mul(arity) < places {
         below_each = below_each.saturating_mul(arity).saturating_add(1);
     }
-    places.div_ceil(below_each)
+    places.div_ceil(below_each).max(FIRST_MIN.min(places))
 }
 
 impl View {
@@ -235,8 +239,8 @@ mod tests {
     #[test]
     fn a_root_hands_on_to_as_few_as_leave_the_heap_no_deeper() {
         let few: Vec<_> = [0, 1, 8, 9, 14, 72, 73, 100, 584].map(|it| fewest(it, 8)).into();
-        assert_eq!(few, [0, 1, 8, 1, 2, 8, 1, 2, 8]);
-        assert_eq!([fewest(5, 1), fewest(5, 2)], [1, 2]);
+        assert_eq!(few, [0, 1, 8, 3, 3, 8, 3, 3, 8]);
+        assert_eq!([fewest(2, 1), fewest(5, 1), fewest(500, 5)], [2, 3, 4]);
     }
 
     #[test]

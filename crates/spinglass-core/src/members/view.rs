@@ -448,6 +448,12 @@ impl Members {
         cut.is_none_or(|cut| takers.near(takers.floor(&cut), count).count() * 2 >= count)
     }
 
+    /// How many there are that may lack what one of a topic lacks.
+    pub(crate) fn takers_of(&mut self, topic: TopicId) -> usize {
+        let (takers, all) = (self.takers(topic), self.count);
+        if takers.are_all() { all } else { takers.near(takers.least(), all).count() }
+    }
+
     /// Whether everybody on the own path takes everything of a topic.
     pub(crate) fn all_take_all(&mut self, topic: TopicId) -> bool {
         self.takers(topic).are_all()
@@ -492,7 +498,8 @@ impl Members {
     ///
     /// They are `count` in a group of one region. Where there are many, each has its own, and the
     /// more copies there are in all, the fewer each needs: every doubling of the group takes half a
-    /// bufferer away. Only who takes a packet keeps it; if those are fewer, its sender does too.
+    /// bufferer away. Only who takes a packet keeps it, and, if not all do, its sender: where few
+    /// do, all of them may have missed it.
     pub(crate) fn bufferers(
         &mut self,
         stream: &StreamId,
@@ -516,8 +523,7 @@ impl Members {
             places.push(place);
         }
         let mut keepers: SmallVec<_> = places.iter().filter_map(|at| self.view.at(*at)).collect();
-        let are_few = places.len() < wanted.min(agents.len());
-        if let Some(sender) = self.find(stream.sender).filter(|_| are_few)
+        if let Some(sender) = self.find(stream.sender).filter(|_| rank.is_some())
             && !keepers.contains(&sender.address)
         {
             keepers.push(sender.address);

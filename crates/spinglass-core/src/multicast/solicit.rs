@@ -97,8 +97,9 @@ impl Multicast {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
             // If nobody has it but its sender, some of all that lack it ask there.
             let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
-            let of_sender = is_patient && retries && {
-                let members = cx.members.count() as u64;
+            let may_be_alone = is_patient || !cx.members.all_take_all(id.topic);
+            let of_sender = may_be_alone && retries && {
+                let members = cx.members.takers_of(id.topic) as u64;
                 self.rng.below(members.max(1)) < SENDER_ASKED_BY
             };
             for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
