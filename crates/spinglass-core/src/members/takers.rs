@@ -161,15 +161,9 @@ impl Cut {
     }
 }
 
-/// How many turns there are, so that over all of them each of so many forwards as often. Many need
-/// but as many turns as one has children: whoever forwards does so to the same few.
+/// How many turns there are, so that over all of them each of so many forwards as often. Of many
+/// there are fewer than members: whoever forwards does so to the same few.
 fn turns(members: usize, arity: usize) -> usize {
-    if members <= arity {
-        // The root hands it to all.
-        1
-    } else if members <= arity * arity {
-        members
-    } else {
-        arity.max(1)
-    }
+    // The root hands it to all of a few.
+    if members <= arity { 1 } else { members.min(arity * arity).max(1) }
 }

@@ -58,6 +58,9 @@ struct Heap {
     first: usize,
     /// Children of each other place.
     arity: usize,
+    /// Whether the places of a level are dealt out to those of the one above, so that the last,
+    /// which is seldom full, is not all below one that may miss a packet.
+    is_dealt: bool,
 }
 
 impl Heap {
@@ -76,32 +79,49 @@ impl Heap {
         others.rotate_left(start);
         let first = if cut.is_some() { fewest(others.len(), arity) } else { arity };
         others.insert(0, root);
-        Self { places: others, first, arity }
+        Self { places: others, first, arity, is_dealt: cut.is_some() }
+    }
+
+    fn position(&self, place: usize) -> Option<usize> {
+        self.places.iter().position(|own| *own == place)
+    }
+
+    /// Where the level of a position begins, and how many it has if it is full.
+    fn level(&self, position: usize) -> (usize, usize) {
+        let (mut start, mut count) = (0, 1);
+        while position >= start + count {
+            let below = if start == 0 { self.first } else { count.saturating_mul(self.arity) };
+            (start, count) = (start + count, below.max(1));
+        }
+        (start, count)
     }
 
     fn below(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
-        let position = self.places.iter().position(|own| *own == place);
-        let (start, count) = match position {
-            None => (usize::MAX, 0),
-            Some(0) => (1, self.first),
-            Some(position) => (
-                self.first.saturating_add(1).saturating_add((position - 1) * self.arity),
-                self.arity,
-            ),
+        let position = self.position(place).unwrap_or(self.places.len());
+        let (start, count) = self.level(position);
+        let children = if position == 0 { self.first } else { self.arity };
+        let (first, apart) = if self.is_dealt {
+            (start + count + (position - start), count)
+        } else {
+            let before = if position == 0 { 0 } else { self.first + (position - 1) * self.arity };
+            (before + 1, 1)
         };
-        let below = self.places.get(start..).into_iter().flatten();
-        below.take(count).copied()
+        let below = self.places.get(first..).into_iter().flatten();
+        below.step_by(apart).take(children).copied()
     }
 
     /// The root has none.
     fn above(&self, place: usize) -> Option<usize> {
-        let position = self.places.iter().position(|own| *own == place)?;
-        let above = match position.checked_sub(self.first + 1) {
-            None => {
-                position.checked_sub(1)?;
-                0
+        let position = self.position(place)?.checked_sub(1)? + 1;
+        let (start, _) = self.level(position);
+        let (above, count) = self.level(start - 1);
+        let above = if self.is_dealt {
+            above + (position - start) % count
+        } else {
+            match position.checked_sub(self.first + 1) {
+                None => 0,
+                Some(beyond) => 1 + beyond / self.arity.max(1),
             }
-            Some(beyond) => 1 + beyond / self.arity.max(1),
         };
         self.places.get(above).copied()
     }
@@ -241,6 +261,18 @@ mod tests {
         let few: Vec<_> = [0, 1, 8, 9, 14, 72, 73, 100, 584].map(|it| fewest(it, 8)).into();
         assert_eq!(few, [0, 1, 8, 3, 3, 8, 3, 3, 8]);
         assert_eq!([fewest(2, 1), fewest(5, 1), fewest(500, 5)], [2, 3, 4]);
+    }
+
+    #[test]
+    fn of_a_cut_no_place_has_much_more_below_it_than_others() {
+        let cut = &cuts(88, 1, 8)[0];
+        let heap = Heap::new(88, 0..88, 8, Some(cut));
+        let mut below: Vec<usize> = heap.below(88).collect();
+        for place in &mut below {
+            let second: Vec<usize> = heap.below(*place).collect();
+            *place = second.len() + second.iter().map(|it| heap.below(*it).count()).sum::<usize>();
+        }
+        assert_eq!(below, [29, 28, 28]);
     }
 
     #[test]

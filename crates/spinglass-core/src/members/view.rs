@@ -253,13 +253,23 @@ impl Members {
         self.count
     }
 
-    /// A random gossip partner: mostly from the own region; one that takes this topic.
-    pub(crate) fn choose_partner(&mut self, topic: Option<TopicId>) -> Option<SocketAddr> {
-        let takers = topic.map(|topic| self.takers(topic)).filter(|takers| !takers.are_all());
+    /// A random gossip partner: mostly from the own region; one that takes as much of a topic, if
+    /// anybody does, else one that takes anything of it.
+    pub(crate) fn choose_partner(
+        &mut self,
+        topic: Option<(TopicId, Rating)>,
+    ) -> Option<SocketAddr> {
+        let takers = topic.map(|(topic, _)| self.takers(topic)).filter(|it| !it.are_all());
         let takers = takers.as_deref();
-        let cut = takers.map(|takers| takers.near(takers.least(), self.view.agents.len()));
-        let own = self.view.own;
-        let near: Option<Vec<usize>> = cut.map(|cut| cut.filter(|place| *place != own).collect());
+        let (own, agents) = (self.view.own, self.view.agents.len());
+        let near = takers.map(|takers| {
+            let at_least = |floor: Option<Rating>| -> Vec<usize> {
+                takers.near(floor, agents).filter(|place| *place != own).collect()
+            };
+            let wanted = topic.map(|(_, rating)| rating).filter(|it| *it > Rating::NONE);
+            let as_much = wanted.map_or_else(Vec::new, |rating| at_least(Some(rating)));
+            if as_much.is_empty() { at_least(takers.least()) } else { as_much }
+        });
         let all = self.view.agents.len().saturating_sub(1);
         let count = near.as_ref().map_or(all, Vec::len);
         let one_in = FAR_ONE_IN.max((count + 1) / FAR_PER_ROUND);

@@ -433,7 +433,7 @@ impl Multicast {
         }
         self.age(cx);
         for _ in 0..self.config.digest_fanout {
-            let topic = self.choose_topic();
+            let topic = self.choose_topic(cx);
             if let Some(to) = cx.members.choose_partner(topic) {
                 cx.outbox.control(Control::Digest { to });
             }

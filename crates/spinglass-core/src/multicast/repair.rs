@@ -30,6 +30,8 @@ const TAILS_PER_PACKET: u8 = 4;
 /// The same where little is: one member alone that loses a fifth still hears of 99 in 100 packets
 /// by then, since it must miss the packet and both.
 const TAILS_PER_PACKET_MIN: u8 = 2;
+/// Packets below the newest that others tell of, among which those that are taken are looked for.
+const CLAIMED_MAX: usize = 4096;
 /// Rounds after which a member that lacks a packet is told of it: by then it is no more on its way.
 const HINT_ROUNDS: u32 = 2;
 
@@ -262,10 +264,11 @@ impl Multicast {
         let (asks, next) = self.claims.due(cx.now, (retry, life), known, silent);
         for Ask { stream, high, source } in asks {
             let known = self.streams.get(&stream).map_or(0, Stream::high);
-            let low = known.max(high.saturating_sub(SOLICIT_PACKETS_MAX as u64));
             let sieve = self.sieve(&stream, cx);
-            let newest = (low..high).rev().filter(|number| sieve.takes(*number));
-            let newest: Vec<u64> = newest.collect();
+            // Who takes little looks far back for as many.
+            let newest = (known..high).rev().take(CLAIMED_MAX);
+            let newest = newest.filter(|number| sieve.takes(*number));
+            let newest: Vec<u64> = newest.take(SOLICIT_PACKETS_MAX).collect();
             match source {
                 Source::Holder(from, port, round, heard) => {
                     let ago = cx.now.since(heard) + self.peers.trip(from);

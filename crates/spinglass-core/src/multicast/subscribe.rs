@@ -117,20 +117,24 @@ impl Multicast {
         rating == Rating::NONE && !cx.members.hands_on(&id, sequence, shape)
     }
 
-    /// One of the topics in which something happens that this member has a part in; every other
-    /// time one of which it lacks something.
-    pub(super) fn choose_topic(&mut self) -> Option<TopicId> {
+    /// One of the topics in which something happens that this member has a part in, and how much of
+    /// it a partner is to take. Every other time that is one of which it lacks something, with
+    /// somebody who takes as much, and so may have it.
+    pub(super) fn choose_topic(&mut self, cx: &mut Cx<'_>) -> Option<(TopicId, Rating)> {
         let recent = self.round.saturating_sub(self.give_up_rounds);
         let is_active = |stream: &&Stream| stream.active_round >= recent && self.has_part(stream);
         let lacks = |stream: &&Stream| !stream.holes().is_empty();
-        let lacks_any = self.round.is_multiple_of(2) && self.streams.values().any(|it| lacks(&it));
+        let is_turn = self.round.is_multiple_of(2);
+        let lacks_any = is_turn && self.streams.values().any(|it| lacks(&it));
         let active = self.streams.values().filter(is_active);
         let active = active.filter(|stream| !lacks_any || lacks(stream));
         // Streams are in the order of their topics.
         let mut topics: Vec<TopicId> = active.map(|stream| stream.id.topic).collect();
         topics.dedup();
         let drawn = if topics.len() > 1 { self.rng.index(topics.len()) } else { 0 };
-        topics.get(drawn).copied()
+        let topic = topics.get(drawn).copied()?;
+        let wanted = if is_turn { self.rating_in_all(topic, cx) } else { Rating::NONE };
+        Some((topic, wanted))
     }
 
     /// Whether this member sends a stream, or takes something of it.

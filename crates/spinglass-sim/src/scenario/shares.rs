@@ -215,7 +215,10 @@ fn subscribe(
     for member in 0..parameters.members {
         // Whoever takes nothing says so, too.
         names.iter().take(1).for_each(|topic| world.rate(member, *topic, Rating::NONE));
-        let most = parameters.most_topics.min(names.len());
+        // Whoever sends a topic does not hear it.
+        let is_sender = |topic: usize| topic % parameters.members == member;
+        let heard = (0..names.len()).filter(|topic| !is_sender(*topic)).count();
+        let most = parameters.most_topics.min(heard);
         let count = if parameters.all_as_many { most } else { rng.index(most + 1) };
         let mut drawn = 0;
         while drawn < count {
@@ -223,12 +226,7 @@ fn subscribe(
             let share = parameters.ratings.get(rng.index(parameters.ratings.len()));
             let rating = share.and_then(|share| Rating::new(*share).ok()).unwrap_or_default();
             let Some(name) = names.get(topic).copied() else { continue };
-            // Whoever sends a topic does not hear it.
-            let is_sender = topic % parameters.members == member;
-            if is_sender && names.len() == 1 {
-                break;
-            }
-            if is_sender || taken.contains_key(&(member, name)) {
+            if is_sender(topic) || taken.contains_key(&(member, name)) {
                 continue;
             }
             taken.insert((member, name), rating);
