@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use spinglass_core::{Config, Dissemination, Event, Instant, Rating, Start, TopicId};
+use spinglass_sim::scenario::shares::{Parameters, run};
 use spinglass_sim::{Network, Observer, Setup, World};
 
 /// What members take, in turn.
@@ -255,5 +256,33 @@ fn who_subscribes_later_gets_what_is_sent_from_then_on() {
         let numbers = &few.got.numbers[9];
         assert!((200..400).all(|number| numbers.contains(&number)), "seed {seed}: {numbers:?}");
         assert!(few.got.numbers[1].len() == 400 && few.got.lost == 0, "seed {seed}");
+    }
+}
+
+/// Everybody may ask for more topics than there are but its own: it gets those that there are.
+#[test]
+fn shares_of_many_topics_are_taken_at_once() {
+    for (region_members, loss) in [(0, 0.0), (0, 0.1), (16, 0.1)] {
+        let report = run(
+            &Parameters {
+                members: 48,
+                region_members,
+                topics: 8,
+                ratings: SHARES.to_vec(),
+                most_topics: 20,
+                all_as_many: true,
+                rate: 20.0,
+                bytes: 100,
+                seconds: 10.0,
+                loss,
+                seed: 1,
+            },
+            &mut |_| (),
+        );
+        let what = format!("{loss} lost, {region_members} in a region");
+        assert!(report.worst_off < 0.01, "{} off, {what}", report.worst_off);
+        assert_eq!((report.lost, report.unasked, report.untaken), (0, 0, 0), "{what}");
+        let subscriptions: usize = report.ratings.iter().map(|of| of.subscriptions).sum();
+        assert_eq!(subscriptions, 48 * 8 - 8, "{what}");
     }
 }
