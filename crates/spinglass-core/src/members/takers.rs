@@ -109,8 +109,7 @@ impl Takers {
             return None;
         }
         let rank = too_small(stream, sequence);
-        let class = self.ratings.partition_point(|(rating, _)| *rating <= rank);
-        let count = self.ratings.get(class).map_or(0, |(_, count)| *count);
+        let (class, count) = self.class(rank);
         let turns = turns(count, arity) as u64;
         let first = mix(u128::from_le_bytes(stream.sender.0), 0);
         let drawn = first.wrapping_add((sequence / TURN_PACKETS).wrapping_mul(GOLDEN)) >> 48;
@@ -119,6 +118,17 @@ impl Takers {
             class,
             turn: (drawn * turns / TURNS * TURNS).div_ceil(turns),
         })
+    }
+
+    /// The place of the smallest rating larger than this one, and how many near take that or more.
+    fn class(&self, rank: Rating) -> (usize, usize) {
+        let class = self.ratings.partition_point(|(rating, _)| *rating <= rank);
+        (class, self.ratings.get(class).map_or(0, |(_, count)| *count))
+    }
+
+    /// How many of the region's agents take more than that.
+    pub(super) fn count_above(&self, rank: Rating) -> usize {
+        self.class(rank).1
     }
 
     /// The smallest rating that takes a cut's packets; `None`: nobody's does.

@@ -18,27 +18,44 @@ use super::MemberRecord;
 use super::takers::{Cut, Takers};
 use super::view::View;
 use crate::config::TreeShape;
+use crate::event::DESTINATIONS_MAX;
 
 /// Whose packets, of which cut.
 pub(super) type Whose<'a> = (&'a MemberRecord, Option<(&'a Takers, Cut)>);
 
 /// This agent's part in one sender's tree.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// Heads of other zones that this agent, as its zone's head, hands packets to.
-    pub(super) heads: Vec<SocketAddr>,
+    heads: Vec<SocketAddr>,
     /// Agents of the region that it hands them to.
-    pub(super) agents: Vec<SocketAddr>,
+    pub(crate) agents: Vec<SocketAddr>,
     /// Depths of the tables in which this agent is the head of its child zone.
     pub(super) headed: Vec<usize>,
-    pub(super) is_region_head: bool,
+    /// Whether this agent stands for its region.
+    pub(crate) is_region_head: bool,
     /// Those that hand packets to this agent.
-    pub(super) parents: Vec<SocketAddr>,
+    pub(crate) parents: Vec<SocketAddr>,
     /// The region's head, and those to whom it hands packets.
-    pub(super) crown: Vec<SocketAddr>,
+    pub(crate) crown: Vec<SocketAddr>,
     /// To whom else this agent hands them as a spare head: to other zones' spare heads, and to its
     /// region's crown.
-    pub(super) spares: Vec<SocketAddr>,
+    spares: Vec<SocketAddr>,
+}
+
+impl Tree {
+    /// The members that this one hands packets to. With `zones_only` those of its region are left
+    /// out: IP multicast serves the regions.
+    pub(crate) fn children(&self, zones_only: bool) -> Vec<SocketAddr> {
+        let (agents, spares) =
+            if zones_only { (&[][..], &[][..]) } else { (&self.agents[..], &self.spares[..]) };
+        self.heads.iter().chain(agents).chain(spares).take(DESTINATIONS_MAX).copied().collect()
+    }
+
+    /// Whether it hands them to anybody.
+    pub(crate) const fn hands_on(&self) -> bool {
+        !self.heads.is_empty() || !self.agents.is_empty() || !self.spares.is_empty()
+    }
 }
 
 /// How a sender's packets come from zone to zone to this agent's region.

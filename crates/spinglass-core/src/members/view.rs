@@ -17,7 +17,6 @@ use super::takers::{Cut, Takers};
 use super::tree::Tree;
 use super::{MemberRecord, Members};
 use crate::config::TreeShape;
-use crate::event::DESTINATIONS_MAX;
 use crate::id::{MemberId, StreamId, TopicId};
 use crate::interest;
 use crate::rating::{Rating, too_small};
@@ -317,7 +316,7 @@ impl Members {
         turn: u64,
         shape: TreeShape,
     ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(stream, sequence, shape) else { return Vec::new() };
+        let tree = self.tree(stream, sequence, shape);
         let takers = self.takers(stream.topic);
         let cut = takers.cut(stream, sequence, shape.arity);
         let cut = cut.map(|cut| (&*takers, cut));
@@ -340,91 +339,26 @@ impl Members {
         self.find(id).is_some_and(|record| record.region == self.view.region)
     }
 
-    /// The members that this one forwards a packet to.
+    /// This member's part in a packet's tree; none, if its sender is not known.
     ///
     /// In each zone a k-ary heap over its child zones, each stood for by its head; in the region
     /// one over its agents; the sender, or else the zone's head, is the root of each [GCAST, FACTS
-    /// 2.3]. With `zones_only` the last one is left out: IP multicast serves the regions.
-    pub(crate) fn children(
-        &mut self,
-        stream: &StreamId,
-        sequence: u64,
-        shape: TreeShape,
-        zones_only: bool,
-    ) -> Vec<SocketAddr> {
-        let Some(tree) = self.tree(stream, sequence, shape) else { return Vec::new() };
-        let (agents, spares) =
-            if zones_only { (&[][..], &[][..]) } else { (&tree.agents[..], &tree.spares[..]) };
-        tree.heads.iter().chain(agents).chain(spares).take(DESTINATIONS_MAX).copied().collect()
-    }
-
-    /// Those of them that are in the region.
-    pub(crate) fn near_children(
-        &mut self,
-        stream: &StreamId,
-        sequence: u64,
-        shape: TreeShape,
-    ) -> Vec<SocketAddr> {
-        let tree = self.tree(stream, sequence, shape);
-        tree.map_or_else(Vec::new, |tree| tree.agents.clone())
-    }
-
-    /// The members that hand a packet to this one: as a member of its region, and as the head of
-    /// zones.
-    pub(crate) fn parents(
-        &mut self,
-        stream: &StreamId,
-        sequence: u64,
-        shape: TreeShape,
-    ) -> Vec<SocketAddr> {
-        let tree = self.tree(stream, sequence, shape);
-        tree.map_or_else(Vec::new, |tree| tree.parents.clone())
-    }
-
-    /// Whether this member hands a packet to anybody.
-    pub(crate) fn hands_on(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> bool {
-        let tree = self.tree(stream, sequence, shape);
-        tree.is_some_and(|tree| {
-            !tree.heads.is_empty() || !tree.agents.is_empty() || !tree.spares.is_empty()
-        })
-    }
-
-    /// The region's head in a packet's tree and those to whom it hands it: whoever gets a packet
-    /// from afar that the head has missed begins the region's tree in its place.
-    pub(crate) fn crown(
-        &mut self,
-        stream: &StreamId,
-        sequence: u64,
-        shape: TreeShape,
-    ) -> Vec<SocketAddr> {
-        let tree = self.tree(stream, sequence, shape);
-        tree.map_or_else(Vec::new, |tree| tree.crown.clone())
-    }
-
-    /// Whether this member stands for its region in a packet's tree.
-    pub(crate) fn is_region_head(
-        &mut self,
-        stream: &StreamId,
-        sequence: u64,
-        shape: TreeShape,
-    ) -> bool {
-        self.tree(stream, sequence, shape).is_some_and(|tree| tree.is_region_head)
-    }
-
-    fn tree(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> Option<Arc<Tree>> {
+    /// 2.3].
+    pub(crate) fn tree(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> Arc<Tree> {
         let takers = self.takers(stream.topic);
         let cut = takers.cut(stream, sequence, shape.arity);
         let key = (stream.sender, cut);
         if let Some(tree) = self.view.trees.get(&key) {
-            return Some(Arc::clone(tree));
+            return Arc::clone(tree);
         }
-        let whose = (&**self.find(stream.sender)?, cut.map(|cut| (&*takers, cut)));
-        let tree = Arc::new(self.view.make_tree(whose, shape));
+        let Some(sender) = self.find(stream.sender) else { return Arc::default() };
+        let tree = self.view.make_tree((sender, cut.map(|cut| (&*takers, cut))), shape);
+        let tree = Arc::new(tree);
         if self.view.trees.len() >= TREES_MAX {
             self.view.trees.clear();
         }
         self.view.trees.insert(key, Arc::clone(&tree));
-        Some(tree)
+        tree
     }
 
     // --- who takes what
@@ -453,15 +387,15 @@ impl Members {
 
     /// Whether at least half of the region takes a packet, so that IP multicast is no waste.
     pub(crate) fn is_widely_taken(&mut self, stream: &StreamId, sequence: u64) -> bool {
-        let (takers, count) = (self.takers(stream.topic), self.view.agents.len());
-        let cut = takers.cut(stream, sequence, 1);
-        cut.is_none_or(|cut| takers.near(takers.floor(&cut), count).count() * 2 >= count)
+        let takers = self.takers(stream.topic);
+        takers.are_all()
+            || takers.count_above(too_small(stream, sequence)) * 2 >= self.view.agents.len()
     }
 
     /// How many there are that may lack what one of a topic lacks.
     pub(crate) fn takers_of(&mut self, topic: TopicId) -> usize {
-        let (takers, all) = (self.takers(topic), self.count);
-        if takers.are_all() { all } else { takers.near(takers.least(), all).count() }
+        let takers = self.takers(topic);
+        if takers.are_all() { self.count } else { takers.count_above(Rating::NONE) }
     }
 
     /// Whether everybody on the own path takes everything of a topic.

@@ -216,11 +216,10 @@ impl Multicast {
         if header.stream.sender == self.own {
             return Err(Reject::Own);
         }
-        if self.is_nothing_to_us(&header, cx) {
-            cx.stats.packets_untaken += 1;
-            return Ok(false);
-        }
         if let Some(stream) = self.streams.get(&header.stream) {
+            if self.is_nothing_to_us(stream.sieve().rating(), &header, cx) {
+                return Ok(false);
+            }
             if stream.wants(header.sequence.0) || is_twin(stream, &candidate.packet) {
                 return Ok(true);
             }
@@ -233,7 +232,11 @@ impl Multicast {
             }
             return Ok(false);
         }
-        let StreamId { sender, incarnation, .. } = header.stream;
+        let StreamId { topic, sender, incarnation } = header.stream;
+        let rating = self.rating_in_all(topic, cx);
+        if self.is_nothing_to_us(rating, &header, cx) {
+            return Ok(false);
+        }
         cx.members.key_in_life(sender, incarnation)?;
         Ok(self.streams.len() < self.config.streams_max)
     }
@@ -343,7 +346,7 @@ impl Multicast {
             Dissemination::Multicast => self.forward_if_few_take(id, from, cx),
             Dissemination::Both => {
                 let remote = !cx.members.is_near(id.sender);
-                if remote && cx.members.is_region_head(&id, from, shape) {
+                if remote && cx.members.tree(&id, from, shape).is_region_head {
                     cx.outbox.packets(id, Way::Tree { zones_only: true }, from, from + 1);
                     cx.outbox.packets(id, Way::Multicast, from, from + 1);
                 } else {
@@ -403,8 +406,6 @@ impl Multicast {
                     }
                     #[cfg(spinglass_bug = "gap_untold")]
                     let _ = is_gap;
-                    #[cfg(spinglass_bug = "gap_untold")]
-                    let _ = from;
                     #[cfg(not(spinglass_bug = "cut_ignored"))]
                     assembler.cut();
                     #[cfg(spinglass_bug = "cut_ignored")]

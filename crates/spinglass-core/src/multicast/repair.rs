@@ -407,7 +407,7 @@ impl Multicast {
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };
-        for to in cx.members.children(&id, sequence, shape, zones_only) {
+        for to in cx.members.tree(&id, sequence, shape).children(zones_only) {
             self.announce(to, id, cx);
         }
     }

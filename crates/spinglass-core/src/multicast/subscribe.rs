@@ -107,14 +107,17 @@ impl Multicast {
     }
 
     /// Whether nobody here, nor below in the packet's tree, takes anything of its topic.
-    pub(super) fn is_nothing_to_us(&self, header: &PacketHeader, cx: &mut Cx<'_>) -> bool {
-        let (id, sequence) = (header.stream, header.sequence.0);
-        let rating = match self.streams.get(&id) {
-            Some(stream) => stream.sieve().rating(),
-            None => self.rating_in_all(id.topic, cx),
-        };
-        let shape = self.config.tree_shape();
-        rating == Rating::NONE && !cx.members.hands_on(&id, sequence, shape)
+    /// Counts it if so.
+    pub(super) fn is_nothing_to_us(
+        &self,
+        rating: Rating,
+        header: &PacketHeader,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let (id, sequence, shape) = (&header.stream, header.sequence.0, self.config.tree_shape());
+        let is_nothing = rating == Rating::NONE && !cx.members.tree(id, sequence, shape).hands_on();
+        cx.stats.packets_untaken += u64::from(is_nothing);
+        is_nothing
     }
 
     /// One of the topics in which something happens that this member has a part in, and how much of

@@ -84,7 +84,7 @@ impl Node {
         let shape = self.config.get().multicast.tree_shape();
         let cx = cx!(self, now.monotonic);
         for (stream, newest) in self.multicast.streams_of_late(SENDERS_MAX) {
-            whom.extend(cx.members.parents(&stream, newest, shape));
+            whom.extend(&cx.members.tree(&stream, newest, shape).parents);
         }
         whom.sort_unstable();
         whom.dedup();

@@ -396,12 +396,16 @@ impl Node {
                 Some((Destinations::Multicast, PacketKind::Spread))
             }
             // Of another region's heads somebody takes care, if anybody does.
-            Way::Multicast if has_trees => spread(members.near_children(stream, number, shape)),
-            Way::Multicast => spread(members.children(stream, number, shape, false)),
+            Way::Multicast if has_trees => {
+                spread(members.tree(stream, number, shape).agents.clone())
+            }
+            Way::Multicast => spread(members.tree(stream, number, shape).children(false)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
-            Way::Crown => spread(members.crown(stream, number, shape)),
+            Way::Crown => spread(members.tree(stream, number, shape).crown.clone()),
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
-            Way::Tree { zones_only } => spread(members.children(stream, number, shape, zones_only)),
+            Way::Tree { zones_only } => {
+                spread(members.tree(stream, number, shape).children(zones_only))
+            }
         }
     }
 }
