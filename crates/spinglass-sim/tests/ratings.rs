@@ -245,6 +245,35 @@ fn a_topic_goes_to_the_zones_in_which_it_is_taken() {
     }
 }
 
+/// What one missed that takes a hundredth lies far below the newest when somebody tells of it.
+#[test]
+fn who_takes_little_asks_for_what_lies_far_back() {
+    let mut config = Config::lan();
+    // Nothing is announced when a stream goes quiet: digests alone tell.
+    config.multicast.tail_wait = Duration::ZERO;
+    let mut few = Few::new(Setup::new(6, config, 7), &[0, 1, 2, 3], 0);
+    let little = 4;
+    few.world.rate(little, few.topic, rating(0.01));
+    few.world.subscribe(little, few.topic, Start::Live);
+    few.world.run(Duration::from_secs(2), &mut few.got);
+    few.send(0..200);
+    let before = few.got.numbers[little].len();
+    assert!((2..=4).contains(&before), "{before}");
+    // It hears nothing for a while, and misses one packet, or two.
+    let others = [0, 1, 2, 3, 5];
+    others.iter().for_each(|other| drop(few.world.network.blocked.insert((*other, little))));
+    for number in 200..350 {
+        let message = u32::to_le_bytes(number).to_vec();
+        few.world.publish(5, few.topic, message.into(), &mut few.got).unwrap();
+        few.world.run(Duration::from_millis(2), &mut few.got);
+    }
+    few.world.network.blocked.clear();
+    few.world.run(Duration::from_secs(4), &mut few.got);
+    let numbers: Vec<u32> = (0..350).filter(|it| few.got.numbers[little].contains(it)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] - pair[0] == 100), "{numbers:?}");
+    assert!(numbers.last() > Some(&249), "{numbers:?}");
+}
+
 #[test]
 fn who_subscribes_later_gets_what_is_sent_from_then_on() {
     for seed in 0..8 {
