@@ -89,6 +89,9 @@ pub(crate) struct Join {
     /// Publish at most so many bytes per second
     #[arg(long, value_name = "BYTES")]
     pace: Option<u64>,
+    /// Be sent at most so many bytes per second: what is more is thinned, and told as gaps
+    #[arg(long, value_name = "BYTES")]
+    receive_max: Option<u64>,
     /// Members are tens of milliseconds apart, not one
     #[arg(long)]
     wan: bool,
@@ -226,6 +229,9 @@ impl Join {
         if let Some(bytes) = self.pace {
             let burst = (bytes / BURST_PER_SECOND).max(BURST_MIN);
             builder = builder.pace(bytes, usize::try_from(burst).unwrap_or(usize::MAX));
+        }
+        if let Some(bytes) = self.receive_max {
+            builder = builder.receive_rate_max(bytes);
         }
         if let Some(nines) = self.nines {
             builder = builder.reliability(nines);

@@ -247,6 +247,9 @@ pub struct MulticastConfig {
     /// Bytes of messages that may wait to be sent; beyond, publishing is refused.
     /// Default: 20 MiB, room for one message of the largest size and more.
     pub send_queue_bytes: usize,
+    /// Bytes per second that this member is to be sent at most, all told. What others publish
+    /// beyond that is thinned evenly, and told as gaps. Zero: whatever there is, the default.
+    pub receive_rate_max: u64,
     /// The most streams that are followed at once; packets of further ones are refused.
     /// Default: 4,096.
     pub streams_max: usize,
@@ -351,6 +354,7 @@ impl MulticastConfig {
             send_rate: 64 << 20,
             send_burst_bytes: 1 << 20,
             send_queue_bytes: 20 << 20,
+            receive_rate_max: 0,
             streams_max: 4096,
         }
     }
@@ -414,7 +418,7 @@ impl Config {
             0 => u64::MAX,
             nanos => nanos,
         };
-        let rules: [(&'static str, u64, u64, u64); 25] = [
+        let rules: [(&'static str, u64, u64, u64); 26] = [
             (
                 "link.datagram_bytes",
                 self.link.datagram_bytes as u64,
@@ -444,6 +448,7 @@ impl Config {
             ("multicast.tree_arity", multicast.tree_arity.into(), 1, 64),
             ("multicast.send_rate", multicast.send_rate, 1, 1 << 40),
             ("multicast.send_queue_bytes", multicast.send_queue_bytes as u64, 1 << 10, 1 << 32),
+            ("multicast.receive_rate_max", multicast.receive_rate_max, 0, 1 << 40),
             ("multicast.streams_max", multicast.streams_max as u64, 1, 1 << 20),
             ("table.round", nanos(table.round), ms, 3_600_000 * ms),
             ("table.refresh_rounds", table.refresh_rounds.into(), 1, 10_000),

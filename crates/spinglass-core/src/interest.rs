@@ -2,9 +2,12 @@
 //! the table say it (section 6 of the paper: who forwards what to whom follows from ratings).
 //!
 //! ```text
-//!  list     'L' | (tag 4 | passed over varint)…             by rising tag
-//!  filter   'F' | passed over varint | bits 192             a Bloom filter: 3 bits per topic
+//!  list     'L' | ceiling u8 | (tag 4 | passed over varint)…       by rising tag
+//!  filter   'F' | ceiling u8 | passed over varint | bits 192       Bloom's: 3 bits per topic
 //! ```
+//!
+//! The ceiling tells how busy a stream is borne in full ([`Load`]); that of a zone, the most that
+//! anybody in it bears.
 //!
 //! A tag is the front of a topic's name: two topics with one tag cost those who take one of them
 //! what is sent of the other, and nobody a message. So does whatever a filter takes for what it
@@ -19,14 +22,15 @@ use alloc::vec::Vec;
 use spinglass_summary::{Row, Value};
 
 use crate::id::TopicId;
-use crate::rating::Rating;
+use crate::load::Load;
+use crate::rating::{Rating, Share};
 use crate::rng::mix;
 use crate::wire::{Put, Reader};
 
 /// The attribute that tells it.
 pub(crate) const TOPICS: &str = "&topics";
 /// Bytes of the longest value: 90 topics of which all is taken, 64 with odd ratings.
-const BYTES_MAX: usize = 452;
+const BYTES_MAX: usize = 453;
 const LIST: u8 = b'L';
 const FILTER: u8 = b'F';
 /// Bytes of a filter: of 300 topics it takes 9 in 100 others for its own.
@@ -43,7 +47,13 @@ type Filter = [u8; FILTER_BYTES];
 
 /// What somebody takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Interest {
+pub(crate) struct Interest {
+    topics: Topics,
+    ceiling: Load,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Topics {
     /// These topics, so much of each.
     Some(BTreeMap<Tag, Rating>),
     /// Topics in the filter, at most so much of each.
@@ -53,26 +63,56 @@ pub(crate) enum Interest {
 }
 
 impl Interest {
-    /// Of whoever takes these.
-    pub(crate) fn of(topics: impl Iterator<Item = (TopicId, Rating)>) -> Self {
-        let mut interest = Self::Some(BTreeMap::new());
-        topics.for_each(|(topic, rating)| interest.add(tag(topic), rating));
-        interest
+    /// Of whoever takes these, of streams no busier than that in full.
+    pub(crate) fn of(topics: impl Iterator<Item = (TopicId, Rating)>, ceiling: Load) -> Self {
+        let mut taken = Topics::Some(BTreeMap::new());
+        topics.for_each(|(topic, rating)| taken.add(tag(topic), rating));
+        Self { topics: taken, ceiling }
     }
 
     /// Of all who have these rows.
     pub(crate) fn of_rows<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
-        let mut all = Self::Some(BTreeMap::new());
+        let mut all = Self { topics: Topics::Some(BTreeMap::new()), ceiling: Load::NONE };
         for row in rows {
-            match Said::read(said(row).map(AsRef::as_ref)) {
-                Said::All => return Self::All,
-                Said::Some(entries) => entries.for_each(|(tag, rating)| all.add(tag, rating)),
-                Said::Many(filter, rating) => all.unite(filter, rating),
+            let said = Said::read(said(row).map(AsRef::as_ref));
+            let topics = &mut all.topics;
+            match said.topics {
+                SaidTopics::All => return Self { topics: Topics::All, ceiling: Load::ANY },
+                SaidTopics::Some(entries) => entries.for_each(|(tag, it)| topics.add(tag, it)),
+                SaidTopics::Many(filter, rating) => topics.unite(filter, rating),
             }
+            all.ceiling = all.ceiling.max(said.ceiling);
         }
         all
     }
 
+    /// As an attribute's value of at most `room` bytes: topic by topic, else as a filter. `None`:
+    /// anything, or there is no room.
+    pub(crate) fn encode(self, room: usize) -> Option<Value> {
+        let Self { topics, ceiling } = self;
+        let fits = |bytes: &Vec<u8>| Value::bytes(bytes).encoded_bytes() <= room.min(BYTES_MAX);
+        if let Topics::Some(topics) = &topics {
+            let mut bytes = alloc::vec![LIST, ceiling.0];
+            for (tag, rating) in topics {
+                bytes.put(tag);
+                put_rating(*rating, &mut bytes);
+            }
+            if fits(&bytes) {
+                return Some(Value::bytes(&bytes));
+            }
+        }
+        let (filter, rating) = topics.into_filter()?;
+        if filter.iter().map(|byte| byte.count_ones()).sum::<u32>() > FILTER_FULL {
+            return None;
+        }
+        let mut bytes = alloc::vec![FILTER, ceiling.0];
+        put_rating(rating, &mut bytes);
+        bytes.put(&*filter);
+        fits(&bytes).then(|| Value::bytes(&bytes))
+    }
+}
+
+impl Topics {
     fn add(&mut self, tag: Tag, rating: Rating) {
         match self {
             _ if rating == Rating::NONE => (),
@@ -110,30 +150,6 @@ impl Interest {
             }
         }
     }
-
-    /// As an attribute's value of at most `room` bytes: topic by topic, else as a filter. `None`:
-    /// anything, or there is no room.
-    pub(crate) fn encode(self, room: usize) -> Option<Value> {
-        let fits = |bytes: &Vec<u8>| Value::bytes(bytes).encoded_bytes() <= room.min(BYTES_MAX);
-        if let Self::Some(topics) = &self {
-            let mut bytes = alloc::vec![LIST];
-            for (tag, rating) in topics {
-                bytes.put(tag);
-                put_rating(*rating, &mut bytes);
-            }
-            if fits(&bytes) {
-                return Some(Value::bytes(&bytes));
-            }
-        }
-        let (filter, rating) = self.into_filter()?;
-        if filter.iter().map(|byte| byte.count_ones()).sum::<u32>() > FILTER_FULL {
-            return None;
-        }
-        let mut bytes = alloc::vec![FILTER];
-        put_rating(rating, &mut bytes);
-        bytes.put(&*filter);
-        fits(&bytes).then(|| Value::bytes(&bytes))
-    }
 }
 
 /// What a row says of topics, as it stands there.
@@ -145,22 +161,29 @@ pub(crate) fn said(row: &Row) -> Option<&Arc<[u8]>> {
 }
 
 /// How much of a topic whoever said this may take.
-pub(crate) fn rating_in(said: Option<&[u8]>, topic: TopicId) -> Rating {
+pub(crate) fn share_in(said: Option<&[u8]>, topic: TopicId) -> Share {
     let wanted = tag(topic);
-    match Said::read(said) {
-        Said::All => Rating::ALL,
-        Said::Some(mut entries) => {
+    let Said { topics, ceiling } = Said::read(said);
+    let rating = match topics {
+        SaidTopics::All => Rating::ALL,
+        SaidTopics::Some(mut entries) => {
             entries.find(|(tag, _)| *tag == wanted).map_or(Rating::NONE, |(_, rating)| rating)
         }
-        Said::Many(filter, rating) => {
+        SaidTopics::Many(filter, rating) => {
             let is_set = |(byte, bit): (usize, u8)| filter.get(byte).is_some_and(|it| it & bit > 0);
             if bits(wanted).all(is_set) { rating } else { Rating::NONE }
         }
-    }
+    };
+    Share { rating, ceiling }
 }
 
 /// What was said, made out.
-enum Said<'a> {
+struct Said<'a> {
+    topics: SaidTopics<'a>,
+    ceiling: Load,
+}
+
+enum SaidTopics<'a> {
     Some(Entries<'a>),
     Many(&'a Filter, Rating),
     All,
@@ -178,16 +201,22 @@ impl Iterator for Entries<'_> {
 }
 
 impl<'a> Said<'a> {
+    const ALL: Self = Self { topics: SaidTopics::All, ceiling: Load::ANY };
+
     fn read(said: Option<&'a [u8]>) -> Self {
-        let Some(bytes) = said else { return Self::All };
+        said.and_then(Self::parse).unwrap_or(Self::ALL)
+    }
+
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let read = match reader.u8() {
-            Ok(LIST) => return Self::Some(Entries(reader)),
-            Ok(FILTER) => rating(&mut reader),
-            _ => None,
+        let kind = reader.u8().ok()?;
+        let ceiling = Load(reader.u8().ok()?);
+        let topics = match kind {
+            LIST => SaidTopics::Some(Entries(reader)),
+            FILTER => SaidTopics::Many(bytes.last_chunk()?, rating(&mut reader)?),
+            _ => return None,
         };
-        let filter = bytes.last_chunk::<FILTER_BYTES>();
-        read.zip(filter).map_or(Self::All, |(rating, filter)| Self::Many(filter, rating))
+        Some(Self { topics, ceiling })
     }
 }
 
@@ -235,8 +264,12 @@ mod tests {
         builder.build()
     }
 
+    fn of_topics(topics: impl Iterator<Item = (TopicId, Rating)>) -> Interest {
+        Interest::of(topics, Load::ANY)
+    }
+
     fn of(row: &Row, number: u32) -> Rating {
-        rating_in(said(row).map(AsRef::as_ref), topic(number))
+        share_in(said(row).map(AsRef::as_ref), topic(number)).rating
     }
 
     fn share(share: f64) -> Rating {
@@ -245,13 +278,13 @@ mod tests {
 
     /// Who takes all of these.
     fn taker(topics: core::ops::Range<u32>) -> Row {
-        row(Interest::of(topics.map(|number| (topic(number), Rating::ALL))))
+        row(of_topics(topics.map(|number| (topic(number), Rating::ALL))))
     }
 
     #[test]
     fn a_row_tells_what_is_taken_of_each_topic() {
         let taken = [(topic(1), Rating::ALL), (topic(2), share(0.01)), (topic(3), Rating::NONE)];
-        let row = row(Interest::of(taken.into_iter()));
+        let row = row(of_topics(taken.into_iter()));
         let read = [1, 2, 3, 4].map(|number| of(&row, number));
         assert_eq!(read, [Rating::ALL, share(0.01), Rating::NONE, Rating::NONE]);
     }
@@ -268,13 +301,22 @@ mod tests {
 
     #[test]
     fn a_zone_takes_the_most_that_anybody_in_it_takes() {
-        let one = row(Interest::of([(topic(1), share(0.2)), (topic(2), share(0.5))].into_iter()));
-        let other = row(Interest::of([(topic(1), share(0.3))].into_iter()));
+        let one = row(of_topics([(topic(1), share(0.2)), (topic(2), share(0.5))].into_iter()));
+        let other = row(of_topics([(topic(1), share(0.3))].into_iter()));
         let zone = row(Interest::of_rows([&one, &other].into_iter()));
         let read = [1, 2, 3].map(|number| of(&zone, number));
         assert_eq!(read, [share(0.3), share(0.5), Rating::NONE]);
         let all = Interest::of_rows([&one, &Row::default()].into_iter());
-        assert_eq!(all, Interest::All);
+        assert_eq!(all, Interest { topics: Topics::All, ceiling: Load::ANY });
+    }
+
+    #[test]
+    fn a_zone_bears_what_the_one_in_it_does_that_bears_most() {
+        let bearing = |ceiling| row(Interest::of([(topic(1), share(0.2))].into_iter(), ceiling));
+        let rows = [bearing(Load(40)), bearing(Load(60)), bearing(Load(20))];
+        let zone = row(Interest::of_rows(rows.iter()));
+        let taken = share_in(said(&zone).map(AsRef::as_ref), topic(1));
+        assert_eq!(taken, Share { rating: share(0.2), ceiling: Load(60) });
     }
 
     #[test]
@@ -285,13 +327,13 @@ mod tests {
         let others = others.count();
         assert!((1..200).contains(&others), "{others} of 1,000 others");
         let samples = (0..200).map(|number| (topic(number), share(0.1)));
-        assert_eq!(of(&row(Interest::of(samples)), 7), share(0.1));
+        assert_eq!(of(&row(of_topics(samples)), 7), share(0.1));
         assert_eq!(of(&taker(0..2_000), 5_000), Rating::ALL, "too many to tell");
     }
 
     #[test]
     fn little_room_makes_it_shorter_and_none_makes_it_all() {
-        let taking = |topics: u32| Interest::of((0..topics).map(|it| (topic(it), Rating::ALL)));
+        let taking = |topics: u32| of_topics((0..topics).map(|it| (topic(it), Rating::ALL)));
         let bytes = |interest: Interest, room| interest.encode(room).map(|it| it.encoded_bytes());
         assert!(bytes(taking(80), 250).unwrap() < 250, "a filter");
         assert_eq!(bytes(taking(80), 100), None);

@@ -44,6 +44,7 @@ pub mod identity;
 mod interest;
 pub mod knock;
 pub mod link;
+mod load;
 pub mod members;
 pub mod multicast;
 mod node;
@@ -79,8 +80,9 @@ pub use event::{
     Reject, Transmit,
 };
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+pub use load::Load;
 pub use node::{Identity, NAME_BYTES_MAX, Node, ORDERS_TOPIC, REPLY_PORT_LIFE};
-pub use rating::{NoShare, Rating, Sieve};
+pub use rating::{NoShare, Rating, Share, Sieve};
 pub use rng::Prng;
 pub use stats::Stats;
 pub use time::{Instant, Now};

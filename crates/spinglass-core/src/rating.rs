@@ -13,6 +13,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::id::StreamId;
+use crate::load::Load;
 use crate::rng::mix;
 
 /// What a rank and a rating are counted in: six pairs of the bases 5 and 2.
@@ -94,10 +95,47 @@ impl FromStr for Rating {
     }
 }
 
-/// Which packets of one stream a rating takes.
+/// What a member takes of a topic: a share of all packets, of streams that are busier than it bears
+/// the less ([`Load`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Of a stream that it bears.
+    pub rating: Rating,
+    /// The busiest stream that it bears.
+    pub ceiling: Load,
+}
+
+impl Share {
+    /// Everything, however busy.
+    pub const ALL: Self = Self { rating: Rating::ALL, ceiling: Load::ANY };
+    /// Nothing.
+    pub const NONE: Self = Self { rating: Rating::NONE, ceiling: Load::NONE };
+
+    /// The share of a stream that is so busy. Of something, however little, something is left.
+    #[must_use]
+    pub fn under(self, load: Load) -> Rating {
+        if load <= self.ceiling {
+            return self.rating;
+        }
+        Rating(self.ceiling.leaves(load, self.rating.0).max(1).min(self.rating.0))
+    }
+
+    /// What two take together, at most.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let ceiling = match (self.rating, other.rating) {
+            (_, Rating::NONE) => self.ceiling,
+            (Rating::NONE, _) => other.ceiling,
+            _ => self.ceiling.max(other.ceiling),
+        };
+        Self { rating: self.rating.max(other.rating), ceiling }
+    }
+}
+
+/// Which packets of one stream a share takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sieve {
-    rating: Rating,
+    share: Share,
     /// Where in the sequence of ranks the stream begins: streams that send in step would otherwise
     /// be taken in step, a burst each time.
     offset: u64,
@@ -106,26 +144,51 @@ pub struct Sieve {
 impl Sieve {
     /// That of a stream.
     #[must_use]
-    pub fn new(rating: Rating, stream: &StreamId) -> Self {
-        Self { rating, offset: offset_of(stream) }
+    pub fn new(share: Share, stream: &StreamId) -> Self {
+        Self { share, offset: offset_of(stream) }
     }
 
     /// What is taken of all.
     #[must_use]
-    pub const fn rating(&self) -> Rating {
-        self.rating
+    pub const fn share(&self) -> Share {
+        self.share
     }
 
-    /// Whether the packet of this number is taken.
+    /// The share of all packets, where no stream is too busy.
+    #[must_use]
+    pub const fn rating(&self) -> Rating {
+        self.share.rating
+    }
+
+    /// Whether the packet of this number is meant for whoever takes this share.
     #[must_use]
     pub fn takes(&self, sequence: u64) -> bool {
-        self.rating == Rating::ALL || rank(self.offset.wrapping_add(sequence)) < self.rating.0
+        self.is_within(sequence, self.share.rating)
+    }
+
+    /// Whether it is sent there, too, where the stream is so busy.
+    #[must_use]
+    pub fn bears(&self, sequence: u64, load: Load) -> bool {
+        self.is_within(sequence, self.share.under(load))
+    }
+
+    fn is_within(&self, sequence: u64, rating: Rating) -> bool {
+        rating == Rating::ALL || rank(self.offset.wrapping_add(sequence)) < rating.0
     }
 }
 
-/// The largest rating that does not take a stream's packet of this number.
-pub(crate) fn too_small(stream: &StreamId, sequence: u64) -> Rating {
-    Rating(rank(offset_of(stream).wrapping_add(sequence)))
+/// What decides who takes a packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PacketKey {
+    pub(crate) stream: StreamId,
+    pub(crate) sequence: u64,
+    /// How busy the stream was.
+    pub(crate) load: Load,
+}
+
+/// The largest rating that does not take a packet.
+pub(crate) fn too_small(packet: &PacketKey) -> Rating {
+    Rating(rank(offset_of(&packet.stream).wrapping_add(packet.sequence)))
 }
 
 fn offset_of(stream: &StreamId) -> u64 {
@@ -156,7 +219,8 @@ mod tests {
     use super::*;
 
     fn sieve(share: f64) -> Sieve {
-        Sieve::new(Rating::new(share).unwrap(), &StreamId::default())
+        let rating = Rating::new(share).unwrap();
+        Sieve::new(Share { rating, ceiling: Load::ANY }, &StreamId::default())
     }
 
     /// The gaps between the numbers taken, of so many.
@@ -214,11 +278,28 @@ mod tests {
     #[test]
     fn a_rating_takes_what_is_not_too_much_for_it() {
         let stream = StreamId::default();
-        let sieve = Sieve::new(Rating::new(0.3).unwrap(), &stream);
+        let sieve = sieve(0.3);
         for number in 0..1_000 {
-            assert_eq!(sieve.takes(number), sieve.rating() > too_small(&stream, number));
-            assert!(Rating::ALL > too_small(&stream, number));
+            let too_small = too_small(&PacketKey { stream, sequence: number, load: Load::NONE });
+            assert_eq!(sieve.takes(number), sieve.rating() > too_small);
+            assert!(Rating::ALL > too_small);
         }
+    }
+
+    #[test]
+    fn of_a_stream_busier_than_one_bears_a_part_of_ones_share_is_left() {
+        let ceiling = Load::of(8_192);
+        let share = Share { rating: Rating::new(0.5).unwrap(), ceiling };
+        let sieve = Sieve::new(share, &StreamId::default());
+        let (calm, storm) = (ceiling, Load::of(8_192 * 32));
+        assert_eq!(share.under(calm), share.rating);
+        let left = |number: &u64| sieve.bears(*number, storm);
+        let taken: Vec<u64> = (0..64_000).filter(left).collect();
+        assert!((995..1_005).contains(&taken.len()), "a thirty-second of half: {}", taken.len());
+        assert!(taken.iter().all(|number| sieve.bears(*number, calm)), "nested");
+        let apart = taken.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(apart.clone().max() < Some(130) && apart.min() > Some(30), "even");
+        assert!(Share::NONE.under(Load::ANY) == Rating::NONE);
     }
 
     #[test]

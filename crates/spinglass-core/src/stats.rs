@@ -54,6 +54,8 @@ pub struct Stats {
     /// Packets received of topics of which neither this member nor whoever it hands them on to
     /// takes anything.
     pub packets_untaken: u64,
+    /// Bytes of datagrams with packets, new or not.
+    pub packet_bytes_received: u64,
     /// New packets accepted, own ones not included.
     pub packets_received: u64,
     /// New packets made from published messages.
@@ -70,6 +72,8 @@ pub struct Stats {
     pub bytes_delivered: u64,
     /// Packets given up, each inside some gap.
     pub packets_lost: u64,
+    /// Packets not asked for, each inside some gap: their stream was busier than this member bears.
+    pub packets_thinned: u64,
     /// Gaps told to the application.
     pub gaps: u64,
     /// Introductions sent: records that go before packets.

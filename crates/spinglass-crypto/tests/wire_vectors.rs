@@ -30,8 +30,8 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::{Put as _, Reader};
 use spinglass_core::{
-    Config, Identity, Incarnation, Instant, MemberId, Node, Now, Rating, Sequence, StreamId,
-    TopicId,
+    Config, Identity, Incarnation, Instant, Load, MemberId, Node, Now, Rating, Sequence, Share,
+    StreamId, TopicId,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -85,8 +85,8 @@ fn digest() -> Digest {
     let leaf = PacketRef::parse(&packet).unwrap().leaf;
     let sample = Some(Sample::of(1, leaf, (boot().sender, 5), &mut member(1)));
     let (high, low, missing) = (14, 0, vec![12..13, 5..9]);
-    let rating = Rating::new(0.2).unwrap();
-    let entry = Entry { stream: stream(), high, low, missing, sample, rating };
+    let share = Share { rating: Rating::new(0.2).unwrap(), ceiling: Load(60) };
+    let entry = Entry { stream: stream(), high, low, missing, sample, share };
     Digest { round: 5, entries: vec![entry] }
 }
 
@@ -188,7 +188,8 @@ fn packets() -> Vec<Vec<u8>> {
         let (first, _) = framer.fill(ROOM, &mut content);
         let sequence = packets.len() as u64;
         let recent = sequence as u32;
-        let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };
+        let (stream, sequence, load) = (stream(), Sequence(sequence), Load(40));
+        let header = PacketHeader { stream, sequence, recent, first, load };
         let mut packet = bytes(|buffer| header.encode(buffer));
         packet.put(&content);
         packets.push(packet);

@@ -34,6 +34,8 @@ pub struct Setup {
     pub island_members: usize,
     /// One in so many messages is followed: what was seen of it goes to observers; none: none is.
     pub followed_one_in: Option<NonZeroU32>,
+    /// What members may be sent, in bytes per second, by turns; 0: whatever there is.
+    pub caps: Vec<u64>,
     /// How they are certified; none: they are not. Not with real cryptography, nor acquainted.
     pub papers: Option<Papers>,
 }
@@ -54,6 +56,7 @@ impl Setup {
             zone_children: 0,
             island_members: 0,
             followed_one_in: None,
+            caps: Vec::new(),
             papers: None,
         }
     }
@@ -67,6 +70,13 @@ impl Setup {
         let seed = first + usize::from(index == first);
         let is_islander = self.island_members == 0 || seed < first + self.island_members;
         Some(seed).filter(|_| is_islander)
+    }
+
+    /// What a member may be sent, in bytes per second; 0: whatever there is.
+    #[must_use]
+    pub fn cap(&self, index: usize) -> u64 {
+        let turn = index.checked_rem(self.caps.len());
+        turn.and_then(|turn| self.caps.get(turn).copied()).unwrap_or(0)
     }
 
     /// The region of a member.

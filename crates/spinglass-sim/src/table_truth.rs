@@ -181,20 +181,21 @@ fn line(row: &TableRow) -> (ZonePath, String) {
     (row.zone().clone(), row.name().to_owned())
 }
 
-/// What a row says, but for the names of the functions that made it, which questions alone need.
-/// What those take who have these rows: of each topic, the most that one does. None: anything.
+/// What those take who have these rows: of each topic, the most that one does, and how
+/// busy a stream one bears. None: anything.
 fn topics_of(rows: &[(&str, &Row)]) -> Option<Value> {
-    let mut topics = BTreeMap::new();
+    let (mut topics, mut ceiling) = (BTreeMap::new(), 0);
     for (_, row) in rows {
         let Some(Value::Bytes(bytes)) = row.get(TOPICS) else { return None };
         let mut rest = Reader::new(bytes.strip_prefix(b"L").expect("few topics are a list"));
+        ceiling = ceiling.max(rest.u8().ok()?);
         while !rest.is_empty() {
             let (tag, passed_over) = (rest.array::<4>().ok()?, rest.varint().ok()?);
             let least = topics.entry(tag).or_insert(passed_over);
             *least = passed_over.min(*least);
         }
     }
-    let mut bytes = vec![b'L'];
+    let mut bytes = vec![b'L', ceiling];
     for (tag, passed_over) in topics {
         bytes.put(&tag);
         bytes.put_varint(passed_over);
@@ -202,6 +203,7 @@ fn topics_of(rows: &[(&str, &Row)]) -> Option<Value> {
     (!rows.is_empty()).then(|| Value::bytes(&bytes))
 }
 
+/// What a row says, but for the names of the functions that made it, which questions alone need.
 fn encoded(row: &Row) -> Vec<u8> {
     let mut said = RowBuilder::default();
     let attributes = row.iter().filter(|(name, _)| name.as_str() != PROVED);

@@ -314,3 +314,27 @@ fn shares_of_many_topics_are_taken_at_once() {
         assert_eq!(subscriptions, 48 * 8 - 8, "{what}");
     }
 }
+
+/// A message goes on in packets that are not taken, and the next one that is comes seconds later:
+/// by then nobody has them any more.
+#[test]
+fn a_long_message_of_a_slow_stream_is_fetched_at_once() {
+    let report = run(
+        &Parameters {
+            members: 24,
+            region_members: 0,
+            topics: 4,
+            ratings: vec![0.2],
+            most_topics: 3,
+            all_as_many: true,
+            rate: 1.0,
+            bytes: 1_500,
+            seconds: 30.0,
+            loss: 0.02,
+            seed: 1,
+        },
+        &mut |_| (),
+    );
+    let got: f64 = report.ratings.iter().map(|of| of.share).sum();
+    assert!(report.lost == 0 && got > 0.1, "{} lost, {got} got", report.lost);
+}

@@ -287,6 +287,14 @@ impl Builder {
         self
     }
 
+    /// What this member is to be sent at most, in bytes per second, everything counted; zero, the
+    /// default: whatever there is. Streams busier than it bears are thinned evenly, and what is
+    /// left out is told as gaps. Several times what a quiet day brings leaves room for repairs.
+    pub const fn receive_rate_max(mut self, bytes_per_second: u64) -> Self {
+        self.config.multicast.receive_rate_max = bytes_per_second;
+        self
+    }
+
     /// The probability that a given member misses a given message: `10^-nines`.
     pub const fn reliability(mut self, nines: u8) -> Self {
         self.config.multicast.reliability = Reliability { nines };

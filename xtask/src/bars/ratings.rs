@@ -84,6 +84,25 @@ pub(super) const BARS: &[Bar] = &[
             context: &["/runs/0/parameters/members", "/runs/0/published"],
         }],
     },
+    Bar {
+        name: "ratings.storm",
+        about: "fifty times as many events for a minute: caps hold, who has room loses nothing",
+        runs: &[Run {
+            label: "",
+            full: Spinglass("lab storm"),
+            quick: Some(Spinglass("lab storm --members 128 --topics 20 --seconds 10")),
+            figures: &[
+                at_most("worst_over_cap", "/worst_over_cap", 1.0),
+                at_most("uncapped_lost", "/uncapped_lost", 0.0),
+                at_most("untold", "/untold", 0.0),
+                // The last cap is more than the storm brings.
+                at_least("roomy_share", "/caps/3/storm_share", 1.0),
+                at_most("variation", "/caps/*/variation", 0.5),
+                report("least_used", "/least_used"),
+            ],
+            context: &["/parameters/members", "/published"],
+        }],
+    },
 ];
 
 /// What must be right at every loss.

@@ -16,6 +16,7 @@ mod scale;
 mod seeds;
 mod shares;
 mod simulated;
+mod storm;
 mod suspicion;
 mod table_sim;
 mod unstable;
@@ -62,6 +63,8 @@ pub(crate) enum Lab {
     Rotation(rotation::Rotation),
     /// What does a member get of topics of which it takes a share, and what does it pay?
     Shares(shares::Shares),
+    /// All events come fifty times as often: do caps hold, and what do members lose?
+    Storm(storm::Storm),
     /// How fast is the simulator?
     Speed(simulated::Speed),
     /// Is one seed one run?
@@ -196,6 +199,7 @@ pub(crate) async fn run(lab: &Lab, format: Format) -> Result<Verdict> {
         Lab::Insiders(options) => insiders::insiders(options, format).await,
         Lab::Suspicion(options) => suspicion::suspicion(options, format),
         Lab::Shares(options) => shares::shares(options, format).await,
+        Lab::Storm(options) => storm::storm(options, format),
         Lab::Speed(options) => simulated::speed(options, format),
         Lab::Determinism(options) => simulated::determinism(options, format),
         Lab::Sim(options) => simulated::sim(options, format),

@@ -7,9 +7,10 @@
 use alloc::vec::Vec;
 
 use super::view::View;
-use crate::id::{StreamId, TopicId};
+use crate::id::TopicId;
 use crate::interest;
-use crate::rating::{Rating, too_small};
+use crate::load::Load;
+use crate::rating::{PacketKey, Rating, Share, too_small};
 use crate::rng::mix;
 
 /// Packets in a row that go the same way where members take turns at forwarding: so many share
@@ -21,8 +22,8 @@ const TURNS: u64 = 1 << 16;
 /// of them somebody has to do with.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Who takes a topic.
-#[derive(Debug, Default)]
+/// Who takes a topic, where its streams are so busy.
+#[derive(Debug)]
 pub(super) struct Takers {
     /// The region's agents that take something, by rising place. `None`: all take everything.
     near: Option<Vec<(u32, Rating)>>,
@@ -32,13 +33,18 @@ pub(super) struct Takers {
     /// The ratings that there are, rising, and how many near take as much or more.
     ratings: Vec<(Rating, usize)>,
     /// What this agent carries for zones that it speaks for.
-    carried: Rating,
+    carried: Share,
+    /// How busy the streams are.
+    load: Load,
+    /// The load that all of them bear.
+    borne: Load,
 }
 
 /// Which members packets go to, and in which order: the same for all of one cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cut {
     topic: TopicId,
+    load: Load,
     /// The place, among the ratings that there are, of the smallest that takes the packet.
     class: usize,
     /// Whose turn it is to forward in the region: the part of its takers that are skipped.
@@ -46,22 +52,29 @@ pub(crate) struct Cut {
 }
 
 impl Takers {
-    pub(super) fn of(view: &View, topic: TopicId) -> Self {
+    pub(super) fn of(view: &View, topic: TopicId, load: Load) -> Self {
         let carriers = view.carriers(topic);
         let speaks = |address| {
             let zones = carriers.iter().filter(|(row, _)| row.contacts().contains(&address));
-            zones.map(|(_, rating)| *rating).max()
+            zones.map(|(_, share)| *share).fold(Share::NONE, Share::or)
+        };
+        let mut borne = Load::ANY;
+        let mut left = |share: Share| {
+            if share.rating > Rating::NONE {
+                borne = borne.min(share.ceiling);
+            }
+            share.under(load)
         };
         let near = view.agents().map(|(address, said)| {
-            let own = interest::rating_in(said, topic);
-            if carriers.is_empty() { own } else { own.max(speaks(address).unwrap_or(Rating::NONE)) }
+            let own = interest::share_in(said, topic);
+            left(if carriers.is_empty() { own } else { own.or(speaks(address)) })
         });
         let near: Vec<Rating> = near.collect();
         let far: Vec<Vec<Rating>> = view
             .zones()
             .map(|rows| {
                 let said = rows.map(|row| interest::said(row.attributes()).map(AsRef::as_ref));
-                said.map(|said| interest::rating_in(said, topic)).collect()
+                said.map(|said| left(interest::share_in(said, topic))).collect()
             })
             .collect();
         let mut ratings: Vec<_> = near.iter().chain(far.iter().flatten()).copied().collect();
@@ -71,7 +84,9 @@ impl Takers {
         let is_all = |rating: &Rating| *rating == Rating::ALL;
         let takers = (0..).zip(near.iter().copied()).filter(|(_, rating)| *rating > Rating::NONE);
         Self {
-            carried: view.address().and_then(speaks).unwrap_or(Rating::NONE),
+            carried: view.address().map_or(Share::NONE, speaks),
+            load,
+            borne,
             near: (!near.iter().all(is_all)).then(|| takers.collect()),
             far: (!far.iter().flatten().all(is_all)).then_some(far),
             ratings: ratings
@@ -86,7 +101,8 @@ impl Takers {
     pub(super) fn some(near: impl Iterator<Item = (u32, Rating)>) -> Self {
         let near: Vec<_> = near.collect();
         let ratings = alloc::vec![(Rating::ALL, near.len())];
-        Self { near: Some(near), far: None, ratings, carried: Rating::NONE }
+        let (load, borne, carried) = (Load::NONE, Load::ANY, Share::NONE);
+        Self { near: Some(near), far: None, ratings, carried, load, borne }
     }
 
     /// Whether everybody takes everything.
@@ -99,22 +115,29 @@ impl Takers {
         self.ratings.first().map(|(rating, _)| *rating)
     }
 
-    pub(super) const fn carried(&self) -> Rating {
+    pub(super) const fn carried(&self) -> Share {
         self.carried
     }
 
+    /// Whether all is the same under another load.
+    pub(super) fn holds_under(&self, load: Load) -> bool {
+        load == self.load || load.max(self.load) <= self.borne
+    }
+
     /// Of which cut a packet is; `None`: everybody takes everything.
-    pub(super) fn cut(&self, stream: &StreamId, sequence: u64, arity: usize) -> Option<Cut> {
+    pub(super) fn cut(&self, packet: &PacketKey, arity: usize) -> Option<Cut> {
         if self.are_all() {
             return None;
         }
-        let rank = too_small(stream, sequence);
+        let PacketKey { stream, sequence, .. } = packet;
+        let rank = too_small(packet);
         let (class, count) = self.class(rank);
         let turns = turns(count, arity) as u64;
         let first = mix(u128::from_le_bytes(stream.sender.0), 0);
         let drawn = first.wrapping_add((sequence / TURN_PACKETS).wrapping_mul(GOLDEN)) >> 48;
         Some(Cut {
             topic: stream.topic,
+            load: self.load,
             class,
             turn: (drawn * turns / TURNS * TURNS).div_ceil(turns),
         })

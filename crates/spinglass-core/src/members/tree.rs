@@ -237,13 +237,19 @@ impl View {
 mod tests {
     use super::*;
     use crate::id::StreamId;
+    use crate::load::Load;
     use crate::members::takers::TURN_PACKETS;
-    use crate::rating::Rating;
+    use crate::rating::{PacketKey, Rating};
 
     /// The cuts of packets that so many take, all of them everything, of a hundred more than that.
     fn cuts(members: u32, packets: u64, arity: usize) -> Vec<Cut> {
         let takers = Takers::some((0..members).map(|place| (place, Rating::ALL)));
-        let cut = |packet| takers.cut(&StreamId::default(), packet * TURN_PACKETS, arity).unwrap();
+        let key = |packet| PacketKey {
+            stream: StreamId::default(),
+            sequence: packet * TURN_PACKETS,
+            load: Load::NONE,
+        };
+        let cut = |packet| takers.cut(&key(packet), arity).unwrap();
         (0..packets).map(cut).collect()
     }
 

@@ -17,9 +17,10 @@ use super::takers::{Cut, Takers};
 use super::tree::Tree;
 use super::{MemberRecord, Members};
 use crate::config::TreeShape;
-use crate::id::{MemberId, StreamId, TopicId};
+use crate::id::{MemberId, TopicId};
 use crate::interest;
-use crate::rating::{Rating, too_small};
+use crate::load::Load;
+use crate::rating::{PacketKey, Rating, Share, too_small};
 use crate::rng::{Prng, mix};
 use crate::table::{RowKey, Table, TableRow, ZonePath};
 
@@ -58,7 +59,7 @@ pub(super) struct View {
     /// How often the members of all regions are twice those of the own one.
     doublings: u16,
     trees: BTreeMap<(MemberId, Option<Cut>), Arc<Tree>>,
-    topics: BTreeMap<TopicId, Arc<Takers>>,
+    topics: BTreeMap<(TopicId, Load), Arc<Takers>>,
     /// Places by address, once somebody asked.
     by_address: OnceCell<Vec<(SocketAddr, u32)>>,
 }
@@ -141,13 +142,13 @@ impl View {
     }
 
     /// The rows of the zones on the own path, and what each zone takes of a topic, if anything.
-    pub(super) fn carriers(&self, topic: TopicId) -> Vec<(&TableRow, Rating)> {
+    pub(super) fn carriers(&self, topic: TopicId) -> Vec<(&TableRow, Share)> {
         let own = self.zones.iter().filter_map(|table| table.children.get(table.own?));
         let rated = own.map(|row| {
             let said = interest::said(row.attributes()).map(AsRef::as_ref);
-            (row.as_ref(), interest::rating_in(said, topic))
+            (row.as_ref(), interest::share_in(said, topic))
         });
-        rated.filter(|(_, rating)| *rating > Rating::NONE).collect()
+        rated.filter(|(_, share)| share.rating > Rating::NONE).collect()
     }
 
     pub(super) fn place(&self, key: RowKey) -> Option<usize> {
@@ -252,13 +253,19 @@ impl Members {
         self.count
     }
 
+    /// How many of them are in the region.
+    pub(crate) fn near_count(&self) -> u32 {
+        u32::try_from(self.view.agents.len()).unwrap_or(u32::MAX)
+    }
+
     /// A random gossip partner: mostly from the own region; one that takes as much of a topic, if
     /// anybody does, else one that takes anything of it.
     pub(crate) fn choose_partner(
         &mut self,
         topic: Option<(TopicId, Rating)>,
     ) -> Option<SocketAddr> {
-        let takers = topic.map(|(topic, _)| self.takers(topic)).filter(|it| !it.are_all());
+        let takers =
+            topic.map(|(topic, _)| self.takers(topic, Load::NONE)).filter(|it| !it.are_all());
         let takers = takers.as_deref();
         let (own, agents) = (self.view.own, self.view.agents.len());
         let near = takers.map(|takers| {
@@ -287,18 +294,17 @@ impl Members {
     /// certain distance away, which follows from the packet. Each has one who announces to it.
     pub(crate) fn rotation(
         &mut self,
-        stream: &StreamId,
-        sequence: u64,
+        packet: &PacketKey,
         turn: u64,
         shape: TreeShape,
     ) -> Option<SocketAddr> {
-        let takers = self.takers(stream.topic);
-        let cut = takers.cut(stream, sequence, shape.arity);
+        let takers = self.takers_of(packet);
+        let cut = takers.cut(packet, shape.arity);
         let cut = cut.map(|cut| (&*takers, cut));
         let view = &self.view;
         let others = view.near_takers(cut.as_ref()).filter(|place| *place != view.own);
         let others: Vec<usize> = others.collect();
-        let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
+        let packet = mix(u128::from_le_bytes(packet.stream.sender.0), packet.sequence);
         let count = u64::try_from(others.len()).ok().filter(|count| *count > 0)?;
         let distance = (mix(u128::from(packet), turn) % count) as usize;
         let after = others.partition_point(|place| *place < view.own);
@@ -311,17 +317,17 @@ impl Members {
     /// have gone, or be hostile.
     pub(crate) fn far_rotation(
         &mut self,
-        stream: &StreamId,
-        sequence: u64,
+        packet: &PacketKey,
         turn: u64,
         shape: TreeShape,
     ) -> Vec<SocketAddr> {
-        let tree = self.tree(stream, sequence, shape);
-        let takers = self.takers(stream.topic);
-        let cut = takers.cut(stream, sequence, shape.arity);
+        let tree = self.tree(packet, shape);
+        let takers = self.takers_of(packet);
+        let cut = takers.cut(packet, shape.arity);
         let cut = cut.map(|cut| (&*takers, cut));
-        let packet = mix(u128::from_le_bytes(stream.sender.0), sequence);
-        let spread = mix(u128::from(packet), turn);
+        let sender = packet.stream.sender;
+        let drawn = mix(u128::from_le_bytes(sender.0), packet.sequence);
+        let spread = mix(u128::from(drawn), turn);
         let headed = tree.headed.iter().filter_map(|depth| {
             let table = self.view.zones.get(*depth)?;
             let others = self.view.far_takers(cut.as_ref(), *depth);
@@ -329,7 +335,7 @@ impl Members {
             let count = u64::try_from(others.len()).ok().filter(|count| *count > 0)?;
             let after = others.partition_point(|child| Some(*child) < table.own);
             let at = (after + (spread % count) as usize) % others.len();
-            table.deputy(*others.get(at)?, stream.sender, turn)
+            table.deputy(*others.get(at)?, sender, turn)
         });
         headed.collect()
     }
@@ -344,14 +350,14 @@ impl Members {
     /// In each zone a k-ary heap over its child zones, each stood for by its head; in the region
     /// one over its agents; the sender, or else the zone's head, is the root of each [GCAST, FACTS
     /// 2.3].
-    pub(crate) fn tree(&mut self, stream: &StreamId, sequence: u64, shape: TreeShape) -> Arc<Tree> {
-        let takers = self.takers(stream.topic);
-        let cut = takers.cut(stream, sequence, shape.arity);
-        let key = (stream.sender, cut);
+    pub(crate) fn tree(&mut self, packet: &PacketKey, shape: TreeShape) -> Arc<Tree> {
+        let takers = self.takers_of(packet);
+        let cut = takers.cut(packet, shape.arity);
+        let key = (packet.stream.sender, cut);
         if let Some(tree) = self.view.trees.get(&key) {
             return Arc::clone(tree);
         }
-        let Some(sender) = self.find(stream.sender) else { return Arc::default() };
+        let Some(sender) = self.find(packet.stream.sender) else { return Arc::default() };
         let tree = self.view.make_tree((sender, cut.map(|cut| (&*takers, cut))), shape);
         let tree = Arc::new(tree);
         if self.view.trees.len() >= TREES_MAX {
@@ -363,63 +369,64 @@ impl Members {
 
     // --- who takes what
 
-    fn takers(&mut self, topic: TopicId) -> Arc<Takers> {
-        if let Some(takers) = self.view.topics.get(&topic) {
+    /// Who takes what of a topic where its streams are so busy.
+    fn takers(&mut self, topic: TopicId, load: Load) -> Arc<Takers> {
+        let borne = self.view.topics.range((topic, Load::NONE)..=(topic, load)).next_back();
+        if let Some((_, takers)) = borne.filter(|(_, takers)| takers.holds_under(load)) {
             return Arc::clone(takers);
         }
-        let takers = Arc::new(Takers::of(&self.view, topic));
+        let takers = Arc::new(Takers::of(&self.view, topic, load));
         if self.view.topics.len() >= TOPICS_MAX {
             self.view.topics.clear();
         }
-        self.view.topics.insert(topic, Arc::clone(&takers));
+        self.view.topics.insert((topic, load), Arc::clone(&takers));
         takers
     }
 
+    fn takers_of(&mut self, packet: &PacketKey) -> Arc<Takers> {
+        self.takers(packet.stream.topic, packet.load)
+    }
+
     /// Which way a packet goes; packets of one stream that go the same way have the same.
-    pub(crate) fn cut(&mut self, stream: &StreamId, sequence: u64, arity: usize) -> Option<Cut> {
-        self.takers(stream.topic).cut(stream, sequence, arity)
+    pub(crate) fn cut(&mut self, packet: &PacketKey, arity: usize) -> Option<Cut> {
+        self.takers_of(packet).cut(packet, arity)
     }
 
     /// What this member carries of a topic for zones that it speaks for.
-    pub(crate) fn carried(&mut self, topic: TopicId) -> Rating {
-        self.takers(topic).carried()
+    pub(crate) fn carried(&mut self, topic: TopicId) -> Share {
+        self.takers(topic, Load::NONE).carried()
     }
 
     /// Whether at least half of the region takes a packet, so that IP multicast is no waste.
-    pub(crate) fn is_widely_taken(&mut self, stream: &StreamId, sequence: u64) -> bool {
-        let takers = self.takers(stream.topic);
-        takers.are_all()
-            || takers.count_above(too_small(stream, sequence)) * 2 >= self.view.agents.len()
+    pub(crate) fn is_widely_taken(&mut self, packet: &PacketKey) -> bool {
+        let takers = self.takers_of(packet);
+        takers.are_all() || takers.count_above(too_small(packet)) * 2 >= self.view.agents.len()
     }
 
     /// How many there are that may lack what one of a topic lacks.
-    pub(crate) fn takers_of(&mut self, topic: TopicId) -> usize {
-        let takers = self.takers(topic);
+    pub(crate) fn takers_count(&mut self, topic: TopicId) -> usize {
+        let takers = self.takers(topic, Load::NONE);
         if takers.are_all() { self.count } else { takers.count_above(Rating::NONE) }
     }
 
-    /// Whether everybody on the own path takes everything of a topic.
-    pub(crate) fn all_take_all(&mut self, topic: TopicId) -> bool {
-        self.takers(topic).are_all()
+    /// Whether everybody on the own path takes everything of a stream that is so busy.
+    pub(crate) fn all_take_all(&mut self, topic: TopicId, load: Load) -> bool {
+        self.takers(topic, load).are_all()
     }
 
     /// Whether whoever receives there takes anything of a topic, as far as one can tell.
     pub(crate) fn may_take(&mut self, address: SocketAddr, topic: TopicId) -> bool {
-        self.rating_at(address, topic) > Rating::NONE
+        let takers = self.takers(topic, Load::NONE);
+        self.rating_at(address, &takers) > Rating::NONE
     }
 
     /// Whether it takes a packet, as far as one can tell.
-    pub(crate) fn may_take_packet(
-        &mut self,
-        address: SocketAddr,
-        stream: &StreamId,
-        sequence: u64,
-    ) -> bool {
-        self.rating_at(address, stream.topic) > too_small(stream, sequence)
+    pub(crate) fn may_take_packet(&mut self, address: SocketAddr, packet: &PacketKey) -> bool {
+        let takers = self.takers_of(packet);
+        self.rating_at(address, &takers) > too_small(packet)
     }
 
-    fn rating_at(&mut self, address: SocketAddr, topic: TopicId) -> Rating {
-        let takers = self.takers(topic);
+    fn rating_at(&self, address: SocketAddr, takers: &Takers) -> Rating {
         if takers.are_all() {
             return Rating::ALL;
         }
@@ -446,12 +453,12 @@ impl Members {
     /// do, all of them may have missed it.
     pub(crate) fn bufferers(
         &mut self,
-        stream: &StreamId,
-        sequence: u64,
+        packet: &PacketKey,
         count: u16,
     ) -> SmallVec<[SocketAddr; BUFFERERS_FEW]> {
-        let takers = self.takers(stream.topic);
-        let rank = (!takers.are_all()).then(|| too_small(stream, sequence));
+        let takers = self.takers_of(packet);
+        let rank = (!takers.are_all()).then(|| too_small(packet));
+        let PacketKey { stream, sequence, .. } = *packet;
         let takes = |place| rank.is_none_or(|rank| takers.at(place) > rank);
         let packet = mix(u128::from_le_bytes(stream.sender.0), stream.incarnation.0)
             ^ u64::from_le_bytes(stream.topic.0);
@@ -476,9 +483,9 @@ impl Members {
     }
 
     /// Whether this member is a long-term bufferer of a packet.
-    pub(crate) fn is_bufferer(&mut self, stream: &StreamId, sequence: u64, count: u16) -> bool {
+    pub(crate) fn is_bufferer(&mut self, packet: &PacketKey, count: u16) -> bool {
         let own = self.view.address;
-        count == 0 || self.bufferers(stream, sequence, count).iter().any(|it| Some(*it) == own)
+        count == 0 || self.bufferers(packet, count).iter().any(|it| Some(*it) == own)
     }
 }
 

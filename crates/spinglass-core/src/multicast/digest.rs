@@ -3,30 +3,32 @@
 //! ```text
 //!  digest   round u32 | entries…
 //!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges |
-//!           back varint | print 4, if back is not 0 | passed over varint
+//!           back varint | print 4, if back is not 0 | passed over varint | ceiling u8
 //!  solicit  round u32 | topic 8 | sender 16 | incarnation u64 | wanted ranges
 //!  ranges   count u8 | (skip varint, length - 1 varint)…      downwards from `high`, or from the
 //!                                                              number told first (a solicit)
 //! ```
 //!
 //! An entry says: I lack the missing ranges below `high`, and can send any other packet of the last
-//! `kept` ones; of all packets I pass over so many in a million, as my rating says: I neither lack
-//! nor hold those ([`Sieve`]). Ranges ("5-11 and 13") are what the paper describes; Ensemble's code
-//! told only prefixes [FACTS 2.1]. It also tells a print of one packet held, `back` below `high`:
-//! two members whose packets of one number differ notice it, though neither asks for what it has.
+//! `kept` ones; of all packets I pass over so many in a million, as my rating says, and more of
+//! streams busier than the ceiling: I neither lack nor hold those ([`Sieve`]). Ranges ("5-11 and
+//! 13") are what the paper describes; Ensemble's code told only prefixes [FACTS 2.1]. It also tells
+//! a print of one packet held, `back` below `high`: two members whose packets of one number differ
+//! notice it, though neither asks for what it has.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::crypto::{Crypto, Domain};
 use crate::id::{Incarnation, MemberId, StreamId, TopicId};
-use crate::rating::{Rating, Sieve};
+use crate::load::Load;
+use crate::rating::{Rating, Share, Sieve};
 use crate::wire::{Malformed, Put, Reader};
 
 /// Ranges in one entry or solicitation at most; further ones wait for the next.
 pub const RANGES_MAX: usize = 64;
 /// Bytes of the longest entry without ranges.
-pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4 + 3;
+pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4 + 3 + 1;
 /// Packets below a stream's newest, one of which a digest tells a print of: a byte tells which.
 pub(super) const SAMPLED_PACKETS: u64 = 64;
 
@@ -53,14 +55,14 @@ pub struct Entry {
     /// One of the packets that it holds.
     pub sample: Option<Sample>,
     /// What it takes: of other packets it says nothing.
-    pub rating: Rating,
+    pub share: Share,
 }
 
 impl Entry {
     /// Which packets its sender takes.
     #[must_use]
     pub fn sieve(&self) -> Sieve {
-        Sieve::new(self.rating, &self.stream)
+        Sieve::new(self.share, &self.stream)
     }
 }
 
@@ -132,7 +134,8 @@ impl Entry {
         put_ranges(self.high, &self.missing, buffer);
         buffer.put_varint(self.sample.map_or(0, |sample| self.high - sample.sequence));
         self.sample.iter().for_each(|sample| buffer.put(&sample.print));
-        buffer.put_varint((Rating::ALL.millionths() - self.rating.millionths()).into());
+        buffer.put_varint((Rating::ALL.millionths() - self.share.rating.millionths()).into());
+        buffer.put_u8(self.share.ceiling.0);
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -147,7 +150,8 @@ impl Entry {
         let passed_over = u32::try_from(reader.varint()?).map_err(|_| Malformed)?;
         let millionths = Rating::ALL.millionths().checked_sub(passed_over).ok_or(Malformed)?;
         let rating = Rating::from_millionths(millionths).map_err(|_| Malformed)?;
-        Ok(Self { stream, high, low, missing, sample, rating })
+        let share = Share { rating, ceiling: Load(reader.u8()?) };
+        Ok(Self { stream, high, low, missing, sample, share })
     }
 }
 
@@ -250,9 +254,10 @@ mod tests {
             let missing = ranges_of(missing.into_iter().rev());
             let (high, low, stream) = (500, 500 - kept, StreamId::default());
             let sample = Some(Sample { sequence: kept, print: round.to_le_bytes() });
-            let bare = Entry { stream, high, low, missing, sample: None, rating: Rating::ALL };
+            let bare = Entry { stream, high, low, missing, sample: None, share: Share::ALL };
             let rating = Rating::from_millionths(round % 1_000_000).unwrap();
-            let entry = Entry { sample, rating, ..bare.clone() };
+            let share = Share { rating, ceiling: Load(kept as u8) };
+            let entry = Entry { sample, share, ..bare.clone() };
             let wanted = entry.missing.clone();
             let digest = Digest { round, entries: alloc::vec![bare, entry] };
             let mut bytes = Vec::new();

@@ -24,6 +24,7 @@
 //! `repair_bytes_per_round` of repairs, and each packet to each member once; nothing is relayed,
 //! held or delivered before its sender's signature was verified.
 
+mod cap;
 mod claims;
 mod digest;
 mod framing;
@@ -34,6 +35,7 @@ mod peers;
 mod publish;
 mod repair;
 mod sender;
+mod slot;
 mod solicit;
 mod stream;
 mod subscribe;
@@ -54,11 +56,14 @@ pub use packet::{
 };
 pub use tally::TopicTally;
 
+use self::cap::Cap;
 use self::claims::Claims;
 use self::loss::LossMeter;
 use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
+pub(crate) use self::sender::ENVELOPE_BYTES;
 use self::sender::{Pacer, Sender};
-use self::stream::{Accepted, Next, Released, Stream};
+use self::slot::{Accepted, Next, Released};
+use self::stream::Stream;
 use self::tally::Past;
 use self::twins::is_twin;
 use crate::config::{Dissemination, MulticastConfig, Start};
@@ -69,7 +74,7 @@ use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
-use crate::rating::{Rating, Sieve};
+use crate::rating::{PacketKey, Rating, Sieve};
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -122,6 +127,7 @@ pub(crate) struct Multicast {
     streams: BTreeMap<StreamId, Stream>,
     senders: BTreeMap<TopicId, Sender>,
     subscriptions: BTreeMap<TopicId, Start>,
+    cap: Cap,
     /// What is taken of topics of which not everything is.
     ratings: BTreeMap<TopicId, Rating>,
     bursts: VerifiedBursts,
@@ -179,6 +185,7 @@ impl Multicast {
             streams: BTreeMap::new(),
             senders: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            cap: Cap::new(config.receive_rate_max),
             ratings: BTreeMap::new(),
             bursts: VerifiedBursts::default(),
             peers: Peers::default(),
@@ -233,7 +240,7 @@ impl Multicast {
             return Ok(false);
         }
         let StreamId { topic, sender, incarnation } = header.stream;
-        let rating = self.rating_in_all(topic, cx);
+        let rating = self.share_in_all(topic, cx).rating;
         if self.is_nothing_to_us(rating, &header, cx) {
             return Ok(false);
         }
@@ -343,23 +350,24 @@ impl Multicast {
             Dissemination::Trees => {
                 cx.outbox.packets(id, Way::Tree { zones_only: false }, from, from + 1);
             }
-            Dissemination::Multicast => self.forward_if_few_take(id, from, cx),
+            Dissemination::Multicast => self.forward_if_few_take(header, cx),
             Dissemination::Both => {
                 let remote = !cx.members.is_near(id.sender);
-                if remote && cx.members.tree(&id, from, shape).is_region_head {
+                if remote && cx.members.tree(&header.key(), shape).is_region_head {
                     cx.outbox.packets(id, Way::Tree { zones_only: true }, from, from + 1);
                     cx.outbox.packets(id, Way::Multicast, from, from + 1);
                 } else {
-                    self.forward_if_few_take(id, from, cx);
+                    self.forward_if_few_take(header, cx);
                 }
             }
         }
     }
 
     /// What few of a region take goes along a tree there, not by IP multicast.
-    fn forward_if_few_take(&self, id: StreamId, sequence: u64, cx: &mut Cx<'_>) {
-        if !cx.members.is_widely_taken(&id, sequence) {
-            cx.outbox.packets(id, Way::Multicast, sequence, sequence + 1);
+    fn forward_if_few_take(&self, header: &PacketHeader, cx: &mut Cx<'_>) {
+        let key = header.key();
+        if !cx.members.is_widely_taken(&key) {
+            cx.outbox.packets(key.stream, Way::Multicast, key.sequence, key.sequence + 1);
         }
     }
 
@@ -390,8 +398,9 @@ impl Multicast {
                     }
                 }
                 Next::PassedOver => stream.assembler.iter_mut().for_each(Assembler::cut),
-                Next::Lost(from, packets) => {
-                    cx.stats.packets_lost += packets;
+                Next::Lost(from, packets, thinned) => {
+                    cx.stats.packets_thinned += thinned;
+                    cx.stats.packets_lost += packets - thinned;
                     stream.tally.packets_lost += packets;
                     // What was carried for others, or sent before it was wanted, is no gap.
                     let mut numbers = from..from.saturating_add(packets);
@@ -432,6 +441,7 @@ impl Multicast {
         if round.is_multiple_of(PLAN_ROUNDS) {
             self.rate_streams(None, cx);
         }
+        self.look_at_cap(cx);
         self.age(cx);
         for _ in 0..self.config.digest_fanout {
             let topic = self.choose_topic(cx);
@@ -465,19 +475,20 @@ impl Multicast {
         let (round, give_up) = (self.round, self.give_up_rounds);
         let (idle, count) = (self.config.idle_rounds, self.config.long_term_bufferers);
         let mut changed = Vec::new();
-        for (id, stream) in &mut self.streams {
+        for stream in self.streams.values_mut() {
             #[cfg(not(spinglass_bug = "never_gives_up"))]
             let lost = stream.give_up(round, give_up);
             #[cfg(spinglass_bug = "never_gives_up")]
             let lost = 0;
             let discovered = stream.discover_until_round.is_some_and(|until| round >= until);
             if lost > 0 || discovered {
-                changed.push(*id);
+                changed.push(stream.id);
             }
             #[cfg(not(spinglass_bug = "never_releases"))]
             {
-                let released = stream.release(round, idle.into(), give_up, |sequence| {
-                    cx.members.is_bufferer(id, sequence, count)
+                let (id, rounds) = (stream.id, (idle.into(), give_up));
+                let released = stream.release(round, rounds, |sequence, load| {
+                    cx.members.is_bufferer(&PacketKey { stream: id, sequence, load }, count)
                 });
                 self.buffered.packets -= released.packets;
                 self.buffered.bytes -= released.bytes;
@@ -524,15 +535,6 @@ impl Multicast {
             self.buffered.bytes -= released.bytes;
         }
         let _ = stream;
-    }
-
-    /// The streams whose packets came last, the latest first, and the newest number of each.
-    pub(crate) fn streams_of_late(&self, most: usize) -> Vec<(StreamId, u64)> {
-        let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
-        let mut streams: Vec<&Stream> = others.collect();
-        streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
-        let newest = |stream: &Stream| (stream.id, stream.high().saturating_sub(1));
-        streams.into_iter().take(most).map(newest).collect()
     }
 
     /// Forgets a partner that is gone.

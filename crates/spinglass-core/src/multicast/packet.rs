@@ -1,7 +1,8 @@
 //! A packet: the unit of dissemination, repair and trust.
 //!
 //! ```text
-//!  leaf   topic 8 | sender 16 | incarnation u64 | sequence u64 | recent u32 | first u16 | content
+//!  leaf   topic 8 | sender 16 | incarnation u64 | sequence u64 | recent u32 | first u16 |
+//!         load u8 | content
 //!  proof  path 16 × depth | signature 64 | index u8 | count u8
 //! ```
 //!
@@ -14,10 +15,12 @@ use alloc::vec::Vec;
 
 use crate::crypto::{Crypto, Domain, Hash, PublicKey, Signature};
 use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use crate::load::Load;
+use crate::rating::PacketKey;
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of a packet before its content.
-pub const LEAF_HEADER_BYTES: usize = 46;
+pub const LEAF_HEADER_BYTES: usize = 47;
 /// Packets that one signature covers at most.
 pub const BURST_PACKETS_MAX: usize = 128;
 /// In a packet's `first`: no message starts in it.
@@ -54,9 +57,16 @@ pub struct PacketHeader {
     pub recent: u32,
     /// Where in the content the first message starts, or [`NO_FIRST`].
     pub first: u16,
+    /// How busy the stream is.
+    pub load: Load,
 }
 
 impl PacketHeader {
+    /// What decides who takes the packet.
+    pub(crate) const fn key(&self) -> PacketKey {
+        PacketKey { stream: self.stream, sequence: self.sequence.0, load: self.load }
+    }
+
     /// Appends the header.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         buffer.put(&self.stream.topic.0);
@@ -65,6 +75,7 @@ impl PacketHeader {
         buffer.put_u64(self.sequence.0);
         buffer.put_u32(self.recent);
         buffer.put_u16(self.first);
+        buffer.put_u8(self.load.0);
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -72,11 +83,12 @@ impl PacketHeader {
         let sender = MemberId(reader.array()?);
         let incarnation = Incarnation(reader.u64()?);
         let sequence = Sequence(reader.u64()?);
-        let (recent, first) = (reader.u32()?, reader.u16()?);
+        let (recent, first, load) = (reader.u32()?, reader.u16()?, Load(reader.u8()?));
         if sequence.0 == u64::MAX || u64::from(recent) > sequence.0 {
             return Err(Malformed);
         }
-        Ok(Self { stream: StreamId { topic, sender, incarnation }, sequence, recent, first })
+        let stream = StreamId { topic, sender, incarnation };
+        Ok(Self { stream, sequence, recent, first, load })
     }
 }
 

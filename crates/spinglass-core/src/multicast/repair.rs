@@ -7,8 +7,9 @@ use core::ops::Range;
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
 use super::peers::{SILENT_AFTER, Verdict, rounds_later};
+use super::slot::{Held, Hole};
 use super::solicit::SOLICIT_PACKETS_MAX;
-use super::stream::{Held, Hole, Stream};
+use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::config::Dissemination;
 use crate::crypto::Crypto;
@@ -16,7 +17,7 @@ use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
 use crate::members::Members;
 use crate::outbox::{Control, Way};
-use crate::rating::Rating;
+use crate::rating::{PacketKey, Rating};
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -86,11 +87,12 @@ impl Multicast {
         else {
             return;
         };
-        let bytes = held.packet.len();
+        let (bytes, load) = (held.packet.len(), held.load);
         let has_multicast =
             matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
+        let key = PacketKey { stream: id, sequence, load };
         let can_multicast =
-            has_multicast && cx.members.is_near(to) && cx.members.is_widely_taken(&id, sequence);
+            has_multicast && cx.members.is_near(to) && cx.members.is_widely_taken(&key);
         let multicast_from = can_multicast.then_some(self.multicast_from);
         match self.ledger.book(to, (id, sequence), bytes, reserve, multicast_from) {
             Verdict::Unicast => {
@@ -176,7 +178,8 @@ impl Multicast {
             let (held, sieve) =
                 (lacking.flat_map(|range| stream.held_falling(range)), entry.sieve());
             let held = held.take(DIGEST_PACKETS_MAX);
-            held.filter(|(sequence, _)| sieve.takes(*sequence)).any(|(_, held)| is_due(held))
+            let meant = held.filter(|(sequence, held)| sieve.bears(*sequence, held.load));
+            meant.into_iter().any(|(_, held)| is_due(held))
         };
         let lagging = digest.entries.iter().filter(lags).map(|entry| entry.stream);
         let mut streams: Vec<StreamId> = lagging.collect();
@@ -205,7 +208,7 @@ impl Multicast {
         if id.sender == self.own || cx.quarantine.holds(id.sender) {
             return;
         }
-        if self.rating_in_all(id.topic, cx) == Rating::NONE {
+        if self.share_in_all(id.topic, cx).rating == Rating::NONE {
             return;
         }
         let key = cx.members.key_in_life(id.sender, id.incarnation);
@@ -216,11 +219,11 @@ impl Multicast {
         }
         let theirs = entry.sieve();
         let is_missing = |sequence| entry.missing.iter().any(|range| range.contains(&sequence));
-        let has = |sequence: u64| theirs.takes(sequence) && !is_missing(sequence);
-        let high = self.streams.get(&id).map_or(0, Stream::high);
+        let has = |sequence: u64, load| theirs.bears(sequence, load) && !is_missing(sequence);
+        let (high, load) = self.reach_of(&id);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
         if entry.high > high && room {
-            let holds = entry.low < entry.high && has(entry.high - 1);
+            let holds = entry.low < entry.high && has(entry.high - 1, load);
             // Whoever came after a stream fell silent need not hear its end.
             let was_there = self.claims.contains(&id) || self.streams.contains_key(&id);
             let source = match holds {
@@ -243,7 +246,7 @@ impl Multicast {
         let bytes = stream.packet_bytes().max(1);
         let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
         let wanted: Vec<u64> = holes
-            .filter(|(sequence, hole)| due(hole) && has(**sequence))
+            .filter(|(sequence, hole)| due(hole) && has(**sequence, hole.load))
             .map(|(sequence, _)| *sequence)
             .take(DIGEST_PACKETS_MAX.min(self.ledger.solicit_bytes() / bytes))
             .collect();
@@ -263,11 +266,11 @@ impl Multicast {
         let retry = (self.peers.usual_trip() / 4 * 5).max(self.config.solicit_retry);
         let (asks, next) = self.claims.due(cx.now, (retry, life), known, silent);
         for Ask { stream, high, source } in asks {
-            let known = self.streams.get(&stream).map_or(0, Stream::high);
+            let (known, load) = self.reach_of(&stream);
             let sieve = self.sieve(&stream, cx);
             // Who takes little looks far back for as many.
             let newest = (known..high).rev().take(CLAIMED_MAX);
-            let newest = newest.filter(|number| sieve.takes(*number));
+            let newest = newest.filter(|number| sieve.bears(*number, load));
             let newest: Vec<u64> = newest.take(SOLICIT_PACKETS_MAX).collect();
             match source {
                 Source::Holder(from, port, round, heard) => {
@@ -299,7 +302,8 @@ impl Multicast {
             .chain(entry.missing.iter().cloned())
             .flat_map(|range| stream.held_falling(range))
             .filter(|(sequence, held)| {
-                sieve.takes(*sequence) && round.saturating_sub(held.round) >= idle
+                let is_old = round.saturating_sub(held.round) >= idle;
+                is_old && sieve.bears(*sequence, held.load)
             })
             .map(|(sequence, _)| sequence)
             .take(DIGEST_PACKETS_MAX)
@@ -343,10 +347,10 @@ impl Multicast {
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
             let low = stream.low().max(told.map_or(0, |range| range.end));
             let sample = self.sample(stream, crypto);
-            let rating = stream.sieve().rating();
+            let share = stream.sieve().share();
             let (stream, high) = (stream.id, stream.high());
             left = room.saturating_sub(missing.len() * 6);
-            entries.push(Entry { stream, high, low: low.min(high), missing, sample, rating });
+            entries.push(Entry { stream, high, low: low.min(high), missing, sample, share });
         }
         entries
     }
@@ -391,10 +395,10 @@ impl Multicast {
                 self.quiet.push_back(id);
                 cx.timers.set_earlier(Timer::Tail, due + wait);
             }
-            let newest = stream.high().saturating_sub(1);
+            let newest = stream.key(stream.high().saturating_sub(1));
             let shape = self.config.tree_shape();
-            let near = cx.members.rotation(&id, newest, told.into(), shape);
-            let far = cx.members.far_rotation(&id, newest, told.into(), shape);
+            let near = cx.members.rotation(&newest, told.into(), shape);
+            let far = cx.members.far_rotation(&newest, told.into(), shape);
             near.into_iter().chain(far).for_each(|to| self.announce(to, id, cx));
         }
     }
@@ -407,7 +411,7 @@ impl Multicast {
             Dissemination::Trees => false,
             Dissemination::Both => true,
         };
-        for to in cx.members.tree(&id, sequence, shape).children(zones_only) {
+        for to in cx.members.tree(&self.key(&id, sequence), shape).children(zones_only) {
             self.announce(to, id, cx);
         }
     }

@@ -8,9 +8,14 @@ use bytes::Bytes;
 
 use super::Cx;
 use super::framing::Framer;
-use super::packet::{BURST_PACKETS_MAX, LEAF_HEADER_BYTES, PacketHeader, proof_bytes, sign_burst};
+use super::packet::{
+    BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, proof_bytes, sign_burst,
+};
 use super::tally::TopicTally;
+use crate::frame::FRAME_HEADER_BYTES;
 use crate::id::{Sequence, StreamId};
+use crate::link::OVERHEAD_BYTES;
+use crate::load::{Load, LoadMeter};
 use crate::time::Instant;
 use crate::trace::Seen;
 
@@ -20,6 +25,8 @@ const BURST_BYTES_MAX: usize = 512 << 10;
 /// Rounds that a packet's `recent` looks back: a member that was up for as long has no excuse to
 /// begin the stream later.
 pub(super) const RECENT_ROUNDS: u32 = 5;
+/// Bytes of a datagram around its packet.
+pub(crate) const ENVELOPE_BYTES: usize = OVERHEAD_BYTES + FRAME_HEADER_BYTES;
 
 /// What this member publishes on one topic.
 #[derive(Debug)]
@@ -28,6 +35,7 @@ pub(super) struct Sender {
     framer: Framer,
     tally: TopicTally,
     next: u64,
+    load: LoadMeter,
     /// The number with which each of the last rounds began.
     round_starts: VecDeque<(u32, u64)>,
 }
@@ -36,7 +44,8 @@ impl Sender {
     /// A sender that has not sent.
     pub(super) fn new(stream: StreamId) -> Self {
         let (framer, tally) = (Framer::default(), TopicTally::default());
-        Self { stream, framer, tally, next: 0, round_starts: VecDeque::new() }
+        let (load, round_starts) = (LoadMeter::default(), VecDeque::new());
+        Self { stream, framer, tally, next: 0, load, round_starts }
     }
 
     /// The stream it sends.
@@ -61,37 +70,41 @@ impl Sender {
     }
 
     /// Cuts and signs the next burst, of at most `bytes_max` bytes or one packet; each packet has
-    /// at most `packet_bytes`, proof included. Returns its first number and its packets.
+    /// at most `packet_bytes`, proof included. Returns its first number, its packets, and how busy
+    /// the stream was with each.
     pub(super) fn next_burst(
         &mut self,
         round: u32,
         packet_bytes: usize,
         bytes_max: usize,
         cx: &mut Cx<'_>,
-    ) -> (u64, Vec<Vec<u8>>) {
+    ) -> (u64, Vec<(Vec<u8>, Load)>) {
         let most = (bytes_max.min(BURST_BYTES_MAX) / packet_bytes).clamp(1, BURST_PACKETS_MAX);
         let (count, room) = self.burst_shape(most, packet_bytes);
         let recent = self.recent(round);
         let start = self.next;
-        let mut packets = Vec::with_capacity(count);
+        let (mut packets, mut loads) = (Vec::with_capacity(count), Vec::with_capacity(count));
         while packets.len() < count && self.framer.bytes() > 0 {
             let mut packet = Vec::with_capacity(packet_bytes.min(LEAF_HEADER_BYTES + room + 512));
             packet.resize(LEAF_HEADER_BYTES, 0);
             let (first, since) = self.framer.fill(room, &mut packet);
             let (stream, sequence) = (self.stream, Sequence(self.next));
             let recent = u32::try_from(self.next - recent).unwrap_or(u32::MAX);
+            let bytes = packet.len() + proof_bytes(count) + ENVELOPE_BYTES;
+            let load = self.load.note(bytes, first == NO_FIRST, cx.now);
             let mut header = Vec::with_capacity(LEAF_HEADER_BYTES);
-            PacketHeader { stream, sequence, recent, first }.encode(&mut header);
+            PacketHeader { stream, sequence, recent, first, load }.encode(&mut header);
             packet.iter_mut().zip(header).for_each(|(byte, head)| *byte = head);
             if let Some(since) = since {
                 let made = || Seen::Made { waited: cx.now.since(since) };
                 cx.tracer.note(cx.now, stream, sequence.0, made);
             }
             packets.push(packet);
+            loads.push(load);
             self.next += 1;
         }
         sign_burst(&mut packets, cx.crypto);
-        (start, packets)
+        (start, packets.into_iter().zip(loads).collect())
     }
 
     /// Packets made so far.

@@ -7,11 +7,12 @@ use core::time::Duration;
 
 use super::digest::{Solicit, ranges_of};
 use super::peers::{Peer, TRIP_MAX};
-use super::stream::{Hole, Stream};
+use super::slot::Hole;
+use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::id::{MemberId, StreamId};
 use crate::outbox::Control;
-use crate::rating::too_small;
+use crate::rating::{PacketKey, too_small};
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -77,7 +78,7 @@ impl Multicast {
     /// Asks for one stream's holes; returns when the next of them is due.
     fn solicit_holes(&mut self, id: StreamId, cx: &mut Cx<'_>) -> Option<Instant> {
         let stream = self.streams.get(&id)?;
-        let packet_bytes = stream.packet_bytes().max(1);
+        let (load, packet_bytes) = (stream.load(), stream.packet_bytes().max(1));
         let room = self.ledger.solicit_bytes() / packet_bytes;
         let (due, mut next) = self.due_holes(stream, room, cx.now);
         let is_young = |hole: &Hole| {
@@ -97,9 +98,9 @@ impl Multicast {
             let sequences: Vec<u64> = asked.iter().map(|(sequence, _)| *sequence).collect();
             // If nobody has it but its sender, some of all that lack it ask there.
             let retries = asked.iter().any(|(_, hole)| hole.tries > 0);
-            let may_be_alone = is_patient || !cx.members.all_take_all(id.topic);
+            let may_be_alone = is_patient || !cx.members.all_take_all(id.topic, load);
             let of_sender = may_be_alone && retries && {
-                let members = cx.members.takers_of(id.topic) as u64;
+                let members = cx.members.takers_count(id.topic) as u64;
                 self.rng.below(members.max(1)) < SENDER_ASKED_BY
             };
             for chunk in sequences.chunks(SOLICIT_PACKETS_MAX) {
@@ -180,11 +181,13 @@ impl Multicast {
         cx: &mut Cx<'_>,
     ) -> Option<SocketAddr> {
         // Whoever takes what is hardest to get of it takes all.
-        let hardest = falling.iter().copied().max_by_key(|number| too_small(&id, *number));
-        let hardest = hardest.filter(|_| !cx.members.all_take_all(id.topic));
+        let keys = falling.iter().map(|number| self.key(&id, *number));
+        let hardest = keys.max_by_key(too_small);
+        let mut all_take_all = |key: &PacketKey| cx.members.all_take_all(id.topic, key.load);
+        let hardest = hardest.filter(|key| !all_take_all(key));
         let members = &mut *cx.members;
         let may_have = |address| match hardest {
-            Some(number) => members.may_take_packet(address, &id, number),
+            Some(key) => members.may_take_packet(address, &key),
             None => true,
         };
         let peer = self.peers.choose(cx.now, self.config.round, may_have, &mut self.rng);
@@ -220,7 +223,7 @@ impl Multicast {
     ) -> Option<SocketAddr> {
         let count = self.config.long_term_bufferers;
         let own = cx.members.own_address();
-        let mut keepers = cx.members.bufferers(&id, sequence, count);
+        let mut keepers = cx.members.bufferers(&self.key(&id, sequence), count);
         keepers.retain(|keeper| *keeper != own);
         let Some(drawn) = keepers.get(self.rng.index(keepers.len())).copied() else {
             return self.solicit_anybody(id, &[sequence], cx);

@@ -11,18 +11,18 @@
 //! `next` and `base` only grow.
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::net::SocketAddr;
 use core::ops::Range;
-use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::framing::Assembler;
 use super::lesser::Lesser;
-use super::packet::{LEAF_HEADER_BYTES, PacketRef};
+use super::packet::PacketRef;
+use super::slot::{Accepted, Held, Hole, Next, Released, Slot};
 use super::tally::TopicTally;
 use crate::id::StreamId;
-use crate::rating::{Rating, Sieve};
+use crate::load::Load;
+use crate::rating::{PacketKey, Share, Sieve};
 use crate::time::Instant;
 
 /// Packets that one stream follows at once, missing or held. A sender that gets farther ahead
@@ -55,6 +55,8 @@ pub(super) struct Stream {
     /// How often its tail was announced since the last new packet.
     pub(super) tails_told: u8,
     packet_bytes: usize,
+    /// How busy it is, as its newest packet says.
+    load: Load,
     /// Which packets are taken, for the application or for others.
     sieve: Sieve,
     /// What was taken before more was.
@@ -67,110 +69,6 @@ pub(super) struct Stream {
     skipped: Option<(u64, u64)>,
     /// Bytes of packets that a jump dropped, not yet taken off the node's account.
     dropped: Released,
-}
-
-#[derive(Debug)]
-enum Slot {
-    Missing,
-    Held(Held),
-    /// Delivered, and left to its long-term bufferers.
-    Released,
-    /// Given up.
-    Lost,
-    /// Not asked for: the rating does not take it.
-    PassedOver,
-}
-
-/// A packet that is held for repair.
-#[derive(Debug, Clone)]
-pub(super) struct Held {
-    /// The whole packet, as it is sent on.
-    pub(super) packet: Bytes,
-    content_end: u16,
-    first: u16,
-    /// The round in which it came.
-    pub(super) round: u32,
-    /// The round in which it was last asked for.
-    pub(super) asked_round: u32,
-}
-
-impl Held {
-    /// The part of the packet that carries messages.
-    pub(super) fn content(&self) -> Bytes {
-        self.packet.slice(LEAF_HEADER_BYTES..usize::from(self.content_end))
-    }
-
-    /// What of the packet its sender signed.
-    pub(super) fn leaf(&self) -> &[u8] {
-        self.packet.get(..usize::from(self.content_end)).unwrap_or(&self.packet)
-    }
-
-    /// Where in the content the first message starts.
-    pub(super) const fn first(&self) -> u16 {
-        self.first
-    }
-}
-
-/// A packet that is missing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Hole {
-    /// When it was noticed.
-    pub(super) since: Instant,
-    /// In which round that was.
-    pub(super) since_round: u32,
-    /// When it was last asked for.
-    pub(super) asked: Option<Instant>,
-    /// Who was asked first, and when; no time if it was asked again, since an answer may then be to
-    /// either request.
-    pub(super) first: Option<(SocketAddr, Option<Instant>)>,
-    /// How long the answer of whoever was asked last may take.
-    pub(super) answer_within: Duration,
-    /// How often it was asked for.
-    pub(super) tries: u16,
-}
-
-impl Hole {
-    /// Noticed just now, and not asked for.
-    const fn new(since: Instant, since_round: u32) -> Self {
-        let answer_within = Duration::ZERO;
-        Self { since, since_round, asked: None, first: None, answer_within, tries: 0 }
-    }
-}
-
-/// What a new packet was to its stream.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Accepted {
-    /// The hole it filled, if it was missing.
-    pub(super) filled: Option<Hole>,
-    /// How many numbers that are taken it ran ahead of what was known, itself included.
-    pub(super) advance: u64,
-}
-
-/// The next thing to tell the application.
-#[derive(Debug)]
-pub(super) enum Next {
-    /// A packet.
-    Packet(u64, Held),
-    /// A run of packets given up: the first, and how many.
-    Lost(u64, u64),
-    /// Packets that the rating does not take.
-    PassedOver,
-}
-
-/// What a round released.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Released {
-    /// Packets.
-    pub(super) packets: usize,
-    /// Their bytes.
-    pub(super) bytes: usize,
-}
-
-impl Released {
-    fn add(&mut self, held: &Held) {
-        self.packets += 1;
-        self.bytes += held.packet.len();
-    }
 }
 
 impl Stream {
@@ -191,9 +89,10 @@ impl Stream {
             tail_pending: false,
             tails_told: 0,
             packet_bytes: 0,
-            sieve: Sieve::new(Rating::ALL, &id),
+            load: Load::NONE,
+            sieve: Sieve::new(Share::ALL, &id),
             lesser: None,
-            told: Sieve::new(Rating::ALL, &id),
+            told: Sieve::new(Share::ALL, &id),
             tally: TopicTally::default(),
             skipped: None,
             dropped: Released::default(),
@@ -228,6 +127,19 @@ impl Stream {
     /// What is missing, by number.
     pub(super) const fn holes(&self) -> &BTreeMap<u64, Hole> {
         &self.holes
+    }
+
+    /// How busy it is, as its newest packet says.
+    pub(super) const fn load(&self) -> Load {
+        self.load
+    }
+
+    /// What decides who takes a packet, as far as it is known here.
+    pub(super) fn key(&self, sequence: u64) -> PacketKey {
+        let held = self.held(sequence).map(|held| held.load);
+        let missing = || self.holes.get(&sequence).map(|hole| hole.load);
+        let load = held.or_else(missing).unwrap_or(self.load);
+        PacketKey { stream: self.id, sequence, load }
     }
 
     /// The bytes of its packets, roughly: those of the latest.
@@ -265,7 +177,7 @@ impl Stream {
         match self.slot(sequence) {
             None => sequence >= self.high(),
             // Others may lack it, as long as it would be kept like any other.
-            Some(Slot::PassedOver) => sequence >= self.idle,
+            Some(Slot::PassedOver | Slot::Thinned) => sequence >= self.idle,
             Some(slot) => matches!(slot, Slot::Missing),
         }
     }
@@ -283,8 +195,14 @@ impl Stream {
         let high = self.high();
         self.tally.received(bytes.len());
         let recent = sequence.saturating_sub(packet.header.recent.into());
-        let opened = self.open_holes(high, sequence, recent, now, round);
-        self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
+        // Of what lies between it and the newest before nothing else is known.
+        let load = packet.header.load;
+        let opened = self.open_holes(sequence, recent, self.load.max(load), (now, round));
+        if sequence >= high {
+            self.load = load;
+        }
+        let (content_end, first) = (packet.content_end(), packet.header.first);
+        self.hold(sequence, bytes, (content_end, first, load), round);
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
         self.active_round = round;
@@ -297,56 +215,74 @@ impl Stream {
         &mut self,
         sequence: u64,
         packet: Bytes,
-        proof_bytes: usize,
+        (proof_bytes, load): (usize, Load),
         now: Instant,
         round: u32,
     ) {
         if sequence == self.high() {
             self.slots.push_back(Slot::Missing);
+            self.load = load;
             let content_end = packet.len().saturating_sub(proof_bytes);
-            self.hold(sequence, packet, content_end, 0, round);
+            self.hold(sequence, packet, (content_end, 0, load), round);
             (self.arrived, self.active_round, self.tails_told) = (now, round, 0);
         }
     }
 
-    fn hold(&mut self, sequence: u64, packet: Bytes, content_end: usize, first: u16, round: u32) {
+    fn hold(
+        &mut self,
+        sequence: u64,
+        packet: Bytes,
+        (content_end, first, load): (usize, u16, Load),
+        round: u32,
+    ) {
         self.packet_bytes = packet.len();
         let content_end = u16::try_from(content_end).unwrap_or(u16::MAX);
-        let held = Held { packet, content_end, first, round, asked_round: round };
+        let held = Held { packet, content_end, first, load, round, asked_round: round };
         if let Some(slot) = self.slot_mut(sequence) {
             *slot = Slot::Held(held);
         }
     }
 
-    /// Makes slots for the numbers from `high` to `sequence`, all but the last ones missing, or not
-    /// taken; returns how many are missing. Those below `recent` were sent some rounds ago.
+    /// Makes slots for the numbers from the highest to `sequence`, all but the last ones missing,
+    /// or not taken; returns how many are missing. Those below `recent` were sent some rounds ago.
     fn open_holes(
         &mut self,
-        high: u64,
         sequence: u64,
         recent: u64,
-        now: Instant,
-        round: u32,
+        load: Load,
+        (now, round): (Instant, u32),
     ) -> u64 {
-        let mut opened = 0;
+        let (high, mut opened) = (self.high(), 0);
         let lost_until = sequence.saturating_sub(HOLES_PER_PACKET_MAX).max(high);
         if lost_until > high {
             self.jump(lost_until);
         }
         for missing in lost_until.max(self.high())..=sequence {
             let is_meant = missing >= recent || self.took(missing);
-            let is_hole = missing < sequence && self.sieve.takes(missing) && is_meant;
-            if is_hole {
+            let slot = match missing == sequence {
+                true => Slot::Missing,
+                false if is_meant => self.unseen(missing, load),
+                false => Slot::PassedOver,
+            };
+            if missing < sequence && matches!(slot, Slot::Missing) {
                 opened += 1;
-                self.holes.insert(missing, Hole::new(now, round));
+                self.holes.insert(missing, Hole::new(now, round, load));
             }
-            let is_known = is_hole || missing == sequence;
-            self.slots.push_back(if is_known { Slot::Missing } else { Slot::PassedOver });
+            self.slots.push_back(slot);
         }
         if let Some(lesser) = self.lesser.as_mut().filter(|_| sequence >= high) {
             lesser.advance(sequence, recent, round);
         }
         opened
+    }
+
+    /// What a packet is that has not come.
+    fn unseen(&self, sequence: u64, load: Load) -> Slot {
+        match (self.sieve.takes(sequence), self.sieve.bears(sequence, load)) {
+            (false, _) => Slot::PassedOver,
+            (true, false) => Slot::Thinned,
+            (true, true) => Slot::Missing,
+        }
     }
 
     /// Whether what is taken now was taken when the packet of this number was sent.
@@ -375,12 +311,11 @@ impl Stream {
             return;
         }
         for sequence in (start..self.base).rev() {
-            if self.sieve.takes(sequence) {
-                self.slots.push_front(Slot::Missing);
-                self.holes.insert(sequence, Hole::new(now, round));
-            } else {
-                self.slots.push_front(Slot::PassedOver);
+            let slot = self.unseen(sequence, self.load);
+            if matches!(slot, Slot::Missing) {
+                self.holes.insert(sequence, Hole::new(now, round, self.load));
             }
+            self.slots.push_front(slot);
         }
         (self.base, self.next, self.idle, self.trim) = (start, start, start, start);
     }
@@ -388,7 +323,7 @@ impl Stream {
     /// The next packet or gap in order, if there is one.
     pub(super) fn pop_next(&mut self) -> Option<Next> {
         if let Some((from, packets)) = self.skipped.take() {
-            return Some(Next::Lost(from, packets));
+            return Some(Next::Lost(from, packets, 0));
         }
         match self.slot(self.next)? {
             Slot::Missing => None,
@@ -403,12 +338,15 @@ impl Stream {
                 }
                 Some(Next::PassedOver)
             }
-            Slot::Lost | Slot::Released => {
-                let from = self.next;
-                while matches!(self.slot(self.next), Some(Slot::Lost | Slot::Released)) {
+            Slot::Lost | Slot::Released | Slot::Thinned => {
+                let (from, mut thinned) = (self.next, 0);
+                while let Some(slot @ (Slot::Lost | Slot::Released | Slot::Thinned)) =
+                    self.slot(self.next)
+                {
+                    thinned += u64::from(matches!(slot, Slot::Thinned));
                     self.next += 1;
                 }
-                Some(Next::Lost(from, self.next - from))
+                Some(Next::Lost(from, self.next - from, thinned))
             }
         }
     }
@@ -419,47 +357,58 @@ impl Stream {
     }
 
     /// Takes a share of a stream of which no packet has come.
-    pub(super) fn take(&mut self, rating: Rating) {
-        self.sieve = Sieve::new(rating, &self.id);
+    pub(super) fn take(&mut self, share: Share) {
+        self.sieve = Sieve::new(share, &self.id);
     }
 
     /// Takes another share from now on, of what has not been delivered. Of whatever was sent before
     /// and is not known of, since less was taken, no more than that is missing.
-    pub(super) fn rate(&mut self, rating: Rating, now: Instant, round: u32) {
-        if rating > self.sieve.rating() && self.lesser.is_none_or(|it| it.is_over()) {
+    pub(super) fn rate(&mut self, share: Share, now: Instant, round: u32) {
+        if share.rating > self.sieve.rating() && self.lesser.is_none_or(|it| it.is_over()) {
             self.lesser = Some(Lesser::new(self.sieve, round));
         }
-        self.sieve = Sieve::new(rating, &self.id);
+        self.sieve = Sieve::new(share, &self.id);
         for sequence in self.next..self.high() {
-            let is_taken = self.sieve.takes(sequence);
+            let load = self.holes.get(&sequence).map_or(self.load, |hole| hole.load);
+            let unseen = self.unseen(sequence, load);
             let Some(slot) = self.slot_mut(sequence) else { break };
-            match (&slot, is_taken) {
-                (Slot::Missing, false) => {
-                    *slot = Slot::PassedOver;
+            match (&slot, unseen) {
+                (Slot::Missing, unseen @ (Slot::PassedOver | Slot::Thinned)) => {
+                    *slot = unseen;
                     self.holes.remove(&sequence);
                 }
-                (Slot::PassedOver, true) => self.want_passed_over(sequence, now, round),
+                (Slot::PassedOver, Slot::Missing) => self.want_unseen(sequence, now, round),
                 _ => (),
             }
         }
     }
 
-    /// The next packet was passed over, and the message that it goes on with is one that was taken:
-    /// it is missing after all. Returns whether that is so.
+    /// The next packet was not asked for, or is not known of yet, and the message that it goes on
+    /// with is one that was taken: it is missing after all. Returns whether that is so.
     pub(super) fn want_next(&mut self, now: Instant, round: u32) -> bool {
         let first = self.assembler.as_ref().and_then(Assembler::open_since);
-        let is_passed_over = matches!(self.slot(self.next), Some(Slot::PassedOver));
-        let wants = is_passed_over && first.is_some_and(|first| self.told.takes(first.0));
-        if wants {
-            self.want_passed_over(self.next, now, round);
+        if !first.is_some_and(|first| self.told.takes(first.0)) {
+            return false;
         }
-        wants
+        let is_unseen = match self.slot(self.next) {
+            Some(slot) => matches!(slot, Slot::PassedOver | Slot::Thinned),
+            // By the time something newer comes it may be too old for anybody to have.
+            None => !self.sieve.bears(self.next, self.load),
+        };
+        if is_unseen {
+            if self.next == self.high() {
+                self.slots.push_back(Slot::Missing);
+            }
+            self.want_unseen(self.next, now, round);
+        }
+        is_unseen
     }
 
-    fn want_passed_over(&mut self, sequence: u64, now: Instant, round: u32) {
+    fn want_unseen(&mut self, sequence: u64, now: Instant, round: u32) {
+        let load = self.load;
         if let Some(slot) = self.slot_mut(sequence) {
             *slot = Slot::Missing;
-            self.holes.insert(sequence, Hole::new(now, round));
+            self.holes.insert(sequence, Hole::new(now, round, load));
         }
     }
 
@@ -496,9 +445,8 @@ impl Stream {
     pub(super) fn release(
         &mut self,
         round: u32,
-        idle_rounds: u32,
-        keep_rounds: u32,
-        mut is_bufferer: impl FnMut(u64) -> bool,
+        (idle_rounds, keep_rounds): (u32, u32),
+        mut is_bufferer: impl FnMut(u64, Load) -> bool,
     ) -> Released {
         let mut released = core::mem::take(&mut self.dropped);
         while self.idle < self.next {
@@ -509,7 +457,7 @@ impl Stream {
                     break;
                 }
                 let asked = round.saturating_sub(held.asked_round) < idle_rounds;
-                if asked || is_bufferer(sequence) {
+                if asked || is_bufferer(sequence, held.load) {
                     // It outlives its batch, whose memory it shared until here.
                     held.packet = Bytes::copy_from_slice(&held.packet);
                 } else {
@@ -523,7 +471,7 @@ impl Stream {
             match self.slots.front() {
                 Some(Slot::Held(held)) if round.saturating_sub(held.round) < keep_rounds => break,
                 Some(Slot::Held(held)) => released.add(held),
-                Some(Slot::Released | Slot::Lost | Slot::PassedOver) => (),
+                Some(Slot::Released | Slot::Lost | Slot::PassedOver | Slot::Thinned) => (),
                 Some(Slot::Missing) | None => break,
             }
             self.slots.pop_front();
@@ -580,7 +528,7 @@ impl Stream {
     pub(super) fn check_invariants(&self, round: u32, keep_rounds: u32) {
         let old = |slot: &Slot| match slot {
             Slot::Held(held) => round.saturating_sub(held.round) > keep_rounds,
-            Slot::Missing | Slot::Released | Slot::Lost | Slot::PassedOver => false,
+            Slot::Missing | Slot::Released | Slot::Lost | Slot::PassedOver | Slot::Thinned => false,
         };
         assert!(!self.slots.iter().any(old), "a packet is held for more than {keep_rounds} rounds");
         assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());

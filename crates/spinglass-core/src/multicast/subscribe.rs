@@ -10,8 +10,14 @@ use super::{Cx, DISCOVER_ROUNDS, Multicast, tell_message};
 use crate::config::Start;
 use crate::id::{Sequence, StreamId, TopicId};
 use crate::interest::Interest;
-use crate::rating::{Rating, Sieve};
+use crate::load::Load;
+use crate::rating::{PacketKey, Rating, Share, Sieve};
 use crate::timer::Timer;
+
+/// Rounds after which a stream that is silent brings nothing for now.
+const QUIET_ROUNDS: u32 = 20;
+/// Rounds after which it is not counted on any more.
+const IDLE_ROUNDS: u32 = 600;
 
 impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
@@ -78,14 +84,20 @@ impl Multicast {
         }
     }
 
+    /// The same, and how busy its streams may be.
+    fn share(&self, topic: TopicId) -> Share {
+        Share { rating: self.rating(topic), ceiling: self.cap.ceiling() }
+    }
+
     /// What it takes in all: for itself, and for zones that it speaks for.
-    pub(super) fn rating_in_all(&self, topic: TopicId, cx: &mut Cx<'_>) -> Rating {
-        self.rating(topic).max(cx.members.carried(topic))
+    pub(super) fn share_in_all(&self, topic: TopicId, cx: &mut Cx<'_>) -> Share {
+        self.share(topic).or(cx.members.carried(topic))
     }
 
     /// What this member takes, as its row is to tell it.
     pub(crate) fn interest(&self) -> Interest {
-        Interest::of(self.subscriptions.keys().map(|topic| (*topic, self.rating(*topic))))
+        let taken = self.subscriptions.keys().map(|topic| (*topic, self.rating(*topic)));
+        Interest::of(taken, self.cap.ceiling())
     }
 
     /// Has streams take what they are to take now: of one topic, or of all.
@@ -94,10 +106,10 @@ impl Multicast {
         let meant = |id: &&StreamId| id.sender != own && only.is_none_or(|it| it == id.topic);
         let ids: Vec<StreamId> = self.streams.keys().filter(meant).copied().collect();
         for id in ids {
-            let (taken, told) = (self.rating_in_all(id.topic, cx), self.rating(id.topic));
+            let (taken, told) = (self.share_in_all(id.topic, cx), self.share(id.topic));
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.told = Sieve::new(told, &id);
-            if stream.sieve().rating() != taken {
+            if stream.sieve().share() != taken {
                 stream.rate(taken, cx.now, self.round);
                 self.deliver(id, cx);
                 // What is taken from now on may be missing already.
@@ -114,8 +126,9 @@ impl Multicast {
         header: &PacketHeader,
         cx: &mut Cx<'_>,
     ) -> bool {
-        let (id, sequence, shape) = (&header.stream, header.sequence.0, self.config.tree_shape());
-        let is_nothing = rating == Rating::NONE && !cx.members.tree(id, sequence, shape).hands_on();
+        let shape = self.config.tree_shape();
+        let mut hands_on = || cx.members.tree(&header.key(), shape).hands_on();
+        let is_nothing = rating == Rating::NONE && !hands_on();
         cx.stats.packets_untaken += u64::from(is_nothing);
         is_nothing
     }
@@ -136,7 +149,7 @@ impl Multicast {
         topics.dedup();
         let drawn = if topics.len() > 1 { self.rng.index(topics.len()) } else { 0 };
         let topic = topics.get(drawn).copied()?;
-        let wanted = if is_turn { self.rating_in_all(topic, cx) } else { Rating::NONE };
+        let wanted = if is_turn { self.share_in_all(topic, cx).rating } else { Rating::NONE };
         Some((topic, wanted))
     }
 
@@ -157,7 +170,7 @@ impl Multicast {
 
     /// Which packets of a stream are taken, met or not.
     pub(super) fn sieve(&self, id: &StreamId, cx: &mut Cx<'_>) -> Sieve {
-        Sieve::new(self.rating_in_all(id.topic, cx), id)
+        Sieve::new(self.share_in_all(id.topic, cx), id)
     }
 
     /// A stream met for the first time: where it starts for this member.
@@ -176,8 +189,50 @@ impl Multicast {
         }
         let assembler = if first == 0 { Assembler::at_start() } else { Assembler::default() };
         stream.assembler = start.map(|_| assembler);
-        stream.told = Sieve::new(self.rating(id.topic), &id);
-        stream.take(self.rating_in_all(id.topic, cx));
+        stream.told = Sieve::new(self.share(id.topic), &id);
+        stream.take(self.share_in_all(id.topic, cx));
         stream
+    }
+
+    /// A look at what comes, and what is borne of it.
+    pub(super) fn look_at_cap(&mut self, cx: &mut Cx<'_>) {
+        if !self.cap.is_due(self.round) {
+            return;
+        }
+        let (quiet, idle) = (self.round.saturating_sub(QUIET_ROUNDS), IDLE_ROUNDS);
+        let taken = self.streams.values().filter(|stream| {
+            stream.id.sender != self.own && self.round.saturating_sub(stream.active_round) < idle
+        });
+        let brought = taken.map(|stream| {
+            let is_quiet = stream.active_round < quiet;
+            let load = if is_quiet { Load::NONE } else { stream.load() };
+            (stream.sieve().rating().millionths(), load)
+        });
+        let brought: Vec<_> = brought.collect();
+        let counted = (cx.stats.bytes_received, cx.stats.packet_bytes_received);
+        let turn = self.rng.below(cx.members.near_count().into()) as u32;
+        if self.cap.look((self.round, turn), counted, &brought) {
+            self.rate_streams(None, cx);
+        }
+    }
+
+    /// The highest number known of a stream, and how busy it was.
+    pub(super) fn reach_of(&self, id: &StreamId) -> (u64, Load) {
+        self.streams.get(id).map_or((0, Load::NONE), |stream| (stream.high(), stream.load()))
+    }
+
+    /// The newest packets of the streams whose packets came last, the latest first.
+    pub(crate) fn streams_of_late(&self, most: usize) -> Vec<PacketKey> {
+        let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
+        let mut streams: Vec<&Stream> = others.collect();
+        streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
+        let newest = |stream: &Stream| stream.key(stream.high().saturating_sub(1));
+        streams.into_iter().take(most).map(newest).collect()
+    }
+
+    /// What decides who takes a packet, as far as it is known here.
+    pub(crate) fn key(&self, id: &StreamId, sequence: u64) -> PacketKey {
+        let unknown = PacketKey { stream: *id, sequence, load: Load::NONE };
+        self.streams.get(id).map_or(unknown, |stream| stream.key(sequence))
     }
 }

@@ -9,7 +9,7 @@ use super::{FEW, Node};
 use crate::crypto::Domain;
 use crate::event::Reject;
 use crate::id::StreamId;
-use crate::multicast::{Candidate, Cx};
+use crate::multicast::{Candidate, Cx, ENVELOPE_BYTES};
 use crate::time::Now;
 
 impl Node {
@@ -24,6 +24,8 @@ impl Node {
         let mut wanted = SmallVec::<[_; FEW]>::new();
         let (at, now) = (now, now.monotonic);
         for (candidate, source) in candidates.iter().zip(sources) {
+            let bytes = candidate.packet.bytes.len() + ENVELOPE_BYTES;
+            self.stats.packet_bytes_received += bytes as u64;
             let checked = self.check_origin(&candidate.packet.header.stream, at);
             match checked.and_then(|()| self.multicast.wants(candidate, &mut cx!(self, now))) {
                 Ok(true) => wanted.push((candidate, *source)),

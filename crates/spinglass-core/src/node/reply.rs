@@ -83,8 +83,8 @@ impl Node {
         let mut whom = self.detector.own_observers(&self.table);
         let shape = self.config.get().multicast.tree_shape();
         let cx = cx!(self, now.monotonic);
-        for (stream, newest) in self.multicast.streams_of_late(SENDERS_MAX) {
-            whom.extend(&cx.members.tree(&stream, newest, shape).parents);
+        for newest in self.multicast.streams_of_late(SENDERS_MAX) {
+            whom.extend(&cx.members.tree(&newest, shape).parents);
         }
         whom.sort_unstable();
         whom.dedup();

@@ -212,6 +212,7 @@ pub(super) fn new_table(
         name: if name.is_empty() { short() } else { name.clone() },
         region: region.clone(),
         address: *address,
+        is_capped: config.multicast.receive_rate_max > 0,
     };
     let has_detector = !config.detector.probe_timeout.is_zero();
     let agent_refreshes = if has_detector { WATCHED_REFRESHES } else { 1 };

@@ -368,13 +368,15 @@ impl Node {
             return;
         }
         let arity = self.config.get().multicast.tree_shape().arity;
-        let first = self.members.cut(&run.stream, run.from, arity);
+        let stream = run.stream;
+        let (members, multicast) = (&mut self.members, &self.multicast);
+        let first = members.cut(&multicast.key(&stream, run.from), arity);
         // Where everybody takes everything there is but one way.
         if first.is_none() {
             return;
         }
-        let (members, stream) = (&mut self.members, run.stream);
-        let goes_elsewhere = |number: &u64| members.cut(&stream, *number, arity) != first;
+        let mut cut = |number: u64| members.cut(&multicast.key(&stream, number), arity);
+        let goes_elsewhere = |number: &u64| cut(*number) != first;
         if let Some(from) = (run.from..run.until).find(goes_elsewhere) {
             self.outbox.unpop_run(Run { from, ..run.clone() });
             run.until = from;
@@ -386,26 +388,22 @@ impl Node {
         let multicast = &self.config.get().multicast;
         let (shape, has_trees) =
             (multicast.tree_shape(), multicast.dissemination != Dissemination::Multicast);
-        let (stream, number, members) = (&run.stream, run.from, &mut self.members);
+        let (packet, members) = (&self.multicast.key(&run.stream, run.from), &mut self.members);
         let spread = |mut to: Vec<SocketAddr>| {
             to.truncate(DESTINATIONS_MAX);
             (!to.is_empty()).then_some((Destinations::Members(to), PacketKind::Spread))
         };
         match run.way {
-            Way::Multicast if members.is_widely_taken(stream, number) => {
+            Way::Multicast if members.is_widely_taken(packet) => {
                 Some((Destinations::Multicast, PacketKind::Spread))
             }
             // Of another region's heads somebody takes care, if anybody does.
-            Way::Multicast if has_trees => {
-                spread(members.tree(stream, number, shape).agents.clone())
-            }
-            Way::Multicast => spread(members.tree(stream, number, shape).children(false)),
+            Way::Multicast if has_trees => spread(members.tree(packet, shape).agents.clone()),
+            Way::Multicast => spread(members.tree(packet, shape).children(false)),
             Way::RepairMulticast => Some((Destinations::Multicast, PacketKind::Repair)),
-            Way::Crown => spread(members.tree(stream, number, shape).crown.clone()),
+            Way::Crown => spread(members.tree(packet, shape).crown.clone()),
             Way::Repair(to) => Some((Destinations::Members(alloc::vec![to]), PacketKind::Repair)),
-            Way::Tree { zones_only } => {
-                spread(members.tree(stream, number, shape).children(zones_only))
-            }
+            Way::Tree { zones_only } => spread(members.tree(packet, shape).children(zones_only)),
         }
     }
 }

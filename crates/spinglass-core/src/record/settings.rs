@@ -10,7 +10,7 @@ use crate::crypto::Epoch;
 use crate::wire::Malformed;
 
 /// Settings in a configuration.
-pub(super) const NUMBERS: usize = 43;
+pub(super) const NUMBERS: usize = 44;
 
 /// A configuration as numbers, in a fixed order; durations in nanoseconds.
 pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
@@ -67,6 +67,7 @@ pub(super) fn numbers(config: &Config) -> [u64; NUMBERS] {
         objects.serve_bytes_per_round as u64,
         objects.store_bytes_max as u64,
         multicast.pull_offered.into(),
+        multicast.receive_rate_max,
     ]
 }
 
@@ -116,6 +117,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         send_rate: number()?,
         send_burst_bytes: as_(number()?)?,
         send_queue_bytes: as_(number()?)?,
+        receive_rate_max: 0,
         streams_max: as_(number()?)?,
     };
     let table = TableConfig {
@@ -138,7 +140,7 @@ pub(super) fn config(numbers: &[u64; NUMBERS]) -> Result<Config, Malformed> {
         serve_bytes_per_round: as_(number()?)?,
         store_bytes_max: as_(number()?)?,
     };
-    multicast.pull_offered = yes(number()?)?;
+    (multicast.pull_offered, multicast.receive_rate_max) = (yes(number()?)?, number()?);
     Ok(Config { link, members, multicast, table, detector, discovery, objects, security: None })
 }
 
@@ -151,6 +153,7 @@ mod tests {
         let mut changed = Config::wan();
         changed.multicast.dissemination = Dissemination::Both;
         changed.multicast.rounds_aligned = true;
+        changed.multicast.receive_rate_max = 1_000_000;
         changed.link.datagram_bytes = 9000;
         changed.link.keyless = true;
         changed.link.rotate_every = Duration::from_secs(60);

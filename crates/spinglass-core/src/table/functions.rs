@@ -21,8 +21,10 @@ use crate::interest::{Interest, TOPICS};
 /// The function that every zone has unless one with this name replaces it: who is in the zone, and
 /// who speaks for it.
 pub const CORE: &str = "core";
-/// Its text. Three representatives: FACTS 4.9 shows what fewer cost under crashes.
-pub const CORE_SQL: &str = "SELECT SUM(nmembers) AS nmembers, FIRST(3, contacts) AS contacts, \
+/// Its text. Three representatives: FACTS 4.9 shows what fewer cost under crashes. Those that cap
+/// what they receive are none as long as there are others: a representative carries for its zone.
+pub const CORE_SQL: &str = "SELECT SUM(nmembers) AS nmembers, \
+                            FIRST(3, contacts ORDER BY COALESCE(capped, 0)) AS contacts, \
                             MAX(depth) + 1 AS depth FROM zone";
 /// Functions evaluated for one zone at most; further ones, by name, are not.
 pub(crate) const FUNCTIONS_MAX: usize = 64;

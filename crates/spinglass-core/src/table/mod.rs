@@ -85,7 +85,9 @@ use gossip::BytesLeft;
 use level::Level;
 
 /// Attributes that the agent fills in itself.
-pub(crate) const RESERVED: [&str; 5] = ["id", "contacts", "nmembers", "depth", TOPICS];
+pub(crate) const RESERVED: [&str; 6] = ["id", "contacts", "nmembers", "depth", CAPPED, TOPICS];
+/// Set at agents that cap what they receive.
+const CAPPED: &str = "capped";
 
 /// What the table may touch while it handles one input.
 pub(crate) struct TableCx<'a> {
@@ -188,6 +190,8 @@ pub struct Table {
     attributes: Row,
     /// What it takes of which topics, once that was said.
     interest: Option<Interest>,
+    /// Whether it caps what it receives.
+    is_capped: bool,
     /// Root first; the last is the region's.
     levels: Vec<Level>,
     /// The line of each zone of the path in its parent's table; the root has none.
@@ -249,6 +253,7 @@ pub(crate) struct Own {
     pub(crate) name: String,
     pub(crate) region: ZonePath,
     pub(crate) address: SocketAddr,
+    pub(crate) is_capped: bool,
 }
 
 impl Table {
@@ -260,7 +265,7 @@ impl Table {
         mut rng: Prng,
         crypto: &mut dyn Crypto,
     ) -> Self {
-        let Own { key, incarnation, name, region, address } = own;
+        let Own { key, incarnation, name, region, address, is_capped } = own;
         let refresh = u64::from(config.refresh_rounds) * u64::from(agent_refreshes);
         let refresh_phase = rng.below(refresh) as u32;
         let depth = region.depth();
@@ -283,6 +288,7 @@ impl Table {
             version: Version { incarnation, counter: 0 },
             attributes: Row::empty(),
             interest: None,
+            is_capped,
             pending: alloc::vec![None; levels.len()],
             audits: levels.iter().map(|_| Audit::default()).collect(),
             levels,
@@ -526,6 +532,9 @@ impl Table {
         builder.set(reserved("contacts"), Value::list([address]));
         builder.set(reserved("nmembers"), Value::Int(1));
         builder.set(reserved("depth"), Value::Int(0));
+        if self.is_capped {
+            builder.set(reserved(CAPPED), Value::Int(1));
+        }
         builder.build()
     }
 }

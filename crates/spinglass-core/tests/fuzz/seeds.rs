@@ -35,8 +35,8 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::Put;
 use spinglass_core::{
-    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Member, MemberId,
-    Message, Now, Offence, Rating, Sequence, Start, StreamId, TopicId, Transmit,
+    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Load, Member,
+    MemberId, Message, Now, Offence, Rating, Sequence, Share, Start, StreamId, TopicId, Transmit,
 };
 
 use spinglass_summary::{Name, RowBuilder, Time, Value};
@@ -69,7 +69,8 @@ fn burst() -> Vec<Vec<u8>> {
         let (first, _) = framer.fill(100, &mut content);
         let sequence = packets.len() as u64;
         let recent = u32::try_from(sequence).expect("a small burst");
-        let header = PacketHeader { stream: stream(), sequence: Sequence(sequence), recent, first };
+        let (stream, sequence, load) = (stream(), Sequence(sequence), Load(40));
+        let header = PacketHeader { stream, sequence, recent, first, load };
         let mut packet = bytes(|buffer| header.encode(buffer));
         assert_eq!(packet.len(), LEAF_HEADER_BYTES);
         packet.put(&content);
@@ -82,8 +83,8 @@ fn burst() -> Vec<Vec<u8>> {
 fn a_digest() -> Digest {
     let missing = vec![8..9, 2..6];
     let sample = Some(Sample { sequence: 9, print: [1, 2, 3, 4] });
-    let rating = Rating::new(0.5).expect("a share");
-    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample, rating };
+    let share = Share { rating: Rating::new(0.5).expect("a share"), ceiling: Load(60) };
+    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample, share };
     let bare = DigestEntry { sample: None, ..entry.clone() };
     Digest { round: 5, entries: vec![entry, bare] }
 }

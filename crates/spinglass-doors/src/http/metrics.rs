@@ -19,7 +19,7 @@ type Counted = (&'static str, &'static str, fn(&Stats) -> u64);
 const PPM: f64 = 1e-6;
 
 /// What is counted.
-const COUNTERS: [Counted; 36] = [
+const COUNTERS: [Counted; 37] = [
     ("datagrams_received", "Datagrams taken in, refused ones included", |it| {
         it.protocol.datagrams_received
     }),
@@ -54,6 +54,11 @@ const COUNTERS: [Counted; 36] = [
         it.protocol.packets_untaken
     }),
     ("packets_lost", "Packets given up", |it| it.protocol.packets_lost),
+    (
+        "packets_thinned",
+        "Packets left out: more was published than this agent is to be sent",
+        |it| it.protocol.packets_thinned,
+    ),
     ("gaps", "Gaps told to subscribers", |it| it.protocol.gaps),
     ("packets_solicited", "Packets asked for", |it| it.protocol.packets_solicited),
     ("repairs_sent", "Packets sent because others asked", |it| it.protocol.repairs_sent),

@@ -12,7 +12,7 @@ use spinglass_core::quarantine::Proven;
 use spinglass_core::table::{Kind, Name, Row, RowBuilder, RowKey, Value, Version, ZonePath};
 use spinglass_core::wire::Put as _;
 use spinglass_core::{
-    Destinations, Incarnation, MemberId, Node, Rating, Sequence, StreamId, TopicId,
+    Destinations, Incarnation, Load, MemberId, Node, Sequence, Share, StreamId, TopicId,
 };
 
 use super::{Badboy, Sent, TARGETS, Way};
@@ -93,7 +93,8 @@ impl Badboy {
                 Incarnation(if self.turn.is_multiple_of(2) { u64::MAX } else { 1002 });
             let stream = StreamId { topic, sender: victim, incarnation };
             let sequence = Sequence(self.rng.below(1 << 10));
-            let header = PacketHeader { stream, sequence, recent: 0, first: NO_FIRST };
+            let load = Load(self.rng.below(256) as u8);
+            let header = PacketHeader { stream, sequence, recent: 0, first: NO_FIRST, load };
             let mut packet = Vec::new();
             header.encode(&mut packet);
             packet.put(b"what this member never said");
@@ -230,7 +231,7 @@ impl Badboy {
                 low: 0,
                 missing: Vec::new(),
                 sample: None,
-                rating: Rating::ALL,
+                share: Share::ALL,
             });
         }
         let mut load = Vec::new();

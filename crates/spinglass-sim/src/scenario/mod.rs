@@ -15,6 +15,7 @@ pub mod rotation;
 pub mod rounds;
 pub mod shares;
 pub mod speed;
+pub mod storm;
 pub mod suspicion;
 pub mod unstable;
 pub mod wan;
@@ -53,6 +54,14 @@ impl Summary {
             variation: if mean == 0.0 { 0.0 } else { deviation / mean },
         }
     }
+}
+
+/// The standard deviation of the gaps between numbers, over their mean.
+fn variation(numbers: &[u64]) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    let gaps: Vec<f64> = sorted.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+    Summary::of(&gaps).variation
 }
 
 /// The sample below which a share of all samples lies; sorts them. 0 if there are none.

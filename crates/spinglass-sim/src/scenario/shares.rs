@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use spinglass_core::{Config, Event, Instant, Prng, Rating, Start, TopicId};
 
-use super::quantile;
+use super::{quantile, variation};
 use crate::check::{payload, read_payload};
 use crate::network::Network;
 use crate::setup::Setup;
@@ -298,14 +298,6 @@ fn report(
         untaken,
         parameters: parameters.clone(),
     }
-}
-
-/// The standard deviation of the gaps between numbers, over their mean.
-fn variation(numbers: &[u64]) -> f64 {
-    let mut sorted = numbers.to_vec();
-    sorted.sort_unstable();
-    let gaps: Vec<f64> = sorted.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
-    super::Summary::of(&gaps).variation
 }
 
 /// The line of least squares through (what is taken, what is paid).

@@ -5,7 +5,7 @@ use spinglass_core::crypto::PublicKey;
 use spinglass_core::identity::{Chain, Scope, SpiffeId};
 use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::table::ZonePath;
-use spinglass_core::{Checked, Config, NodeError, Security, TopicId};
+use spinglass_core::{Checked, NodeError, Security, TopicId};
 
 use super::{Observer, World};
 use crate::crypto::{SimCrypto, Trust};
@@ -108,15 +108,24 @@ impl World {
 
     /// The settings that a member begins its next life with.
     pub(super) fn config_of(&self, index: usize) -> Checked {
-        let Some(chain) = self.chain(index) else { return self.config.clone() };
+        let cap = self.setup.cap(index);
+        let chain = self.chain(index);
+        if chain.is_none() && cap == 0 {
+            return self.config.clone();
+        }
+        let mut config = self.config.get().clone();
+        config.multicast.receive_rate_max = cap;
+        config.security = chain.map(|chain| self.security(index, chain));
+        config.link.keyless = self.setup.papers.as_ref().is_some_and(|papers| papers.keyless);
+        config.check().expect("a scenario's settings are good")
+    }
+
+    fn security(&self, index: usize, chain: Chain) -> Box<Security> {
         // Whoever is kept out by the rules has none of its own.
         let obeys = self.odd(index).is_none();
         let policy = self.setup.papers.as_ref().and_then(|papers| papers.policy.clone());
         let policy = policy.filter(|_| obeys);
-        let security = Some(Box::new(Security { chain, policy }));
-        let mut config = Config { security, ..self.config.get().clone() };
-        config.link.keyless = self.setup.papers.as_ref().is_some_and(|papers| papers.keyless);
-        config.check().expect("a scenario's settings are good")
+        Box::new(Security { chain, policy })
     }
 
     /// Has a member trust whom it should, or believe everything if it has something to hide.
