@@ -65,24 +65,43 @@ pub(super) const BARS: &[Bar] = &[
     Bar {
         name: "ratings.topics",
         about: "10,000 topics, 1,000 members, 20 topics each: as cheap as the same on one topic",
-        runs: &[Run {
-            label: "",
-            full: Spinglass(
-                "lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1 --loss 0 --beside-one",
-            ),
-            quick: Some(Spinglass(
-                "lab shares --members 100 --topics 1000 --each 20 --rate 0.5 --ratings 1 --loss 0 \
+        runs: &[
+            Run {
+                label: "",
+                full: Spinglass(
+                    "lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1 --loss 0 --beside-one",
+                ),
+                quick: Some(Spinglass(
+                    "lab shares --members 100 --topics 1000 --each 20 --rate 0.5 --ratings 1 --loss 0 \
                  --seconds 10 --beside-one",
-            )),
-            figures: &[
-                at_most("over_one_topic", "/over_one_topic", 1.1),
-                at_most("worst_off", "/runs/*/worst_off", 0.0),
-                at_most("unasked", "/runs/*/unasked", 0.0),
-                at_most("untaken", "/runs/*/untaken", 0.0),
-                report("bytes_per_second", "/runs/0/bytes_per_second"),
-            ],
-            context: &["/runs/0/parameters/members", "/runs/0/published"],
-        }],
+                )),
+                figures: &[
+                    at_most("over_one_topic", "/over_one_topic", 1.1),
+                    at_most("worst_off", "/runs/*/worst_off", 0.0),
+                    at_most("unasked", "/runs/*/unasked", 0.0),
+                    at_most("untaken", "/runs/*/untaken", 0.0),
+                    report("bytes_per_second", "/runs/0/bytes_per_second"),
+                ],
+                context: &["/runs/0/parameters/members", "/runs/0/published"],
+            },
+            Run {
+                label: "real64",
+                full: Spinglass(
+                    "lab shares --real --topics 1000 --each 20 --rate 1 --ratings 1 --seconds 30 \
+                 --loss 0,0.05",
+                ),
+                quick: Some(Spinglass(
+                    "lab shares --real --members 12 --topics 100 --each 10 --rate 1 --ratings 1 \
+                 --seconds 5 --loss 0",
+                )),
+                figures: &[
+                    at_most("worst_off", "/worst_off", 0.0),
+                    at_most("gaps", "/gaps", 0.0),
+                    at_most("untaken", "/untaken", 0.0),
+                ],
+                context: &["/members", "/topics", "/each"],
+            },
+        ],
     },
     Bar {
         name: "ratings.storm",

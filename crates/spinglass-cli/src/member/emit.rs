@@ -61,6 +61,30 @@ pub(super) async fn numbered(group: Group, emission: Emission) -> Result<u64> {
     Ok(emission.count)
 }
 
+/// Publishes so many numbered messages on each topic, at that rate on each, by turns.
+///
+/// # Errors
+/// The node is gone.
+pub(super) async fn to_all(topics: Vec<Group>, emission: Emission) -> Result<u64> {
+    let content = vec![0x5a; emission.bytes.saturating_sub(HEADER_BYTES)];
+    let pace = Pace::new(emission.rate * topics.len() as f64, emission.tick);
+    let mut published = 0;
+    for number in 0..emission.count {
+        for topic in &topics {
+            pace.await_turn(published).await;
+            let header = Header {
+                kind: Kind::Counted,
+                step: emission.step,
+                number,
+                sent_ns: monotonic_ns(),
+            };
+            topic.publish(header.with(&content)).await?;
+            published += 1;
+        }
+    }
+    Ok(published)
+}
+
 /// Publishes a file in pieces, then its hash.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod payload;
 pub(crate) mod protocol;
 mod raw;
 mod tally;
+mod topics;
 
 use std::io::{self, BufRead as _, Write as _};
 use std::thread;
@@ -49,6 +50,9 @@ async fn take_part() -> Result<()> {
     }
     if setup.hostile {
         return badboy::run(&setup, &mut orders).await;
+    }
+    if let Some(topics) = setup.topics {
+        return topics::run(&setup, topics, &mut orders).await;
     }
     node::run(&setup, &mut orders).await
 }

@@ -109,7 +109,7 @@ pub(crate) async fn reach(table: &mut Table, watch: Option<&Watch>) -> Result<u6
 /// How long a member whose orders have ended goes on sending.
 const CLOSE_TIME: Duration = Duration::from_millis(100);
 
-async fn start(setup: &Setup) -> Result<Node> {
+pub(super) async fn start(setup: &Setup) -> Result<Node> {
     let node = builder(setup).start().await?;
     let largest = spinglass::DATAGRAM_BYTES_LOOPBACK;
     let datagram_bytes = setup.datagram_bytes.unwrap_or(largest);
@@ -249,7 +249,7 @@ fn count_events(counting: &mut Counting, events: &mut Vec<Event>) {
     }
 }
 
-async fn counters(node: &Node) -> Counters {
+pub(super) async fn counters(node: &Node) -> Counters {
     let spinglass::Stats { protocol: stats, runtime, .. } = node.stats().await;
     Counters {
         bytes_sent: stats.bytes_sent,
@@ -262,5 +262,6 @@ async fn counters(node: &Node) -> Counters {
         reply_datagrams: runtime.reply_datagrams,
         removed: stats.agents_removed,
         loss_ppm: stats.loss_ppm,
+        untaken: stats.packets_untaken,
     }
 }

@@ -68,6 +68,20 @@ pub(crate) struct Setup {
     /// Shares of the messages that members take, by turns; none: all take all.
     #[serde(default)]
     pub(crate) ratings: Vec<f64>,
+    /// Take many topics, and send some of them, and not the one that all measure.
+    #[serde(default)]
+    pub(crate) topics: Option<Topics>,
+}
+
+/// Many topics: each one's sender is the member whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Topics {
+    /// How many.
+    pub(crate) count: usize,
+    /// How many of them each member takes.
+    pub(crate) each: usize,
+    /// How many members there are.
+    pub(crate) members: usize,
 }
 
 /// A run of messages that is counted by itself.
@@ -264,6 +278,8 @@ pub(crate) struct Tally {
     pub(crate) announced: Option<u64>,
     /// Whether the content's hash is the one that the sender told.
     pub(crate) hash_matches: Option<bool>,
+    /// Of many topics: by how much the share that came of one is off, the one farthest off.
+    pub(crate) worst_off: f64,
     /// When the first message came.
     pub(crate) first_ns: u64,
     /// When the last one came.
@@ -299,4 +315,7 @@ pub(crate) struct Counters {
     pub(crate) removed: u64,
     /// The loss that the member measured, in parts per million.
     pub(crate) loss_ppm: u32,
+    /// Packets that came of topics of which neither it nor whoever it hands them on to takes any.
+    #[serde(default)]
+    pub(crate) untaken: u64,
 }

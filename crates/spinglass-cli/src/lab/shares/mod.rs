@@ -1,6 +1,7 @@
 //! `spinglass lab shares`: what members get of topics of which they take shares, and what they pay.
 
 mod real;
+mod topics;
 
 use anyhow::Result;
 use clap::Args;
@@ -24,14 +25,16 @@ Examples:
   spinglass lab shares                                  1,000 members, 50 topics
   spinglass lab shares --loss 0.2 --region 64
   spinglass lab shares --real                           32 processes on loopback, one topic
+  spinglass lab shares --real --topics 1000 --each 20 --rate 1 --ratings 1    64 processes
   spinglass lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1 --loss 0 --beside-one
   spinglass lab shares --topics 1 --each 1 --ratings 0.1,0.1,0.1,1 --loss 0.05 --beside-whole")]
 pub(crate) struct Shares {
     /// Group size; 1,000, or 32 processes
     #[arg(long)]
     members: Option<usize>,
-    /// Members are processes on loopback that share one topic by turns; otherwise simulated
-    #[arg(long, conflicts_with_all = ["topics", "region", "each", "most", "seed"])]
+    /// Members are processes on loopback that share one topic by turns, or with --each take some
+    /// of many; otherwise simulated
+    #[arg(long, conflicts_with_all = ["region", "most", "seed"])]
     real: bool,
     /// Members per region; 0: all are in one
     #[arg(long, default_value_t = 0)]
@@ -88,10 +91,11 @@ struct Reports {
 /// # Errors
 /// Standard output can't be written.
 pub(super) async fn shares(options: &Shares, format: Format) -> Result<Verdict> {
-    if options.real {
-        return real::run(options, format).await;
+    match options.each {
+        Some(each) if options.real => topics::run(options, each, format).await,
+        None if options.real => real::run(options, format).await,
+        _ => simulated(options, format),
     }
-    simulated(options, format)
 }
 
 impl Shares {
