@@ -69,11 +69,12 @@ pub(super) const BARS: &[Bar] = &[
             Run {
                 label: "",
                 full: Spinglass(
-                    "lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1 --loss 0 --beside-one",
+                    "lab shares --topics 10000 --each 20 --rate 0.5 --ratings 1 --loss 0 \
+                     --beside-one",
                 ),
                 quick: Some(Spinglass(
-                    "lab shares --members 100 --topics 1000 --each 20 --rate 0.5 --ratings 1 --loss 0 \
-                 --seconds 10 --beside-one",
+                    "lab shares --members 100 --topics 1000 --each 20 --rate 0.5 --ratings 1 \
+                     --loss 0 --seconds 10 --beside-one",
                 )),
                 figures: &[
                     at_most("over_one_topic", "/over_one_topic", 1.1),
@@ -88,11 +89,11 @@ pub(super) const BARS: &[Bar] = &[
                 label: "real64",
                 full: Spinglass(
                     "lab shares --real --topics 1000 --each 20 --rate 1 --ratings 1 --seconds 30 \
-                 --loss 0,0.05",
+                     --loss 0,0.05",
                 ),
                 quick: Some(Spinglass(
                     "lab shares --real --members 12 --topics 100 --each 10 --rate 1 --ratings 1 \
-                 --seconds 5 --loss 0",
+                     --seconds 5 --loss 0",
                 )),
                 figures: &[
                     at_most("worst_off", "/worst_off", 0.0),
