@@ -17,8 +17,7 @@ const DAMPING: f64 = 1.0;
 const LINE: f64 = 0.1;
 /// The share of the frequency that makes a producer give all it has ("droop").
 const DROOP: f64 = 0.05;
-/// Seconds in which a producer gets two thirds of the way to what it wants to make: a battery, not a
-/// boiler.
+/// Seconds in which a producer gets two thirds of the way to what it wants to make: a battery.
 const PRODUCER_S: f64 = 0.3;
 
 /// One region.
