@@ -110,7 +110,7 @@ pub(crate) fn run(members: usize, phases: [u32; 3]) -> Outcome<String> {
             let of = |map: &BTreeMap<Role, u64>| each(map.get(&role).copied().unwrap_or(0));
             writeln!(
                 seen,
-                "  {role:<8?} {count:>6}: {:>7.1} readings, {:>6.1} told as gaps, {:>7.1} KB in, out",
+                "  {role:<8?} {count:>6}: {:>7.1} readings, {:>6.1} in gaps, {:>7.1} KB in, out",
                 of(&heard.got),
                 of(&heard.gaps),
                 each(bytes - before.get(&role).copied().unwrap_or(0)) / 1e3,
