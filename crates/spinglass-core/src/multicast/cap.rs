@@ -79,8 +79,8 @@ impl Cap {
     }
 
     /// Looks at what came: `received` in all so far, `packets` of it packets; `streams` tells what
-    /// each one brings; `turn` is drawn among
-    /// those of the region's agents. Returns whether the ceiling is another one now.
+    /// each one brings; `turn` is drawn among those of the region's agents. Returns whether the
+    /// ceiling is another one now.
     pub(super) fn look(
         &mut self,
         (round, turn): (u32, u32),
@@ -88,7 +88,8 @@ impl Cap {
         streams: &[Brought],
     ) -> bool {
         let (before, packets_before) = core::mem::replace(&mut self.counted, (received, packets));
-        let (came, of_packets) = (received - before, packets - packets_before);
+        let came = received.saturating_sub(before);
+        let of_packets = packets.saturating_sub(packets_before);
         let is_thinned = streams.iter().any(|(share, load)| *share > 0 && *load > self.ceiling);
         self.thinned_looks = if is_thinned { self.thinned_looks + 1 } else { 0 };
         if self.thinned_looks == 1 {
@@ -99,7 +100,7 @@ impl Cap {
         }
         self.trim = self.trimmed(came, is_thinned);
         let part = |percent: u64| self.limit.saturating_sub(self.other) / 100 * percent;
-        let sure = fair(part(SURE) / 100 * self.trim.min(100), streams);
+        let sure = fair(part(SURE) / 100 * self.trim, streams);
         let wanted = match self.thinned_looks {
             0..ONSET_LOOKS => sure,
             _ => sure.max(fitting(part(AIM) / 100 * self.trim, streams)),
@@ -117,15 +118,15 @@ impl Cap {
     /// What came while streams were thinned says how much more they bring than they say: what is
     /// repaired, and comes twice.
     fn trimmed(&self, came: u64, is_thinned: bool) -> u64 {
-        let percent = came.saturating_mul(100) / self.limit.max(1);
-        let trimmed = match percent {
+        let is_too_much = came.saturating_mul(100) >= self.limit.saturating_mul(TOO_MUCH);
+        if !is_thinned {
             // What was learnt is forgotten slowly.
-            _ if !is_thinned => (self.trim + 1).min(100),
-            _ if self.thinned_looks < ONSET_LOOKS => self.trim,
-            TOO_MUCH.. => self.trim.saturating_sub(STEP),
-            _ => self.trim,
-        };
-        trimmed.max(TRIM_MIN)
+            (self.trim + 1).min(100)
+        } else if is_too_much && self.thinned_looks >= ONSET_LOOKS {
+            self.trim.saturating_sub(STEP).max(TRIM_MIN)
+        } else {
+            self.trim
+        }
     }
 }
 

@@ -443,7 +443,8 @@ impl Multicast {
         }
         self.look_at_cap(cx);
         self.age(cx);
-        for _ in 0..self.config.digest_fanout {
+        let digests = if self.has_any_part() { self.config.digest_fanout } else { 0 };
+        for _ in 0..digests {
             let topic = self.choose_topic(cx);
             if let Some(to) = cx.members.choose_partner(topic) {
                 cx.outbox.control(Control::Digest { to });

@@ -158,6 +158,14 @@ impl Multicast {
         stream.id.sender == self.own || stream.sieve().rating() > Rating::NONE
     }
 
+    /// Whether this member takes, carries or sends anything; else it has nothing to say of streams.
+    pub(super) fn has_any_part(&self) -> bool {
+        let is_taken = |topic: &TopicId| self.rating(*topic) > Rating::NONE;
+        !self.senders.is_empty()
+            || self.subscriptions.keys().any(is_taken)
+            || self.streams.values().any(|stream| self.has_part(stream))
+    }
+
     /// Takes a share of a topic's messages from now on.
     pub(crate) fn rate(&mut self, topic: TopicId, rating: Rating, cx: &mut Cx<'_>) {
         if rating == Rating::ALL {
