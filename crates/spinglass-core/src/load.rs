@@ -3,9 +3,9 @@
 //! A member that caps what it receives can't wait for others to hear that it has too much: a storm
 //! would be over it by then. So each packet says how busy its stream is, each row how busy a stream
 //! its member bears in full, and everybody computes from both who takes the packet: of a stream
-//! twice as busy as one bears, the even half of what one takes ([`Rating::under`]).
+//! twice as busy as one bears, the even half of what one takes ([`Share::under`]).
 //!
-//! [`Rating::under`]: crate::rating::Rating::under
+//! [`Share::under`]: crate::rating::Share::under
 
 use core::time::Duration;
 

@@ -32,7 +32,8 @@ enum Role {
 
 fn role(member: usize, members: usize) -> Role {
     match member % REGION_MEMBERS {
-        _ if member + 1 == members => Role::Market,
+        // The last one of the last region that is full: it has no cap.
+        _ if member + 1 == members / REGION_MEMBERS * REGION_MEMBERS => Role::Market,
         0 => Role::Sensor,
         1 => Role::Consumer,
         2 => Role::Producer,
