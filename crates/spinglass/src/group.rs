@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use spinglass_core::rules::Action;
-use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Rating, Start, TopicId};
+use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Message, Rating, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, PublishError, TryPublishError};
 use crate::inbox::{Command, Refused};
 use crate::node::Shared;
-use crate::subscription::{Queue, Subscription};
+use crate::subscription::{KeyOf, Queue, Subscription};
 use crate::topics::id_of;
 
 /// A handle to a topic: cheap to clone, and of no use once its [`Node`](crate::Node) is gone.
@@ -130,7 +130,23 @@ impl Group {
     /// of the topic; further ones start live.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
-        let queue = Arc::new(Queue::new(self.shared.limits));
+        self.subscribe_by(start, None)
+    }
+
+    /// Subscribes to the latest values alone: of what waits to be read, each message takes the
+    /// place of the one before with its key. So who reads seldom reads the newest of each key, and
+    /// lags behind nobody, as long as there is room for one message of every key. Messages of
+    /// different keys may come in another order than they were published in.
+    #[must_use]
+    pub fn subscribe_latest(
+        &self,
+        key: impl Fn(&Message) -> Bytes + Send + Sync + 'static,
+    ) -> Subscription {
+        self.subscribe_by(Start::Live, Some(Box::new(key)))
+    }
+
+    fn subscribe_by(&self, start: Start, key_of: Option<KeyOf>) -> Subscription {
+        let queue = Arc::new(Queue::new(self.shared.limits, key_of));
         let command = Command::Subscribe { topic: self.topic, start, queue: Arc::clone(&queue) };
         if self.may_subscribe().is_err() || self.shared.inbox.command(command).is_err() {
             queue.close();

@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures_core::Stream;
-use spinglass_core::{MemberId, StreamId};
+use spinglass_core::{MemberId, Message, StreamId};
 
 use crate::event::{Event, Lagged};
 
@@ -21,6 +22,9 @@ pub(crate) struct Limits {
     pub(crate) bytes: usize,
 }
 
+/// What a message is the value of.
+pub(crate) type KeyOf = Box<dyn Fn(&Message) -> Bytes + Send + Sync>;
+
 /// A queue, as its subscriber and the task share it.
 pub(crate) type SharedQueue = Arc<Queue>;
 
@@ -32,6 +36,8 @@ pub(crate) type SharedQueue = Arc<Queue>;
 /// and what a slow subscriber costs is bounded.
 pub(crate) struct Queue {
     limits: Limits,
+    /// Of each key's messages only the newest waits.
+    key_of: Option<KeyOf>,
     state: Mutex<State>,
 }
 
@@ -41,13 +47,15 @@ struct State {
     bytes: usize,
     lagged: BTreeMap<StreamId, Lagged>,
     members: BTreeMap<MemberId, Event>,
+    /// Where each key's message waits.
+    latest: BTreeMap<Bytes, usize>,
     reader: Option<Waker>,
     closed: bool,
 }
 
 impl Queue {
-    pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::new(State::default()) }
+    pub(crate) fn new(limits: Limits, key_of: Option<KeyOf>) -> Self {
+        Self { limits, key_of, state: Mutex::new(State::default()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -61,7 +69,9 @@ impl Queue {
         if state.closed {
             return None;
         }
-        let dropped = events.map(|event| u64::from(!state.push(event, self.limits))).sum();
+        let key_of = self.key_of.as_ref();
+        let push = |event| u64::from(!state.push(event, self.limits, key_of));
+        let dropped = events.map(push).sum();
         let reader = state.reader.take();
         drop(state);
         reader.into_iter().for_each(Waker::wake);
@@ -91,6 +101,7 @@ impl Queue {
             return Poll::Pending;
         }
         state.bytes = 0;
+        state.latest.clear();
         if events.is_empty() {
             std::mem::swap(&mut state.events, events);
         } else {
@@ -103,7 +114,12 @@ impl Queue {
 impl State {
     /// Adds an event, or notes that there was no room. Returns false if it was a message that was
     /// dropped.
-    fn push(&mut self, event: Event, limits: Limits) -> bool {
+    fn push(&mut self, event: Event, limits: Limits, key_of: Option<&KeyOf>) -> bool {
+        let key = match &event {
+            Event::Message(message) => key_of.map(|key_of| key_of(message)),
+            _ => None,
+        };
+        let Some(event) = self.replace(event, key.as_ref()) else { return true };
         let (stream, bytes) = match &event {
             Event::Message(message) => (Some(message.stream), message.payload.len()),
             Event::Gap(gap) => (Some(gap.stream), 0),
@@ -124,8 +140,27 @@ impl State {
             self.events.push_back(Event::Lagged(lagged));
         }
         self.bytes += bytes;
+        if let Some(key) = key {
+            // It outlives the message that it is a part of.
+            self.latest.insert(Bytes::copy_from_slice(&key), self.events.len());
+        }
         self.events.push_back(event);
         true
+    }
+
+    /// Puts a message in the place of the one of its key that waits. Gives back what has none.
+    fn replace(&mut self, event: Event, key: Option<&Bytes>) -> Option<Event> {
+        let place = key.and_then(|key| self.latest.get(key)).copied();
+        let Some(waiting) = place.and_then(|place| self.events.get_mut(place)) else {
+            return Some(event);
+        };
+        let payload = |event: &Event| match event {
+            Event::Message(message) => message.payload.len(),
+            _ => 0,
+        };
+        self.bytes = self.bytes + payload(&event) - payload(waiting);
+        *waiting = event;
+        None
     }
 
     fn drop_event(&mut self, event: Event) -> bool {
@@ -230,12 +265,15 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use spinglass_core::{Gap, Message, Sequence};
+    use spinglass_core::{Gap, Sequence};
 
     use super::*;
 
     const LIMITS: Limits = Limits { events: 4, bytes: 100 };
+
+    fn new() -> Queue {
+        Queue::new(LIMITS, None)
+    }
 
     fn stream(topic: u8) -> StreamId {
         StreamId { topic: spinglass_core::TopicId([topic; 8]), ..StreamId::default() }
@@ -259,7 +297,7 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_told_in_its_place() {
-        let queue = Queue::new(LIMITS);
+        let queue = new();
         let gap = Event::Gap(Gap { stream: stream(1), from: Sequence(9), packets: 3 });
         let sent = [message(1, 0, 60), message(1, 1, 60), message(2, 0, 1), message(1, 2, 60)];
         assert_eq!(queue.extend(sent.into_iter()), Some(2));
@@ -274,14 +312,28 @@ mod tests {
 
     #[test]
     fn a_message_of_any_size_fits_an_empty_queue() {
-        let queue = Queue::new(LIMITS);
+        let queue = new();
         assert_eq!(queue.extend([message(1, 0, 1000)].into_iter()), Some(0));
         assert_eq!(queue.extend([message(1, 1, 1)].into_iter()), Some(1));
     }
 
     #[test]
+    fn of_each_key_only_the_newest_waits() {
+        let by_length = |message: &Message| Bytes::from(vec![message.payload.len() as u8]);
+        let queue = Queue::new(LIMITS, Some(Box::new(by_length)));
+        let sent = (0..1_000).map(|at| message(1, at, 1 + at as usize % 3));
+        assert_eq!(queue.extend(sent), Some(0), "nothing is dropped");
+        let gap = Event::Gap(Gap { stream: stream(1), from: Sequence(9), packets: 3 });
+        queue.extend([gap.clone(), message(1, 1_000, 2)].into_iter());
+        let newest = [message(1, 999, 1), message(1, 1_000, 2), message(1, 998, 3), gap];
+        assert_eq!(read(&queue), newest);
+        queue.extend([message(1, 1_001, 1)].into_iter());
+        assert_eq!(read(&queue), [message(1, 1_001, 1)], "what was read is not replaced");
+    }
+
+    #[test]
     fn a_closed_queue_is_read_to_its_end_and_refuses_more() {
-        let queue = Queue::new(LIMITS);
+        let queue = new();
         queue.extend([message(1, 0, 1)].into_iter());
         queue.close();
         assert_eq!(queue.extend([message(1, 1, 1)].into_iter()), None);

@@ -500,3 +500,23 @@ async fn what_nobody_reads_any_more_does_not_come() {
     };
     assert!(last[0] <= sent);
 }
+
+/// Of two sensors' values that nobody read in time, the newest of each is left.
+#[tokio::test]
+async fn who_reads_seldom_reads_the_latest_values() {
+    let nodes = members(2, |_, builder| builder).await;
+    let [sender, reader] = &nodes[..] else { panic!("two") };
+    let topic = reader.group("values");
+    let mut latest = topic.subscribe_latest(|message| message.payload.slice(..1));
+    let mut all = topic.subscribe();
+    let values = sender.group("values");
+    let sent: Vec<[u8; 2]> = (0..100).map(|value| [value % 2, value]).collect();
+    for value in &sent {
+        values.publish(value.to_vec()).await.expect("it runs");
+    }
+    for value in &sent {
+        assert_eq!(*next_message(&mut all).await, *value);
+    }
+    let left = [next_message(&mut latest).await, next_message(&mut latest).await];
+    assert_eq!([&left[0][..], &left[1][..]], [[0, 98], [1, 99]]);
+}
