@@ -12,7 +12,7 @@ use spinglass_core::members::MemberRecord;
 use spinglass_core::table::ZonePath;
 use spinglass_core::{
     Config, Datagram, Driver, Event, Host, Identity, Incarnation, Instant, MemberId, Node, Now,
-    Prng, Reject, Transmit,
+    Prng, Reject, Start, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -63,6 +63,8 @@ fn member(index: u8, seeds: Vec<SocketAddr>) -> Driver {
 /// A member that has met another, and a datagram of the other's that it has not seen.
 fn victim() -> (Driver, Vec<u8>) {
     let (mut victim, mut peer) = (member(1, Vec::new()), member(2, vec![address(1)]));
+    // Who takes nothing does not say so each round.
+    peer.subscribe(now(0), TopicId([1; 8]), Start::Live).expect("there are no rules");
     let mut sent = Vec::new();
     for ms in (0..3000).step_by(50) {
         let mut outside = Outside::default();

@@ -443,7 +443,9 @@ impl Multicast {
         }
         self.look_at_cap(cx);
         self.age(cx);
-        let digests = if self.has_any_part() { self.config.digest_fanout } else { 0 };
+        // Who has nothing to say says so now and then: others may have lost sight of it.
+        let speaks = self.has_any_part() || round.is_multiple_of(PLAN_ROUNDS);
+        let digests = if speaks { self.config.digest_fanout } else { 0 };
         for _ in 0..digests {
             let topic = self.choose_topic(cx);
             if let Some(to) = cx.members.choose_partner(topic) {
