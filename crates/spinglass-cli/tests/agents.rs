@@ -171,10 +171,13 @@ fn agents_join_by_a_name_and_come_back_by_their_memory() {
     let first = Agent::start("web5", "/usa/ithaca", "127.0.0.1:1");
     let port = first.address.rsplit(':').next().expect("a port");
     let seeds = format!("localhost:{port}");
-    let second = Agent::start_with("web6", "/usa/boston", &["--seeds", &seeds, "--state", state]);
+    let mut second =
+        Agent::start_with("web6", "/usa/boston", &["--seeds", &seeds, "--state", state]);
     second.wait_for("/", "nmembers", "2");
     assert!(second.ask(&["leave"]).status.success());
     first.wait_for("/", "nmembers", "1");
+    // The last it does is to write down whom it knew.
+    wait_for("it ends", || matches!(second.process.try_wait(), Ok(Some(_))));
     drop(second);
     let second = Agent::start_with("web6", "/usa/boston", &["--state", state]);
     for agent in [&first, &second] {
