@@ -398,7 +398,7 @@ impl Multicast {
                     }
                 }
                 Next::PassedOver => stream.assembler.iter_mut().for_each(Assembler::cut),
-                Next::Lost(from, packets, thinned) => {
+                Next::Lost { from, packets, thinned } => {
                     cx.stats.packets_thinned += thinned;
                     cx.stats.packets_lost += packets - thinned;
                     stream.tally.packets_lost += packets;

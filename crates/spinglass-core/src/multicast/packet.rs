@@ -61,6 +61,11 @@ pub struct PacketHeader {
     pub load: Load,
 }
 
+/// How busy the stream was, as a whole packet's header says it: its last byte.
+pub(super) fn load_of(packet: &[u8]) -> Load {
+    Load(packet.get(LEAF_HEADER_BYTES - 1).copied().unwrap_or_default())
+}
+
 impl PacketHeader {
     /// What decides who takes the packet.
     pub(crate) const fn key(&self) -> PacketKey {

@@ -9,7 +9,6 @@ use super::stream::Stream;
 use super::{Cx, LEAF_HEADER_BYTES, Multicast, proof_bytes};
 use crate::config::Dissemination;
 use crate::id::{StreamId, TopicId};
-use crate::load::Load;
 use crate::outbox::Way;
 use crate::time::Instant;
 use crate::timer::Timer;
@@ -63,22 +62,16 @@ impl Multicast {
     }
 
     /// Holds a burst of one's own for repair, and sends it on its way.
-    fn keep_own(
-        &mut self,
-        id: StreamId,
-        start: u64,
-        packets: Vec<(Vec<u8>, Load)>,
-        cx: &mut Cx<'_>,
-    ) {
+    fn keep_own(&mut self, id: StreamId, start: u64, packets: Vec<Vec<u8>>, cx: &mut Cx<'_>) {
         let until = start + packets.len() as u64;
         let proof = proof_bytes(packets.len());
         let (now, round) = (cx.now, self.round);
         let stream = self.streams.entry(id).or_insert_with(|| Stream::new(id, start, now, round));
-        for (sequence, (packet, load)) in (start..).zip(packets) {
+        for (sequence, packet) in (start..).zip(packets) {
             self.pacer.spend(packet.len());
             self.buffered.packets += 1;
             self.buffered.bytes += packet.len();
-            stream.accept_own(sequence, packet.into(), (proof, load), now, round);
+            stream.accept_own(sequence, packet.into(), proof, now, round);
         }
         while stream.pop_next().is_some() {}
         match self.config.dissemination {

@@ -87,7 +87,7 @@ impl Multicast {
         else {
             return;
         };
-        let (bytes, load) = (held.packet.len(), held.load);
+        let (bytes, load) = (held.packet.len(), held.load());
         let has_multicast =
             matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
         let key = PacketKey { stream: id, sequence, load };
@@ -178,8 +178,8 @@ impl Multicast {
             let (held, sieve) =
                 (lacking.flat_map(|range| stream.held_falling(range)), entry.sieve());
             let held = held.take(DIGEST_PACKETS_MAX);
-            let meant = held.filter(|(sequence, held)| sieve.bears(*sequence, held.load));
-            meant.into_iter().any(|(_, held)| is_due(held))
+            let mut meant = held.filter(|(sequence, held)| sieve.bears(*sequence, held.load()));
+            meant.any(|(_, held)| is_due(held))
         };
         let lagging = digest.entries.iter().filter(lags).map(|entry| entry.stream);
         let mut streams: Vec<StreamId> = lagging.collect();
@@ -303,7 +303,7 @@ impl Multicast {
             .flat_map(|range| stream.held_falling(range))
             .filter(|(sequence, held)| {
                 let is_old = round.saturating_sub(held.round) >= idle;
-                is_old && sieve.bears(*sequence, held.load)
+                is_old && sieve.bears(*sequence, held.load())
             })
             .map(|(sequence, _)| sequence)
             .take(DIGEST_PACKETS_MAX)

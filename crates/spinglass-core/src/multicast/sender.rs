@@ -15,7 +15,7 @@ use super::tally::TopicTally;
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::id::{Sequence, StreamId};
 use crate::link::OVERHEAD_BYTES;
-use crate::load::{Load, LoadMeter};
+use crate::load::LoadMeter;
 use crate::time::Instant;
 use crate::trace::Seen;
 
@@ -70,20 +70,19 @@ impl Sender {
     }
 
     /// Cuts and signs the next burst, of at most `bytes_max` bytes or one packet; each packet has
-    /// at most `packet_bytes`, proof included. Returns its first number, its packets, and how busy
-    /// the stream was with each.
+    /// at most `packet_bytes`, proof included. Returns its first number and its packets.
     pub(super) fn next_burst(
         &mut self,
         round: u32,
         packet_bytes: usize,
         bytes_max: usize,
         cx: &mut Cx<'_>,
-    ) -> (u64, Vec<(Vec<u8>, Load)>) {
+    ) -> (u64, Vec<Vec<u8>>) {
         let most = (bytes_max.min(BURST_BYTES_MAX) / packet_bytes).clamp(1, BURST_PACKETS_MAX);
         let (count, room) = self.burst_shape(most, packet_bytes);
         let recent = self.recent(round);
         let start = self.next;
-        let (mut packets, mut loads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut packets = Vec::with_capacity(count);
         while packets.len() < count && self.framer.bytes() > 0 {
             let mut packet = Vec::with_capacity(packet_bytes.min(LEAF_HEADER_BYTES + room + 512));
             packet.resize(LEAF_HEADER_BYTES, 0);
@@ -100,11 +99,10 @@ impl Sender {
                 cx.tracer.note(cx.now, stream, sequence.0, made);
             }
             packets.push(packet);
-            loads.push(load);
             self.next += 1;
         }
         sign_burst(&mut packets, cx.crypto);
-        (start, packets.into_iter().zip(loads).collect())
+        (start, packets)
     }
 
     /// Packets made so far.

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::packet::LEAF_HEADER_BYTES;
+use super::packet::{LEAF_HEADER_BYTES, load_of};
 use crate::load::Load;
 use crate::time::Instant;
 
@@ -33,8 +33,6 @@ pub(super) struct Held {
     pub(super) packet: Bytes,
     pub(super) content_end: u16,
     pub(super) first: u16,
-    /// How busy the stream was.
-    pub(super) load: Load,
     /// The round in which it came.
     pub(super) round: u32,
     /// The round in which it was last asked for.
@@ -50,6 +48,11 @@ impl Held {
     /// What of the packet its sender signed.
     pub(super) fn leaf(&self) -> &[u8] {
         self.packet.get(..usize::from(self.content_end)).unwrap_or(&self.packet)
+    }
+
+    /// How busy the stream was.
+    pub(super) fn load(&self) -> Load {
+        load_of(&self.packet)
     }
 
     /// Where in the content the first message starts.
@@ -100,9 +103,13 @@ pub(super) struct Accepted {
 pub(super) enum Next {
     /// A packet.
     Packet(u64, Held),
-    /// A run of packets given up: the first, how many, and how many of them were not asked for,
-    /// since the stream was busier than is borne.
-    Lost(u64, u64, u64),
+    /// A run of packets given up: the first, and how many.
+    Lost {
+        from: u64,
+        packets: u64,
+        /// Those of them that were not asked for: the stream was busier than is borne.
+        thinned: u64,
+    },
     /// Packets that the rating does not take.
     PassedOver,
 }

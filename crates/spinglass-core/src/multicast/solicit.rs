@@ -12,7 +12,7 @@ use super::stream::Stream;
 use super::{Cx, Multicast};
 use crate::id::{MemberId, StreamId};
 use crate::outbox::Control;
-use crate::rating::{PacketKey, too_small};
+use crate::rating::too_small;
 use crate::time::Instant;
 use crate::timer::Timer;
 
@@ -183,8 +183,7 @@ impl Multicast {
         // Whoever takes what is hardest to get of it takes all.
         let keys = falling.iter().map(|number| self.key(&id, *number));
         let hardest = keys.max_by_key(too_small);
-        let mut all_take_all = |key: &PacketKey| cx.members.all_take_all(id.topic, key.load);
-        let hardest = hardest.filter(|key| !all_take_all(key));
+        let hardest = hardest.filter(|key| !cx.members.all_take_all(id.topic, key.load));
         let members = &mut *cx.members;
         let may_have = |address| match hardest {
             Some(key) => members.may_take_packet(address, &key),

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::framing::Assembler;
 use super::lesser::Lesser;
-use super::packet::PacketRef;
+use super::packet::{PacketRef, load_of};
 use super::slot::{Accepted, Held, Hole, Next, Released, Slot};
 use super::tally::TopicTally;
 use crate::id::StreamId;
@@ -136,7 +136,7 @@ impl Stream {
 
     /// What decides who takes a packet, as far as it is known here.
     pub(super) fn key(&self, sequence: u64) -> PacketKey {
-        let held = self.held(sequence).map(|held| held.load);
+        let held = self.held(sequence).map(Held::load);
         let missing = || self.holes.get(&sequence).map(|hole| hole.load);
         let load = held.or_else(missing).unwrap_or(self.load);
         PacketKey { stream: self.id, sequence, load }
@@ -201,8 +201,7 @@ impl Stream {
         if sequence >= high {
             self.load = load;
         }
-        let (content_end, first) = (packet.content_end(), packet.header.first);
-        self.hold(sequence, bytes, (content_end, first, load), round);
+        self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);
         self.arrived = now;
         self.active_round = round;
@@ -215,29 +214,23 @@ impl Stream {
         &mut self,
         sequence: u64,
         packet: Bytes,
-        (proof_bytes, load): (usize, Load),
+        proof_bytes: usize,
         now: Instant,
         round: u32,
     ) {
         if sequence == self.high() {
             self.slots.push_back(Slot::Missing);
-            self.load = load;
+            self.load = load_of(&packet);
             let content_end = packet.len().saturating_sub(proof_bytes);
-            self.hold(sequence, packet, (content_end, 0, load), round);
+            self.hold(sequence, packet, content_end, 0, round);
             (self.arrived, self.active_round, self.tails_told) = (now, round, 0);
         }
     }
 
-    fn hold(
-        &mut self,
-        sequence: u64,
-        packet: Bytes,
-        (content_end, first, load): (usize, u16, Load),
-        round: u32,
-    ) {
+    fn hold(&mut self, sequence: u64, packet: Bytes, content_end: usize, first: u16, round: u32) {
         self.packet_bytes = packet.len();
         let content_end = u16::try_from(content_end).unwrap_or(u16::MAX);
-        let held = Held { packet, content_end, first, load, round, asked_round: round };
+        let held = Held { packet, content_end, first, round, asked_round: round };
         if let Some(slot) = self.slot_mut(sequence) {
             *slot = Slot::Held(held);
         }
@@ -323,7 +316,7 @@ impl Stream {
     /// The next packet or gap in order, if there is one.
     pub(super) fn pop_next(&mut self) -> Option<Next> {
         if let Some((from, packets)) = self.skipped.take() {
-            return Some(Next::Lost(from, packets, 0));
+            return Some(Next::Lost { from, packets, thinned: 0 });
         }
         match self.slot(self.next)? {
             Slot::Missing => None,
@@ -346,7 +339,7 @@ impl Stream {
                     thinned += u64::from(matches!(slot, Slot::Thinned));
                     self.next += 1;
                 }
-                Some(Next::Lost(from, self.next - from, thinned))
+                Some(Next::Lost { from, packets: self.next - from, thinned })
             }
         }
     }
@@ -457,7 +450,7 @@ impl Stream {
                     break;
                 }
                 let asked = round.saturating_sub(held.asked_round) < idle_rounds;
-                if asked || is_bufferer(sequence, held.load) {
+                if asked || is_bufferer(sequence, held.load()) {
                     // It outlives its batch, whose memory it shared until here.
                     held.packet = Bytes::copy_from_slice(&held.packet);
                 } else {

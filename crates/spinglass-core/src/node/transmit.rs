@@ -16,6 +16,7 @@ use crate::multicast::{Cx, Digest};
 use crate::object::Intent;
 use crate::outbox::{Control, Run, Way};
 use crate::quarantine::{PROVEN_BYTES_MAX, Proven};
+use crate::rating::PacketKey;
 use crate::table::TableRow;
 use crate::time::{Instant, Now};
 
@@ -250,8 +251,9 @@ impl Node {
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         self.members.look(&self.table);
-        self.part(&mut run);
-        let (mut to, kind) = self.resolve(&run)?;
+        let first = self.multicast.key(&run.stream, run.from);
+        self.part(&mut run, &first);
+        let (mut to, kind) = self.resolve(&run, &first)?;
         let sender = run.stream.sender;
         let Introductions { untold, just_now } = self.members.introduces(&to, sender, now);
         if untold.as_ref().is_some_and(|untold| self.owe_certificates(untold, sender, now)) {
@@ -363,14 +365,14 @@ impl Node {
     }
 
     /// Leaves in a run those packets that go the same way as its first, and puts back the rest.
-    fn part(&mut self, run: &mut Run) {
+    fn part(&mut self, run: &mut Run, first: &PacketKey) {
         if matches!(run.way, Way::Repair(_) | Way::RepairMulticast) {
             return;
         }
         let arity = self.config.get().multicast.tree_shape().arity;
         let stream = run.stream;
         let (members, multicast) = (&mut self.members, &self.multicast);
-        let first = members.cut(&multicast.key(&stream, run.from), arity);
+        let first = members.cut(first, arity);
         // Where everybody takes everything there is but one way.
         if first.is_none() {
             return;
@@ -383,12 +385,12 @@ impl Node {
         }
     }
 
-    /// Where a run goes just now. `None`: nowhere.
-    fn resolve(&mut self, run: &Run) -> Option<(Destinations, PacketKind)> {
+    /// Where a run goes just now, as its first packet does. `None`: nowhere.
+    fn resolve(&mut self, run: &Run, packet: &PacketKey) -> Option<(Destinations, PacketKind)> {
         let multicast = &self.config.get().multicast;
         let (shape, has_trees) =
             (multicast.tree_shape(), multicast.dissemination != Dissemination::Multicast);
-        let (packet, members) = (&self.multicast.key(&run.stream, run.from), &mut self.members);
+        let members = &mut self.members;
         let spread = |mut to: Vec<SocketAddr>| {
             to.truncate(DESTINATIONS_MAX);
             (!to.is_empty()).then_some((Destinations::Members(to), PacketKind::Spread))

@@ -114,7 +114,9 @@ impl World {
             return self.config.clone();
         }
         let mut config = self.config.get().clone();
-        config.multicast.receive_rate_max = cap;
+        if cap > 0 {
+            config.multicast.receive_rate_max = cap;
+        }
         config.security = chain.map(|chain| self.security(index, chain));
         config.link.keyless = self.setup.papers.as_ref().is_some_and(|papers| papers.keyless);
         config.check().expect("a scenario's settings are good")
