@@ -6,6 +6,9 @@
 //! ([`Load`]). While some are thinned and others need not all of theirs, those get more, step by
 //! step ("adaptive", as Hopkinson et al. have it, TPDS 2009, for Gravitational Gossip).
 
+use alloc::vec::Vec;
+
+use super::{Cx, Multicast};
 use crate::load::Load;
 
 /// What one stream brings to this member: the share that is taken of it, in millionths, and its
@@ -34,6 +37,10 @@ const STEP: u64 = 10;
 /// everybody hears of everybody's new ceiling.
 const ONSET_LOOKS: u32 = 4;
 const TRIM_MIN: u64 = 25;
+/// Rounds after which a stream that is silent brings nothing for now.
+const QUIET_ROUNDS: u32 = 20;
+/// Rounds after which it is not counted on any more.
+const IDLE_ROUNDS: u32 = 600;
 
 /// The cap of one member.
 #[derive(Debug)]
@@ -130,6 +137,30 @@ impl Cap {
     }
 }
 
+impl Multicast {
+    /// A look at what comes, and what is borne of it.
+    pub(super) fn look_at_cap(&mut self, cx: &mut Cx<'_>) {
+        if !self.cap.is_due(self.round) {
+            return;
+        }
+        let (quiet, idle) = (self.round.saturating_sub(QUIET_ROUNDS), IDLE_ROUNDS);
+        let taken = self.streams.values().filter(|stream| {
+            stream.id.sender != self.own && self.round.saturating_sub(stream.active_round) < idle
+        });
+        let brought = taken.map(|stream| {
+            let is_quiet = stream.active_round < quiet;
+            let load = if is_quiet { Load::NONE } else { stream.load() };
+            (stream.sieve().rating().millionths(), load)
+        });
+        let brought: Vec<_> = brought.collect();
+        let counted = (cx.stats.bytes_received, cx.stats.packet_bytes_received);
+        let turn = self.rng.below(cx.members.near_count().into()) as u32;
+        if self.cap.look((self.round, turn), counted, &brought) {
+            self.rate_streams(None, cx);
+        }
+    }
+}
+
 const WHOLE: u64 = 1_000_000;
 
 /// What each stream may bring if all grow alike.
@@ -157,8 +188,6 @@ fn fitting(bytes: u64, streams: &[Brought]) -> Load {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     const ALL: u32 = 1_000_000;

@@ -26,6 +26,7 @@
 
 mod cap;
 mod claims;
+mod deliver;
 mod digest;
 mod framing;
 mod lesser;
@@ -62,23 +63,24 @@ use self::loss::LossMeter;
 use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
 pub(crate) use self::sender::ENVELOPE_BYTES;
 use self::sender::{Pacer, Sender};
-use self::slot::{Accepted, Next, Released};
+use self::slot::{Accepted, Released};
 use self::stream::Stream;
 use self::tally::Past;
 use self::twins::is_twin;
 use crate::config::{Dissemination, MulticastConfig, Start};
 use crate::crypto::{Crypto, Hash};
-use crate::event::{Event, Gap, Message, Reject};
-use crate::id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
+use crate::event::{Event, Reject};
+use crate::id::{Incarnation, MemberId, StreamId, TopicId};
+use crate::load::Load;
 use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
-use crate::rating::{PacketKey, Rating, Sieve};
+use crate::rating::{PacketKey, Rating};
 use crate::rng::Prng;
 use crate::stats::Stats;
 use crate::time::Instant;
-use crate::timer::{Timer, Timers};
+use crate::timer::Timers;
 use crate::trace::{Seen, Tracer};
 
 /// Tail announcements per round at most, so that many slow streams cost no more than a few.
@@ -371,59 +373,6 @@ impl Multicast {
         }
     }
 
-    /// Tells the application whatever is next in the streams that changed.
-    pub(crate) fn deliver(&mut self, id: StreamId, cx: &mut Cx<'_>) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.discover_until_round.is_some_and(|until| self.round < until) {
-            return;
-        }
-        stream.discover_until_round = None;
-        let sieve = stream.told;
-        loop {
-            if stream.want_next(cx.now, self.round) {
-                cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
-                break;
-            }
-            let Some(next) = stream.pop_next() else { break };
-            match next {
-                Next::Packet(sequence, held) => {
-                    let Some(assembler) = &mut stream.assembler else { continue };
-                    let (content, tally) = (held.content(), &mut stream.tally);
-                    let pushed =
-                        assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            tell_message(&sieve, id, whole, tally, cx);
-                        });
-                    if pushed.is_err() {
-                        tell_gap(id, sequence, 1, cx);
-                    }
-                }
-                Next::PassedOver => stream.assembler.iter_mut().for_each(Assembler::cut),
-                Next::Lost { from, packets, thinned } => {
-                    cx.stats.packets_thinned += thinned;
-                    cx.stats.packets_lost += packets - thinned;
-                    stream.tally.packets_lost += packets;
-                    // What was carried for others, or sent before it was wanted, is no gap.
-                    let mut numbers = from..from.saturating_add(packets);
-                    let is_meant = |number| sieve.takes(number) && stream.took(number);
-                    let are_meant = numbers.any(is_meant);
-                    let Some(assembler) = &mut stream.assembler else { continue };
-                    let open = assembler.open_since().filter(|first| sieve.takes(first.0));
-                    let is_gap = open.is_some() || are_meant;
-                    #[cfg(not(spinglass_bug = "gap_untold"))]
-                    if is_gap {
-                        tell_gap(id, from, packets, cx);
-                    }
-                    #[cfg(spinglass_bug = "gap_untold")]
-                    let _ = is_gap;
-                    #[cfg(not(spinglass_bug = "cut_ignored"))]
-                    assembler.cut();
-                    #[cfg(spinglass_bug = "cut_ignored")]
-                    let _ = assembler;
-                }
-            }
-        }
-    }
-
     /// A gossip round.
     pub(crate) fn on_round(&mut self, round: u32, cx: &mut Cx<'_>) {
         self.round = round;
@@ -540,6 +489,21 @@ impl Multicast {
         let _ = stream;
     }
 
+    /// The newest packets of the streams whose packets came last, the latest first.
+    pub(crate) fn streams_of_late(&self, most: usize) -> Vec<PacketKey> {
+        let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
+        let mut streams: Vec<&Stream> = others.collect();
+        streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
+        let newest = |stream: &Stream| stream.key(stream.high().saturating_sub(1));
+        streams.into_iter().take(most).map(newest).collect()
+    }
+
+    /// What decides who takes a packet, as far as it is known here.
+    pub(crate) fn key(&self, id: &StreamId, sequence: u64) -> PacketKey {
+        let unknown = PacketKey { stream: *id, sequence, load: Load::NONE };
+        self.streams.get(id).map_or(unknown, |stream| stream.key(sequence))
+    }
+
     /// Forgets a partner that is gone.
     pub(crate) fn on_member_down(&mut self, id: MemberId) {
         self.peers.forget(id);
@@ -568,30 +532,4 @@ impl Multicast {
         assert!(held + dropped == account, "{held} and {dropped} packets held, {account} counted");
         assert!(self.streams.len() <= self.config.streams_max + self.senders.len());
     }
-}
-
-/// Tells a message, if it is taken: as the packet is in which it starts.
-fn tell_message(
-    sieve: &Sieve,
-    stream: StreamId,
-    whole: Whole,
-    tally: &mut TopicTally,
-    cx: &mut Cx<'_>,
-) {
-    if !sieve.takes(whole.0.0) {
-        return;
-    }
-    tally.delivered(&whole);
-    let (first, last, payload) = whole;
-    cx.stats.messages_delivered += 1;
-    cx.stats.bytes_delivered += payload.len() as u64;
-    let delivered = || Seen::Delivered { last, bytes: payload.len() };
-    cx.tracer.note(cx.now, stream, first.0, delivered);
-    cx.events.push_back(Event::Message(Message { stream, first, last, payload }));
-}
-
-fn tell_gap(stream: StreamId, from: u64, packets: u64, cx: &mut Cx<'_>) {
-    cx.stats.gaps += 1;
-    cx.tracer.note_lost(cx.now, stream, from, packets);
-    cx.events.push_back(Event::Gap(Gap { stream, from: Sequence(from), packets }));
 }

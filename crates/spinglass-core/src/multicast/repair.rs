@@ -15,6 +15,7 @@ use crate::config::Dissemination;
 use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::{MemberId, StreamId};
+use crate::load::Load;
 use crate::members::Members;
 use crate::outbox::{Control, Way};
 use crate::rating::{PacketKey, Rating};
@@ -256,6 +257,11 @@ impl Multicast {
         }
         let round = rounds_later(round, self.peers.trip(from), self.config.round);
         self.solicit(from, round, id, &wanted, cx);
+    }
+
+    /// The highest number known of a stream, and how busy it was.
+    pub(super) fn reach_of(&self, id: &StreamId) -> (u64, Load) {
+        self.streams.get(id).map_or((0, Load::NONE), |stream| (stream.high(), stream.load()))
     }
 
     /// Asks for the newest packets of streams that others say have more.

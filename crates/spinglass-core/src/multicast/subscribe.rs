@@ -2,22 +2,17 @@
 
 use alloc::vec::Vec;
 
+use super::deliver::tell_message;
 use super::framing::Assembler;
 use super::packet::{PacketHeader, PacketRef};
 use super::sender::RECENT_ROUNDS;
 use super::stream::Stream;
-use super::{Cx, DISCOVER_ROUNDS, Multicast, tell_message};
+use super::{Cx, DISCOVER_ROUNDS, Multicast};
 use crate::config::Start;
 use crate::id::{Sequence, StreamId, TopicId};
 use crate::interest::Interest;
-use crate::load::Load;
-use crate::rating::{PacketKey, Rating, Share, Sieve};
+use crate::rating::{Rating, Share, Sieve};
 use crate::timer::Timer;
-
-/// Rounds after which a stream that is silent brings nothing for now.
-const QUIET_ROUNDS: u32 = 20;
-/// Rounds after which it is not counted on any more.
-const IDLE_ROUNDS: u32 = 600;
 
 impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
@@ -200,47 +195,5 @@ impl Multicast {
         stream.told = Sieve::new(self.share(id.topic), &id);
         stream.take(self.share_in_all(id.topic, cx));
         stream
-    }
-
-    /// A look at what comes, and what is borne of it.
-    pub(super) fn look_at_cap(&mut self, cx: &mut Cx<'_>) {
-        if !self.cap.is_due(self.round) {
-            return;
-        }
-        let (quiet, idle) = (self.round.saturating_sub(QUIET_ROUNDS), IDLE_ROUNDS);
-        let taken = self.streams.values().filter(|stream| {
-            stream.id.sender != self.own && self.round.saturating_sub(stream.active_round) < idle
-        });
-        let brought = taken.map(|stream| {
-            let is_quiet = stream.active_round < quiet;
-            let load = if is_quiet { Load::NONE } else { stream.load() };
-            (stream.sieve().rating().millionths(), load)
-        });
-        let brought: Vec<_> = brought.collect();
-        let counted = (cx.stats.bytes_received, cx.stats.packet_bytes_received);
-        let turn = self.rng.below(cx.members.near_count().into()) as u32;
-        if self.cap.look((self.round, turn), counted, &brought) {
-            self.rate_streams(None, cx);
-        }
-    }
-
-    /// The highest number known of a stream, and how busy it was.
-    pub(super) fn reach_of(&self, id: &StreamId) -> (u64, Load) {
-        self.streams.get(id).map_or((0, Load::NONE), |stream| (stream.high(), stream.load()))
-    }
-
-    /// The newest packets of the streams whose packets came last, the latest first.
-    pub(crate) fn streams_of_late(&self, most: usize) -> Vec<PacketKey> {
-        let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
-        let mut streams: Vec<&Stream> = others.collect();
-        streams.sort_by_key(|stream| core::cmp::Reverse(stream.arrived));
-        let newest = |stream: &Stream| stream.key(stream.high().saturating_sub(1));
-        streams.into_iter().take(most).map(newest).collect()
-    }
-
-    /// What decides who takes a packet, as far as it is known here.
-    pub(crate) fn key(&self, id: &StreamId, sequence: u64) -> PacketKey {
-        let unknown = PacketKey { stream: *id, sequence, load: Load::NONE };
-        self.streams.get(id).map_or(unknown, |stream| stream.key(sequence))
     }
 }
