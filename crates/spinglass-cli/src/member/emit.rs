@@ -44,28 +44,11 @@ pub(super) fn in_background(publishing: impl Future<Output = Result<u64>> + Send
     });
 }
 
-/// Publishes numbered messages at their rate.
+/// Publishes so many numbered messages on each topic, at their rate on each, by turns.
 ///
 /// # Errors
 /// The node is gone.
-pub(super) async fn numbered(group: Group, emission: Emission) -> Result<u64> {
-    let content = vec![0x5a; emission.bytes.saturating_sub(HEADER_BYTES)];
-    let pace = Pace::new(emission.rate, emission.tick);
-    for number in 0..emission.count {
-        pace.await_turn(number).await;
-        let header =
-            Header { kind: Kind::Counted, step: emission.step, number, sent_ns: monotonic_ns() };
-        group.publish(header.with(&content)).await?;
-    }
-    group.flush().await?;
-    Ok(emission.count)
-}
-
-/// Publishes so many numbered messages on each topic, at that rate on each, by turns.
-///
-/// # Errors
-/// The node is gone.
-pub(super) async fn to_all(topics: Vec<Group>, emission: Emission) -> Result<u64> {
+pub(super) async fn numbered(topics: Vec<Group>, emission: Emission) -> Result<u64> {
     let content = vec![0x5a; emission.bytes.saturating_sub(HEADER_BYTES)];
     let pace = Pace::new(emission.rate * topics.len() as f64, emission.tick);
     let mut published = 0;
@@ -81,6 +64,9 @@ pub(super) async fn to_all(topics: Vec<Group>, emission: Emission) -> Result<u64
             topic.publish(header.with(&content)).await?;
             published += 1;
         }
+    }
+    for topic in &topics {
+        topic.flush().await?;
     }
     Ok(published)
 }

@@ -191,7 +191,7 @@ async fn obey(order: Order, node: &Node, group: &Group, counting: &mut Counting)
             let step = counting.step().number;
             let tick = Duration::from_micros(tick_us);
             let emission = emit::Emission { step, count, bytes, rate, tick };
-            emit::in_background(emit::numbered(group.clone(), emission));
+            emit::in_background(emit::numbered(vec![group.clone()], emission));
         }
         Order::Stream { file, piece_bytes, rate } => {
             let step = counting.step().number;

@@ -48,7 +48,7 @@ pub(super) async fn run(setup: &Setup, topics: Topics, orders: &mut Orders) -> R
                 of_each = count;
                 let tick = Duration::from_micros(tick_us);
                 let emission = Emission { step: step.number, count, bytes, rate, tick };
-                emit::in_background(emit::to_all(sent.clone(), emission));
+                emit::in_background(emit::numbered(sent.clone(), emission));
             }
             Order::Tell => {
                 let stats = counters(&node).await;

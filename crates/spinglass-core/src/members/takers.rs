@@ -200,3 +200,21 @@ fn turns(members: usize, arity: usize) -> usize {
     // The root hands it to all of a few.
     if members <= arity { 1 } else { members.min(arity * arity).max(1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Once somebody is thinned, another load leaves others.
+    #[test]
+    fn who_takes_what_is_the_same_up_to_the_load_that_all_bear() {
+        let at = |load| Takers {
+            load: Load(load),
+            borne: Load(50),
+            ..Takers::some(core::iter::once((0, Rating::ALL)))
+        };
+        let holds = |load: u8, other: u8| at(load).holds_under(Load(other));
+        assert!(holds(0, 0) && holds(0, 50) && !holds(0, 51));
+        assert!(holds(60, 60) && !holds(60, 61) && !holds(60, 55) && !holds(60, 50));
+    }
+}

@@ -23,9 +23,9 @@ async fn main() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => live::run(PHASES).await.map(|seen| print!("{seen}")),
-        ["--simulate", members] => {
+        ["--simulate", members] if members.parse::<usize>().is_ok() => {
             simulated::run(members.parse()?, PHASES).map(|seen| print!("{seen}"))
         }
-        _ => Err("usage: power_grid [--simulate MEMBERS]".into()),
+        _ => Err("usage: power_grid [--simulate MEMBERS], a number of at least 128".into()),
     }
 }

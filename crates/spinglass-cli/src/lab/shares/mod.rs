@@ -3,7 +3,7 @@
 mod real;
 mod topics;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 use spinglass::Rating;
@@ -17,6 +17,8 @@ const OFF_MAX: f64 = 0.01;
 
 /// Members, if it isn't said how many.
 const SIMULATED: usize = 1000;
+/// Topics, likewise.
+const TOPICS: usize = 50;
 
 /// Options of `lab shares`.
 #[derive(Debug, Args)]
@@ -39,9 +41,9 @@ pub(crate) struct Shares {
     /// Members per region; 0: all are in one
     #[arg(long, default_value_t = 0)]
     region: usize,
-    /// Topics, each with one sender
-    #[arg(long, default_value_t = 50)]
-    topics: usize,
+    /// Topics, each with one sender [default: 50]
+    #[arg(long)]
+    topics: Option<usize>,
     /// What is taken, drawn for each subscription
     #[arg(long, value_delimiter = ',', default_value = "0,0.01,0.1,0.2,0.5,0.75,1")]
     ratings: Vec<Rating>,
@@ -93,6 +95,9 @@ struct Reports {
 pub(super) async fn shares(options: &Shares, format: Format) -> Result<Verdict> {
     match options.each {
         Some(each) if options.real => topics::run(options, each, format).await,
+        None if options.real && options.topics.is_some() => {
+            bail!("--real has many topics with --each: say how many of them a process takes")
+        }
         None if options.real => real::run(options, format).await,
         _ => simulated(options, format),
     }
@@ -140,11 +145,15 @@ fn simulated(options: &Shares, format: Format) -> Result<Verdict> {
 }
 
 impl Shares {
+    fn topics(&self) -> usize {
+        self.topics.unwrap_or(TOPICS)
+    }
+
     fn parameters(&self, loss: f64) -> Parameters {
         Parameters {
             members: self.members.unwrap_or(SIMULATED),
             region_members: self.region,
-            topics: self.topics,
+            topics: self.topics(),
             ratings: self.ratings.iter().map(|rating| rating.share()).collect(),
             most_topics: self.each.unwrap_or(self.most),
             all_as_many: self.each.is_some(),

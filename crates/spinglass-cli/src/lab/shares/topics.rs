@@ -55,7 +55,7 @@ struct Report {
 /// The processes can't be run.
 pub(super) async fn run(options: &Shares, each: usize, format: Format) -> Result<Verdict> {
     let members = options.members.unwrap_or(PROCESSES);
-    let topics = Topics { count: options.topics, each, members };
+    let topics = Topics { count: options.topics(), each, members };
     let mut runs = Vec::new();
     for loss in &options.loss {
         format.say(&format!(
