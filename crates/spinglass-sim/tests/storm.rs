@@ -1,7 +1,5 @@
 //! Storms: whoever caps what it receives is sent no more, and is told what it lacks.
 
-#![expect(clippy::unwrap_used, reason = "whatever fails here fails the test")]
-
 use std::time::Duration;
 
 use spinglass_core::table::Kind;

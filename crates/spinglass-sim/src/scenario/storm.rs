@@ -1,6 +1,7 @@
 //! A storm: all events come many times as often at once, and members have capped what they receive.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -93,6 +94,18 @@ struct Got {
     told: u64,
 }
 
+/// Who takes how much of which topic, by its place.
+type Taken = BTreeMap<(usize, usize), Rating>;
+
+/// What was seen of one subscription: see [`OfCap`].
+struct OfSubscription {
+    storm_share: f64,
+    calm_share: f64,
+    /// Of a topic that is taken whole.
+    variation: Option<f64>,
+    untold: u64,
+}
+
 struct Watch {
     got: BTreeMap<(usize, TopicId), Got>,
 }
@@ -181,12 +194,13 @@ pub fn run(parameters: &Parameters, progress: &mut dyn FnMut(f64)) -> Report {
     let paid = after.iter().zip(&before).map(|(after, before)| after - before);
     let paid: Vec<f64> = paid.map(|bytes| bytes as f64 / f64::from(storm_seconds)).collect();
     run.world.run(SETTLE, &mut run.watch);
-    run.report(&taken, &paid, &storm_from, &storm_until)
+    let storm = storm_from.into_iter().zip(storm_until).map(|(from, until)| from..until);
+    run.report(&taken, &paid, &storm.collect::<Vec<_>>())
 }
 
 impl Run<'_> {
     /// Draws who takes which topics.
-    fn subscribe(&mut self) -> BTreeMap<(usize, TopicId), Rating> {
+    fn subscribe(&mut self) -> Taken {
         let parameters = self.parameters;
         let mut rng = Prng::new(parameters.seed).fork("subscriptions");
         let mut taken = BTreeMap::new();
@@ -195,12 +209,12 @@ impl Run<'_> {
             while drawn < parameters.each.min(self.topics.len().saturating_sub(1)) {
                 let topic = rng.index(self.topics.len());
                 let Some(name) = self.topics.get(topic).copied() else { continue };
-                if topic % parameters.members == member || taken.contains_key(&(member, name)) {
+                if topic % parameters.members == member || taken.contains_key(&(member, topic)) {
                     continue;
                 }
                 let share = parameters.ratings.get(rng.index(parameters.ratings.len()));
                 let rating = share.and_then(|share| Rating::new(*share).ok()).unwrap_or_default();
-                taken.insert((member, name), rating);
+                taken.insert((member, topic), rating);
                 drawn += 1;
                 self.world.rate(member, name, rating);
                 self.world.subscribe(member, name, Start::Live);
@@ -232,59 +246,11 @@ impl Run<'_> {
         }
     }
 
-    fn report(
-        &self,
-        taken: &BTreeMap<(usize, TopicId), Rating>,
-        paid: &[f64],
-        storm_from: &[u64],
-        storm_until: &[u64],
-    ) -> Report {
+    fn report(&self, taken: &Taken, paid: &[f64], storm: &[Range<u64>]) -> Report {
         let parameters = self.parameters;
-        let mut caps = parameters.caps.clone();
-        if caps.is_empty() {
-            caps.push(0);
-        }
-        let of_cap = |turn: usize| {
-            let own = |member: &usize| member % caps.len() == turn;
-            let members: Vec<usize> = (0..parameters.members).filter(own).collect();
-            let subscriptions = taken.iter().filter(|((member, _), _)| own(member));
-            let (mut shares, mut calm, mut variations) = (Vec::new(), 1.0_f64, Vec::new());
-            let mut untold = 0;
-            for ((member, name), rating) in subscriptions {
-                let Some(topic) = self.topics.iter().position(|own| own == name) else { continue };
-                let nothing = Got::default();
-                let got = self.watch.got.get(&(*member, *name)).unwrap_or(&nothing);
-                let storm = storm_from[topic]..storm_until[topic];
-                let in_storm: Vec<u64> =
-                    got.numbers.iter().copied().filter(|number| storm.contains(number)).collect();
-                let of_storm = (storm.end - storm.start) as f64 * rating.share();
-                shares.push(in_storm.len() as f64 / of_storm.max(1.0));
-                let of_calm = (self.next[topic] - (storm.end - storm.start)) as f64;
-                let in_calm = (got.numbers.len() - in_storm.len()) as f64;
-                calm = calm.min(in_calm / (of_calm * rating.share()).max(1.0));
-                if *rating == Rating::ALL {
-                    variations.push(variation(&in_storm));
-                    let heard = got.numbers.len() as u64 + got.told;
-                    untold += self.next[topic].saturating_sub(heard);
-                }
-            }
-            let most = members.iter().map(|member| self.most[*member]).max().unwrap_or(0);
-            let cap = caps[turn];
-            let spent: Vec<f64> = members.iter().map(|member| paid[*member]).collect();
-            let lost = members.iter().map(|member| self.world.stats(*member).packets_lost);
-            OfCap {
-                cap,
-                members: members.len(),
-                worst_over_cap: if cap > 0 { most as f64 / cap as f64 } else { 0.0 },
-                bytes_per_second: Summary::of(&spent).mean,
-                storm_share: Summary::of(&shares).mean,
-                worst_calm_share: calm,
-                variation: Summary::of(&variations).mean,
-                untold,
-                lost: lost.sum(),
-            }
-        };
-        let caps: Vec<OfCap> = (0..caps.len()).map(of_cap).collect();
+        let turns = parameters.caps.len().max(1);
+        let caps = (0..turns).map(|turn| self.of_cap(turn, turns, (taken, paid, storm)));
+        let caps: Vec<OfCap> = caps.collect();
         let uncapped = caps.iter().filter(|of| of.cap == 0);
         let is_thinned = |of: &&OfCap| of.cap > 0 && of.storm_share < 0.99;
         let used = |of: &OfCap| of.bytes_per_second / of.cap as f64;
@@ -296,6 +262,64 @@ impl Run<'_> {
             least_used: caps.iter().filter(is_thinned).map(used).fold(1.0, f64::min),
             untold: caps.iter().map(|of| of.untold).sum(),
             caps,
+        }
+    }
+
+    /// What was seen of the members whose turn has this cap.
+    fn of_cap(
+        &self,
+        turn: usize,
+        turns: usize,
+        (taken, paid, storm): (&Taken, &[f64], &[Range<u64>]),
+    ) -> OfCap {
+        let own = |member: &usize| member % turns == turn;
+        let members: Vec<usize> = (0..self.parameters.members).filter(own).collect();
+        let subscriptions = taken.iter().filter(|((member, _), _)| own(member));
+        let seen = subscriptions.map(|((member, topic), rating)| {
+            self.of_subscription(*member, *topic, *rating, storm[*topic].clone())
+        });
+        let seen: Vec<OfSubscription> = seen.collect();
+        let mean = |of: &[f64]| Summary::of(of).mean;
+        let shares: Vec<f64> = seen.iter().map(|of| of.storm_share).collect();
+        let variations: Vec<f64> = seen.iter().filter_map(|of| of.variation).collect();
+        let spent: Vec<f64> = members.iter().map(|member| paid[*member]).collect();
+        let most = members.iter().map(|member| self.most[*member]).max().unwrap_or(0);
+        let lost = members.iter().map(|member| self.world.stats(*member).packets_lost);
+        let cap = self.world.setup().cap(turn);
+        OfCap {
+            cap,
+            members: members.len(),
+            worst_over_cap: if cap > 0 { most as f64 / cap as f64 } else { 0.0 },
+            bytes_per_second: mean(&spent),
+            storm_share: mean(&shares),
+            worst_calm_share: seen.iter().map(|of| of.calm_share).fold(1.0, f64::min),
+            variation: mean(&variations),
+            untold: seen.iter().map(|of| of.untold).sum(),
+            lost: lost.sum(),
+        }
+    }
+
+    fn of_subscription(
+        &self,
+        member: usize,
+        topic: usize,
+        rating: Rating,
+        storm: Range<u64>,
+    ) -> OfSubscription {
+        let nothing = Got::default();
+        let got = self.watch.got.get(&(member, self.topics[topic])).unwrap_or(&nothing);
+        let (sent, of_storm) = (self.next[topic], storm.end - storm.start);
+        let in_storm = got.numbers.iter().copied().filter(|number| storm.contains(number));
+        let in_storm: Vec<u64> = in_storm.collect();
+        let in_calm = got.numbers.len() - in_storm.len();
+        let share = |got: usize, of: u64| got as f64 / (of as f64 * rating.share()).max(1.0);
+        let is_whole = rating == Rating::ALL;
+        let heard = got.numbers.len() as u64 + got.told;
+        OfSubscription {
+            storm_share: share(in_storm.len(), of_storm),
+            calm_share: share(in_calm, sent - of_storm),
+            variation: is_whole.then(|| variation(&in_storm)),
+            untold: if is_whole { sent.saturating_sub(heard) } else { 0 },
         }
     }
 }
