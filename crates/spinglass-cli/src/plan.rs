@@ -46,6 +46,12 @@ pub(crate) fn share(text: &str) -> Result<f64, String> {
     if (0.0..1.0).contains(&share) { Ok(share) } else { Err("a share lies from 0 up to 1".into()) }
 }
 
+/// How many there are in a group.
+pub(crate) fn group_size(text: &str) -> Result<usize, String> {
+    let members: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if members >= 2 { Ok(members) } else { Err("a group has at least two members".into()) }
+}
+
 fn probability(text: &str) -> Result<f64, String> {
     let miss: f64 = text.parse().map_err(|error| format!("{error}"))?;
     let ok = (1e-15..=0.1).contains(&miss);

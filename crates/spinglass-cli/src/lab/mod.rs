@@ -26,7 +26,7 @@ use clap::{Args, Subcommand};
 
 use crate::network::Mode;
 use crate::output::{Format, Verdict};
-use crate::plan::share;
+use crate::plan::{group_size, share};
 
 /// The experiments.
 #[derive(Debug, Subcommand)]
@@ -90,7 +90,7 @@ Examples:
   spinglass lab perturb --members 32,96,512,4096")]
 pub(crate) struct Perturb {
     /// Group sizes
-    #[arg(long, value_delimiter = ',', default_value = "32")]
+    #[arg(long, value_delimiter = ',', default_value = "32", value_parser = group_size)]
     members: Vec<usize>,
     /// Members are processes on loopback, stopped by SIGSTOP; otherwise simulated
     #[arg(long)]
@@ -124,7 +124,7 @@ Examples:
   spinglass lab loss --real --loss 0.2 --seconds 10")]
 pub(crate) struct Loss {
     /// Group size
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = group_size)]
     members: usize,
     /// Members are processes on loopback; otherwise simulated
     #[arg(long)]

@@ -6,6 +6,7 @@ use spinglass_sim::scenario::rotation::{Parameters, Report, run};
 
 use super::seeds::Chosen;
 use crate::output::{Format, Verdict, table};
+use crate::plan::group_size;
 
 /// Options of `lab rotation`.
 #[derive(Debug, Args)]
@@ -18,7 +19,7 @@ Somebody is away over three rotations, and comes back. At the last rotation some
 revoked, and gets every datagram by IP multicast: for how long can it open them?")]
 pub(crate) struct Rotation {
     /// Members
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = group_size)]
     members: usize,
     /// Members per region
     #[arg(long, default_value_t = 25)]

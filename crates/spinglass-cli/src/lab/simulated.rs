@@ -12,6 +12,7 @@ use super::seeds::{Chosen, failure};
 use super::{Loss, Perturb};
 use crate::network::Mode;
 use crate::output::{Format, Verdict, table};
+use crate::plan::group_size;
 
 /// Progress is not shown: it would tell a person little and a program nothing.
 fn silent(_: f64) {}
@@ -155,7 +156,7 @@ pub(crate) struct Analysis {
     #[arg(long, default_value_t = 16)]
     groups: usize,
     /// Members per group
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = group_size)]
     members: usize,
     /// The first group's seed
     #[arg(long, default_value_t = 1)]
@@ -307,7 +308,7 @@ Example:
   spinglass lab bimodality --messages 3000000     no hit in n trials: p < 3/n at 95 %")]
 pub(crate) struct Bimodality {
     /// Members that listen
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = group_size)]
     members: usize,
     /// Messages
     #[arg(long, default_value_t = 100_000)]
@@ -350,7 +351,7 @@ pub(super) fn bimodality(options: &Bimodality, format: Format) -> Result<Verdict
 #[derive(Debug, Args)]
 pub(crate) struct Wan {
     /// Members
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = group_size)]
     members: usize,
     /// Messages, each by another sender
     #[arg(long, default_value_t = 20)]
@@ -399,7 +400,8 @@ pub(super) fn wan(options: &Wan, format: Format) -> Result<Verdict> {
 #[derive(Debug, Args)]
 pub(crate) struct Flat {
     /// Group sizes
-    #[arg(long, value_delimiter = ',', default_value = "32,128,512,2048,8192")]
+    #[arg(long, value_delimiter = ',', value_parser = group_size)]
+    #[arg(default_value = "32,128,512,2048,8192")]
     members: Vec<usize>,
     /// Messages per second in the whole group
     #[arg(long, default_value_t = 100)]
@@ -461,7 +463,7 @@ pub(super) fn flat(options: &Flat, format: Format) -> Result<Verdict> {
 #[derive(Debug, Args)]
 pub(crate) struct Speed {
     /// Members
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = group_size)]
     members: usize,
     /// Simulated seconds
     #[arg(long, default_value_t = 10)]

@@ -7,7 +7,7 @@ use spinglass::Rating;
 use spinglass_sim::scenario::storm::{Parameters, Report, run};
 
 use crate::output::{Format, Verdict, table};
-use crate::plan::share;
+use crate::plan::{group_size, share};
 
 /// Options of `lab storm`.
 #[derive(Debug, Args)]
@@ -18,14 +18,14 @@ Examples:
   spinglass lab storm --caps 0,100000 --times 10")]
 pub(crate) struct Storm {
     /// Group size
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = group_size)]
     members: usize,
     /// Members per region; 0: all are in one
     #[arg(long, default_value_t = 64)]
     region: usize,
     /// Topics, each with one sender
-    #[arg(long, default_value_t = 50)]
-    topics: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    topics: u32,
     /// Topics that each member takes
     #[arg(long, default_value_t = 4)]
     each: usize,
@@ -45,10 +45,10 @@ pub(crate) struct Storm {
     #[arg(long, default_value_t = 400)]
     bytes: usize,
     /// Seconds before the storm, and after it
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     calm: u32,
     /// Seconds of storm
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// The share of datagrams that is lost
     #[arg(long, default_value = "0", value_parser = share)]
@@ -66,7 +66,7 @@ pub(super) fn storm(options: &Storm, format: Format) -> Result<Verdict> {
     let parameters = Parameters {
         members: options.members,
         region_members: options.region,
-        topics: options.topics,
+        topics: options.topics as usize,
         each: options.each,
         ratings: options.ratings.iter().map(|rating| rating.share()).collect(),
         caps: options.caps.clone(),

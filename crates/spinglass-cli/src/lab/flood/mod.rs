@@ -9,7 +9,7 @@ use serde::Serialize;
 use spinglass_sim::scenario::flood::{Parameters, Report, Variant, run};
 
 use crate::output::{Format, Verdict, table};
-use crate::plan::share;
+use crate::plan::{group_size, share};
 use crate::statistics::mean;
 
 /// Options of `lab flood`.
@@ -30,7 +30,7 @@ pub(crate) struct Flood {
     #[arg(long)]
     pub(super) real: bool,
     /// Group size [default: 1000, with --real 32]
-    #[arg(long)]
+    #[arg(long, value_parser = group_size)]
     members: Option<usize>,
     /// Fabricated datagrams that come to each attacked member in a round, in the simulator
     #[arg(long, value_delimiter = ',', default_value = "0,32,64,128,256,512")]

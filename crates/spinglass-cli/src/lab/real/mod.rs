@@ -15,7 +15,7 @@ use crate::measure::{self, Load};
 use crate::member::protocol::Setup;
 use crate::network::Mode;
 use crate::output::{Format, Verdict, table};
-use crate::plan::share;
+use crate::plan::{group_size, share};
 use fabric::Fabric;
 
 /// Options of `lab real`.
@@ -34,7 +34,7 @@ pub(crate) struct Real {
     #[arg(value_enum)]
     scenario: Scenario,
     /// Group size
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = group_size)]
     members: usize,
     /// Programs whose members are run after ours
     #[arg(long, value_name = "PROGRAM")]

@@ -10,7 +10,7 @@ use spinglass::Rating;
 use spinglass_sim::scenario::shares::{OfRating, Parameters, Report, run};
 
 use crate::output::{Format, Verdict, table};
-use crate::plan::share;
+use crate::plan::{group_size, share};
 
 /// Farther off than this a share is none any more [GG-1].
 const OFF_MAX: f64 = 0.01;
@@ -32,7 +32,7 @@ Examples:
   spinglass lab shares --topics 1 --each 1 --ratings 0.1,0.1,0.1,1 --loss 0.05 --beside-whole")]
 pub(crate) struct Shares {
     /// Group size; 1,000, or 32 processes
-    #[arg(long)]
+    #[arg(long, value_parser = group_size)]
     members: Option<usize>,
     /// Members are processes on loopback that share one topic by turns, or with --each take some
     /// of many; otherwise simulated
