@@ -20,6 +20,7 @@ use crate::output::{Format, Verdict};
 Examples:
   tail -f log | spinglass send logs
   spinglass send --whole reports < report.pdf
+  spinglass send --keep 1 --whole prices < prices.json     whoever comes later gets it, too
   spinglass send --group-key g.key --bind 10.0.0.5:7710 --seeds 10.0.0.9:7710 logs < lines
 
 Without --group-key only members on this machine hear it.")]
@@ -29,6 +30,9 @@ pub(crate) struct Send {
     /// Send all of standard input as one message, not a message a line
     #[arg(long)]
     whole: bool,
+    /// Keep so many messages, the last ones, for those who come later with `recv --buffered`
+    #[arg(long, value_name = "MESSAGES", default_value_t)]
+    keep: usize,
     /// Wait for so many members, this one included, before sending
     #[arg(long, default_value_t = 2)]
     members: usize,
@@ -48,6 +52,7 @@ Examples:
   spinglass recv --json logs | jq -r .text
   spinglass recv --rating 0.2 readings      every fifth of each sender's packets
   spinglass recv readings alarms            both, as they come
+  spinglass recv --buffered prices          first the last messages, if they are kept
 
 Messages go to standard output, in each sender's order. What was lost is told on standard error, in
 its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
@@ -61,7 +66,8 @@ pub(crate) struct Recv {
     /// Print messages as they are, with no newline after each
     #[arg(long)]
     raw: bool,
-    /// Begin with what the group still buffers, not with what comes from now on
+    /// Begin with what is kept (`send --keep`) or still held for repair, not with what comes from
+    /// now on
     #[arg(long)]
     buffered: bool,
     /// Take a share of each sender's messages, evenly, from 0 (nothing) to 1 (everything)
@@ -92,6 +98,7 @@ pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
     let group = node.group(&options.topic);
     group.may_publish().with_context(|| format!("cannot send to {:?}", options.topic))?;
+    group.keep(options.keep);
     let patience = Duration::from_secs(options.patience);
     if !meet(&node, options.members, patience).await {
         format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));

@@ -3,6 +3,7 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::{NonZeroU16, NonZeroU32};
@@ -19,6 +20,7 @@ use crate::node::Node;
 use crate::object::{ObjectError, ObjectName};
 use crate::orders::{NewOrder, OrderError};
 use crate::path::PathQuestion;
+use crate::pattern::{Pattern, PatternError};
 use crate::query::{Answer, AskError, Question, QuestionId};
 use crate::rating::Rating;
 use crate::record::{Entry, Recorder};
@@ -35,6 +37,10 @@ pub trait Host {
 
     /// Hands one event to the application.
     fn deliver(&mut self, event: Event);
+
+    /// Hears of a topic that a pattern matches, before its first message: see
+    /// [`Node::poll_matched`]. It is no part of a recording.
+    fn matched(&mut self, _topic: TopicId, _text: &Arc<str>) {}
 
     /// Hands over the answer to a question. Hosts that ask none hear none.
     fn answer(&mut self, _question: QuestionId, _answer: Answer) {}
@@ -103,7 +109,7 @@ impl Driver {
 
     /// The name on the wire of a topic's text, which rules may be about: see [`Node::topic`].
     pub fn topic(&mut self, text: &str) -> TopicId {
-        if self.recorder.is_some() && self.node.config().security.is_some() {
+        if self.recorder.is_some() {
             self.record(&Entry::Topic(text.into()));
         }
         self.node.topic(text)
@@ -144,6 +150,30 @@ impl Driver {
     pub fn rate(&mut self, now: Now, topic: TopicId, rating: Rating) {
         self.record(&Entry::Rate { now, topic, rating });
         self.node.rate(now, topic, rating);
+    }
+
+    /// Takes all topics that a pattern matches: see [`Node::subscribe_pattern`].
+    ///
+    /// # Errors
+    /// As [`Node::subscribe_pattern`]; nothing changed.
+    pub fn subscribe_pattern(
+        &mut self,
+        now: Now,
+        pattern: &Pattern,
+        start: Start,
+        rating: Rating,
+    ) -> Result<(), PatternError> {
+        if self.recorder.is_some() {
+            let pattern = Cow::Borrowed(pattern.as_str());
+            self.record(&Entry::SubscribePattern { now, pattern, start, rating });
+        }
+        self.node.subscribe_pattern(now, pattern, start, rating)
+    }
+
+    /// Keeps a topic's last messages: see [`Node::keep`].
+    pub fn keep(&mut self, now: Now, topic: TopicId, messages: usize) {
+        self.record(&Entry::Keep { now, topic, messages });
+        self.node.keep(now, topic, messages);
     }
 
     /// Sets attributes of the own row: see [`Node::set_attributes`].
@@ -307,6 +337,9 @@ impl Driver {
                 self.refused = Some(transmit);
                 break;
             }
+        }
+        while let Some((topic, text)) = self.node.poll_matched() {
+            host.matched(topic, &text);
         }
         while let Some(event) = self.next_event() {
             host.deliver(event);

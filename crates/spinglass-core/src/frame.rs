@@ -10,12 +10,13 @@ use core::num::NonZeroU16;
 use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
 use crate::event::Reject;
-use crate::id::MemberId;
+use crate::id::{MemberId, TopicId};
 use crate::identity::Chain;
 use crate::members::{RECORDS_PER_DATAGRAM, UnverifiedRecord};
 use crate::multicast::{Digest, PacketRef, Solicit};
 use crate::object::{self, Ask, ObjectName, PieceRef};
 use crate::path::{PathAnswer, PathQuestion};
+use crate::pattern::TEXT_BYTES_MAX;
 use crate::quarantine::{Body, ExhibitRef, Proven};
 use crate::query::{self, Message};
 use crate::table::{Inventory, RowKey, TableDigest, UnverifiedRow, Want};
@@ -23,6 +24,8 @@ use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes before a frame's body.
 pub const FRAME_HEADER_BYTES: usize = 3;
+/// Topics that one request for texts names at most.
+pub const WHAT_TOPIC_MAX: usize = 16;
 /// Members that one request for records names at most.
 pub const WHO_IS_MAX: usize = 16;
 
@@ -53,6 +56,8 @@ const KEY_GIVE: u8 = 32;
 const PATH_QUESTION: u8 = 38;
 const PATH_ANSWER: u8 = 39;
 const REPLY_PORT: u8 = 34;
+const WHAT_TOPIC: u8 = 40;
+const TOPIC: u8 = 41;
 const EXHIBIT: u8 = 36;
 const PROVEN: u8 = 37;
 
@@ -119,6 +124,10 @@ pub enum Frame<'a> {
     Exhibit(ExhibitRef<'a>),
     /// Members that are proven liars, or are to be.
     Proven(Proven),
+    /// A request for these topics' texts.
+    WhatTopic(Vec<TopicId>),
+    /// A topic's text.
+    Topic(&'a str),
     /// A frame of a later version.
     Unknown,
 }
@@ -181,6 +190,8 @@ impl<'a> Frame<'a> {
                 Body::Exhibit(exhibit) => Self::Exhibit(exhibit),
                 Body::Proven(proven) => Self::Proven(proven),
             },
+            WHAT_TOPIC => Self::WhatTopic(parse_topics(body)?),
+            TOPIC => Self::Topic(parse_topic(body)?),
             _ => Self::Unknown,
         })
     }
@@ -223,6 +234,8 @@ impl<'a> Frame<'a> {
                 put_proven(buffer, |buffer| exhibit.encode(buffer));
             }
             Self::Proven(proven) => put_proven(buffer, |buffer| proven.encode(buffer)),
+            Self::WhatTopic(topics) => put_what_topic(topics, buffer),
+            Self::Topic(text) => put_topic(text, buffer),
             Self::Unknown => (),
         }
     }
@@ -290,6 +303,18 @@ pub fn put_who_is(members: &[MemberId], buffer: &mut Vec<u8>) {
     put_frame(WHO_IS, buffer, |buffer| {
         members.iter().take(WHO_IS_MAX).for_each(|member| buffer.put(&member.0));
     });
+}
+
+/// Appends a request for texts, of at most [`WHAT_TOPIC_MAX`] topics.
+pub fn put_what_topic(topics: &[TopicId], buffer: &mut Vec<u8>) {
+    put_frame(WHAT_TOPIC, buffer, |buffer| {
+        topics.iter().take(WHAT_TOPIC_MAX).for_each(|topic| buffer.put(&topic.0));
+    });
+}
+
+/// Appends a topic's text, which has at most 255 bytes.
+pub fn put_topic(text: &str, buffer: &mut Vec<u8>) {
+    put_frame(TOPIC, buffer, |buffer| buffer.put(text.as_bytes()));
 }
 
 /// Appends a table's digest.
@@ -419,6 +444,20 @@ fn parse_members(body: &[u8]) -> Result<Vec<MemberId>, Malformed> {
         members.push(MemberId(reader.array()?));
     }
     if members.len() > WHO_IS_MAX { Err(Malformed) } else { Ok(members) }
+}
+
+fn parse_topics(body: &[u8]) -> Result<Vec<TopicId>, Malformed> {
+    let mut reader = Reader::new(body);
+    let mut topics = Vec::new();
+    while !reader.is_empty() {
+        topics.push(TopicId(reader.array()?));
+    }
+    if topics.len() > WHAT_TOPIC_MAX { Err(Malformed) } else { Ok(topics) }
+}
+
+fn parse_topic(body: &[u8]) -> Result<&str, Malformed> {
+    let text = core::str::from_utf8(body).map_err(|_| Malformed)?;
+    if text.is_empty() || text.len() > TEXT_BYTES_MAX { Err(Malformed) } else { Ok(text) }
 }
 
 fn parse_number(body: &[u8]) -> Result<u64, Malformed> {

@@ -483,6 +483,8 @@ impl Node {
                 self.multicast.on_solicit((from, address), &solicit, &mut cx!(self, now.monotonic));
             }
             (Frame::WhoIs(members), Some(to)) => self.on_who_is(to, &members),
+            (Frame::WhatTopic(topics), Some(to)) => self.on_what_topic(to, &topics),
+            (Frame::Topic(text), Some(_)) => self.on_topic_text(text, now.monotonic),
             (Frame::Whose(members), Some(to)) => self.on_whose(to, &members),
             (Frame::KeyAsk(ask), Some(address)) => {
                 return self.on_key_ask((from, address), &ask, now);
@@ -545,6 +547,7 @@ impl Node {
         self.pass_proofs_on();
         self.members.on_round(round, self.table.agents_in_all());
         self.multicast.on_round(round, &mut cx!(self, now));
+        self.name_topics(now);
         // Whoever takes nothing says so, too, once it had time to begin.
         if round.is_multiple_of(topics::INTEREST_ROUNDS) {
             self.tell_interest(now);

@@ -12,7 +12,7 @@ use crate::detector::Verdict;
 use crate::epochs::{KeyAsk, KeyGive};
 use crate::event::Destinations;
 use crate::frame::ReplyPort;
-use crate::id::{MemberId, StreamId};
+use crate::id::{MemberId, StreamId, TopicId};
 use crate::knock::Strange;
 use crate::members::MemberRecord;
 use crate::multicast::Solicit;
@@ -43,6 +43,10 @@ pub(crate) enum Control {
     Records { to: SocketAddr, records: Vec<Arc<MemberRecord>> },
     /// Ask for members' records.
     WhoIs { to: SocketAddr, members: Vec<MemberId> },
+    /// Ask for topics' texts.
+    WhatTopic { to: SocketAddr, topics: Vec<TopicId> },
+    /// Topics' texts for one who asked.
+    Topics { to: SocketAddr, texts: Vec<Arc<str>> },
     /// Compare tables.
     TableDigest { to: SocketAddr },
     /// Tell what one holds of parts of levels.
@@ -95,6 +99,7 @@ impl Control {
                 | Self::Tail { .. }
                 | Self::Solicit { .. }
                 | Self::WhoIs { .. }
+                | Self::WhatTopic { .. }
                 | Self::Whose { .. }
                 | Self::TableDigest { .. }
                 | Self::TableInventories { .. }
@@ -117,6 +122,8 @@ impl Control {
             | Self::Solicit { to, .. }
             | Self::Records { to, .. }
             | Self::WhoIs { to, .. }
+            | Self::WhatTopic { to, .. }
+            | Self::Topics { to, .. }
             | Self::TableDigest { to }
             | Self::TableInventories { to, .. }
             | Self::TableWant { to, .. }

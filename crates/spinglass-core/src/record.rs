@@ -90,6 +90,26 @@ pub enum Entry<'a> {
         /// Which share.
         rating: Rating,
     },
+    /// Topics were subscribed to by a pattern.
+    SubscribePattern {
+        /// When.
+        now: Now,
+        /// The pattern's text.
+        pattern: Cow<'a, str>,
+        /// From where on.
+        start: Start,
+        /// Which share; nothing: no longer.
+        rating: Rating,
+    },
+    /// A topic's last messages are to be kept.
+    Keep {
+        /// When.
+        now: Now,
+        /// Of which topic.
+        topic: TopicId,
+        /// How many.
+        messages: usize,
+    },
     /// Attributes of the own row were set.
     SetAttributes {
         /// When.

@@ -84,9 +84,9 @@ fn digest() -> Digest {
     let packet = packets().remove(1);
     let leaf = PacketRef::parse(&packet).unwrap().leaf;
     let sample = Some(Sample::of(1, leaf, (boot().sender, 5), &mut member(1)));
-    let (high, low, missing) = (14, 0, vec![12..13, 5..9]);
+    let (high, low, missing, quiet) = (14, 0, vec![12..13, 5..9], 30);
     let share = Share { rating: Rating::new(0.2).unwrap(), ceiling: Load(60) };
-    let entry = Entry { stream: stream(), high, low, missing, sample, share };
+    let entry = Entry { stream: stream(), high, low, missing, sample, share, quiet };
     Digest { round: 5, entries: vec![entry] }
 }
 
@@ -188,8 +188,8 @@ fn packets() -> Vec<Vec<u8>> {
         let (first, _) = framer.fill(ROOM, &mut content);
         let sequence = packets.len() as u64;
         let recent = sequence as u32;
-        let (stream, sequence, load) = (stream(), Sequence(sequence), Load(40));
-        let header = PacketHeader { stream, sequence, recent, first, load };
+        let (stream, sequence, kept, load) = (stream(), Sequence(sequence), 1, Load(40));
+        let header = PacketHeader { stream, sequence, recent, first, kept, load };
         let mut packet = bytes(|buffer| header.encode(buffer));
         packet.put(&content);
         packets.push(packet);
@@ -275,6 +275,8 @@ fn made() -> Vectors {
         ("frame-whose", bytes(|buffer| frame::put_whose(&[boot().sender], buffer))),
         ("frame-key-ask", bytes(|buffer| frame::put_key_ask(&key_ask(), buffer))),
         ("record-certified", bytes(|buffer| certified_record().encode(buffer))),
+        ("frame-what-topic", bytes(|buffer| frame::put_what_topic(&[stream().topic], buffer))),
+        ("frame-topic", bytes(|buffer| frame::put_topic("wire", buffer))),
         ("frame-who-is", bytes(|buffer| frame::put_who_is(&[boot().sender], buffer))),
         ("record", bytes(|buffer| record().encode(buffer))),
         ("packet-0", first),

@@ -15,7 +15,7 @@ use spinglass_core::crypto::{
 use spinglass_core::identity::{Chain, Claims, Refusal};
 use spinglass_core::record::{Beginnings, Entry};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, MemberId, Node, Now};
+use spinglass_core::{Datagram, MemberId, Node, Now, Pattern};
 
 /// Why a recording does not replay.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -342,6 +342,8 @@ impl Replay {
             verb @ (Entry::Publish { .. }
             | Entry::Subscribe { .. }
             | Entry::Rate { .. }
+            | Entry::Keep { .. }
+            | Entry::SubscribePattern { .. }
             | Entry::SetAttributes { .. }
             | Entry::SetSummary { .. }
             | Entry::Ask { .. }
@@ -464,6 +466,16 @@ impl Replay {
             }
             Entry::Rate { now, topic, rating } => {
                 self.node.rate(now, topic, rating);
+                Some(now)
+            }
+            Entry::SubscribePattern { now, pattern, start, rating } => {
+                if let Ok(pattern) = Pattern::new(&pattern) {
+                    let _ = self.node.subscribe_pattern(now, &pattern, start, rating);
+                }
+                Some(now)
+            }
+            Entry::Keep { now, topic, messages } => {
+                self.node.keep(now, topic, messages);
                 Some(now)
             }
             Entry::Topic(text) => {

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
-    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Node, Now, Prng,
-    PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
+    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Node, Now, Pattern,
+    PatternError, Prng, PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -323,6 +323,37 @@ impl World {
         let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
             driver.rate(now, topic, rating);
+        }
+    }
+
+    /// Tells a member a topic's text, as whoever names one does.
+    pub fn name_topic(&mut self, index: usize, text: &str) -> TopicId {
+        if let Some(driver) = self.driver(index) {
+            driver.topic(text);
+        }
+        self.topic(text)
+    }
+
+    /// Has a member take a share of all topics that a pattern matches.
+    ///
+    /// # Errors
+    /// There are too many patterns.
+    pub fn subscribe_pattern(
+        &mut self,
+        index: usize,
+        pattern: &Pattern,
+        start: Start,
+        rating: Rating,
+    ) -> Result<(), PatternError> {
+        let now = self.local_now(index);
+        self.driver(index).map_or(Ok(()), |it| it.subscribe_pattern(now, pattern, start, rating))
+    }
+
+    /// Has the last messages kept that a member sends on a topic.
+    pub fn keep(&mut self, index: usize, topic: TopicId, messages: usize) {
+        let now = self.local_now(index);
+        if let Some(driver) = self.driver(index) {
+            driver.keep(now, topic, messages);
         }
     }
 

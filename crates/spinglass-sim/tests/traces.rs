@@ -164,7 +164,7 @@ fn a_message_tells_how_long_it_waited_and_a_lost_one_that_it_is_lost() {
     // What nobody hears until its sender holds it no longer is given up when the next one comes.
     world.network.loss_ppm = 1_000_000;
     world.publish(0, topic, b"lost".to_vec().into(), &mut seers).unwrap();
-    world.run(Duration::from_secs(5), &mut seers);
+    world.run(Duration::from_secs(12), &mut seers);
     let (lost, _) = seers.made.last_key_value().unwrap();
     let lost = *lost;
     world.network.loss_ppm = 0;

@@ -126,8 +126,8 @@ impl Group {
         self.subscribe_from(Start::Live)
     }
 
-    /// Subscribes. `Start::Buffered` gives what is still held to this member's first subscription
-    /// of the topic; further ones start live.
+    /// Subscribes. With `Start::Buffered` this member's first subscription of the topic begins with
+    /// what is [kept](Self::keep), or still held for repair; further ones start live.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
         self.subscribe_by(start, None)
@@ -152,6 +152,16 @@ impl Group {
             queue.close();
         }
         Subscription::new(queue)
+    }
+
+    /// Has the last messages kept, of those that this member publishes here, for whoever subscribes
+    /// later from [`Start::Buffered`]: so many, from its next message on; none, if this is never
+    /// called. This member keeps them, and so do some, drawn by hash, of those who take the topic,
+    /// in each region. There is a bound: 4,096 packets of each publisher, and half of each one's
+    /// buffers. Once this member is gone they go, too, some time later.
+    pub fn keep(&self, messages: usize) {
+        // A node that is gone keeps nothing.
+        let _ = self.shared.inbox.command(Command::Keep { topic: self.topic, messages });
     }
 
     /// Takes a share of the topic's messages from now on, in all of this member's subscriptions of

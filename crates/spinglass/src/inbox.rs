@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
     /// Take a share of a topic's messages.
     Rate { topic: TopicId, rating: Rating },
+    /// Keep the last messages that are published on a topic.
+    Keep { topic: TopicId, messages: usize },
     /// Say when everything published so far is sent.
     Flush(oneshot::Sender<()>),
     /// Tell what went to whom, and came from whom.

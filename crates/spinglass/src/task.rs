@@ -297,9 +297,12 @@ impl Task {
         let room = self.room();
         self.shared.inbox.take(room, &mut self.messages, &mut self.commands);
         for command in &self.commands {
-            // Before the messages: whether they may go is a question of the topic's text.
-            if let Command::Topic(text) = command {
-                self.driver.topic(text);
+            match command {
+                // Before the messages: whether they may go is a question of the topic's text, and
+                // how many are kept is one of what was said before they were published.
+                Command::Topic(text) => drop(self.driver.topic(text)),
+                Command::Keep { topic, messages } => self.driver.keep(now, *topic, *messages),
+                _ => (),
             }
         }
         while let Some((topic, payload)) = self.messages.front() {
@@ -320,8 +323,8 @@ impl Task {
     fn on_command(&mut self, command: Command, now: Now) -> Turn {
         // Whoever asked may have stopped waiting for the answer; that is theirs to decide.
         match command {
-            // It was told before the messages.
-            Command::Topic(_) => (),
+            // They were told before the messages.
+            Command::Topic(_) | Command::Keep { .. } => (),
             Command::Subscribe { topic, start, queue } => {
                 match self.driver.subscribe(now, topic, start) {
                     Ok(()) => {

@@ -21,6 +21,7 @@
 mod directory;
 mod record;
 mod takers;
+mod texts;
 mod told;
 mod tree;
 mod view;
@@ -39,12 +40,13 @@ use crate::compact::make_room;
 use crate::config::MembersConfig;
 use crate::crypto::PublicKey;
 use crate::event::{Destinations, Reject};
-use crate::id::{Incarnation, MemberId};
+use crate::id::{Incarnation, MemberId, TopicId};
 use crate::link::BootName;
 use crate::rng::Prng;
 use crate::table::Table;
 use crate::time::Instant;
 use directory::Directory;
+use texts::Texts;
 use told::{TOLD_DOUBLINGS, TOLD_GROUP_DOUBLINGS, Told};
 use view::View;
 
@@ -95,6 +97,7 @@ pub(crate) struct Members {
     own: Arc<MemberRecord>,
     directory: Directory,
     view: View,
+    texts: Texts,
     /// Whom one has told who somebody is, in order. Who was told of this member, and is met, has
     /// its note in the directory.
     told: Vec<((To, MemberId), Told)>,
@@ -112,6 +115,7 @@ impl Members {
             own: Arc::clone(own),
             directory: Directory::new(config.records_max),
             view: View::default(),
+            texts: Texts::default(),
             told: Vec::new(),
             round: 1,
             count: 1,
@@ -314,7 +318,39 @@ impl Members {
         }
     }
 
+    // --- topics' texts
+
+    /// A topic's text, if it is known.
+    pub(crate) fn text(&self, topic: TopicId) -> Option<&Arc<str>> {
+        self.texts.of(topic)
+    }
+
+    /// Learns a topic's text. Returns whether that is news.
+    pub(crate) fn learn_text(&mut self, topic: TopicId, text: &str) -> bool {
+        let is_new = self.texts.learn(topic, text);
+        if is_new {
+            self.view.forget_topic(topic);
+        }
+        is_new
+    }
+
+    /// Whether a topic's text is to be asked for now; it then counts as asked for.
+    pub(crate) fn asks_text(&mut self, topic: TopicId) -> bool {
+        self.texts.ask(topic, self.round)
+    }
+
+    /// Whether it was, and is not known yet.
+    pub(crate) fn is_text_asked(&self, topic: TopicId) -> bool {
+        self.texts.is_asked(topic)
+    }
+
+    /// Whether anybody on the own path takes topics by patterns.
+    pub(crate) const fn know_patterns(&self) -> bool {
+        self.view.has_patterns()
+    }
+
     pub(crate) fn check_invariants(&self, config: &MembersConfig) {
+        self.texts.check_invariants();
         self.directory.check_invariants(config.records_max);
         assert!(self.told.len() <= TOLD_MAX);
     }

@@ -10,6 +10,7 @@ use super::view::View;
 use crate::id::TopicId;
 use crate::interest;
 use crate::load::Load;
+use crate::pattern::Matching;
 use crate::rating::{PacketKey, Rating, Share, too_small};
 use crate::rng::mix;
 
@@ -52,8 +53,8 @@ pub(crate) struct Cut {
 }
 
 impl Takers {
-    pub(super) fn of(view: &View, topic: TopicId, load: Load) -> Self {
-        let carriers = view.carriers(topic);
+    pub(super) fn of(view: &View, topic: TopicId, load: Load, matching: &Matching) -> Self {
+        let carriers = view.carriers(topic, matching);
         let speaks = |address| {
             let zones = carriers.iter().filter(|(row, _)| row.contacts().contains(&address));
             zones.map(|(_, share)| *share).fold(Share::NONE, Share::or)
@@ -66,7 +67,7 @@ impl Takers {
             share.under(load)
         };
         let near = view.agents().map(|(address, said)| {
-            let own = interest::share_in(said, topic);
+            let own = interest::share_in(said, topic, matching);
             left(if carriers.is_empty() { own } else { own.or(speaks(address)) })
         });
         let near: Vec<Rating> = near.collect();
@@ -74,7 +75,7 @@ impl Takers {
             .zones()
             .map(|rows| {
                 let said = rows.map(|row| interest::said(row.attributes()).map(AsRef::as_ref));
-                said.map(|said| left(interest::share_in(said, topic))).collect()
+                said.map(|said| left(interest::share_in(said, topic, matching))).collect()
             })
             .collect();
         let mut ratings: Vec<_> = near.iter().chain(far.iter().flatten()).copied().collect();
@@ -188,6 +189,10 @@ impl Takers {
 }
 
 impl Cut {
+    pub(super) const fn topic(&self) -> TopicId {
+        self.topic
+    }
+
     /// How many of so many members are skipped before the first that forwards.
     pub(super) const fn skips(&self, members: usize) -> usize {
         (members as u64 * self.turn / TURNS) as usize

@@ -20,6 +20,7 @@ use crate::config::TreeShape;
 use crate::id::{MemberId, TopicId};
 use crate::interest;
 use crate::load::Load;
+use crate::pattern::Matching;
 use crate::rating::{PacketKey, Rating, Share, too_small};
 use crate::rng::{Prng, mix};
 use crate::table::{RowKey, Table, TableRow, ZonePath};
@@ -58,6 +59,8 @@ pub(super) struct View {
     zones: Vec<ZoneTable>,
     /// How often the members of all regions are twice those of the own one.
     doublings: u16,
+    /// Whether anybody takes topics by patterns.
+    has_patterns: bool,
     trees: BTreeMap<(MemberId, Option<Cut>), Arc<Tree>>,
     topics: BTreeMap<(TopicId, Load), Arc<Takers>>,
     /// Places by address, once somebody asked.
@@ -102,6 +105,11 @@ impl View {
             let own = children.binary_search_by_key(&own_key, |row| row.key()).ok();
             ZoneTable { children, own }
         });
+        let zones: Vec<ZoneTable> = zones.collect();
+        let of_agents = agents.iter().map(|agent| agent.interest.as_deref());
+        let rows = zones.iter().flat_map(|table| &table.children);
+        let of_zones = rows.map(|row| interest::said(row.attributes()).map(AsRef::as_ref));
+        let has_patterns = of_agents.chain(of_zones).any(interest::has_patterns);
         let regions = table.agents_in_all().saturating_add(agents.len() / 2) / agents.len().max(1);
         Self {
             revision: table.peers_revision(),
@@ -109,10 +117,22 @@ impl View {
             address: Some(address),
             agents,
             own,
-            zones: zones.collect(),
+            zones,
+            has_patterns,
             doublings: regions.checked_ilog2().unwrap_or(0) as u16,
             ..Self::default()
         }
+    }
+
+    pub(super) const fn has_patterns(&self) -> bool {
+        self.has_patterns
+    }
+
+    /// Forgets who takes a topic: it is known by its text now.
+    pub(super) fn forget_topic(&mut self, topic: TopicId) {
+        self.topics.retain(|(known, _), _| *known != topic);
+        let is_other = |cut: &Option<Cut>| cut.is_none_or(|cut| cut.topic() != topic);
+        self.trees.retain(|(_, cut), _| is_other(cut));
     }
 
     pub(super) const fn own(&self) -> usize {
@@ -132,6 +152,11 @@ impl View {
         self.agents.iter().map(|agent| (agent.address, agent.interest.as_deref()))
     }
 
+    /// Their names, in the same order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = RowKey> + '_ {
+        self.agents.iter().map(|agent| agent.key)
+    }
+
     pub(super) fn zone_tables(&self) -> &[ZoneTable] {
         &self.zones
     }
@@ -142,11 +167,11 @@ impl View {
     }
 
     /// The rows of the zones on the own path, and what each zone takes of a topic, if anything.
-    pub(super) fn carriers(&self, topic: TopicId) -> Vec<(&TableRow, Share)> {
+    pub(super) fn carriers(&self, topic: TopicId, matching: &Matching) -> Vec<(&TableRow, Share)> {
         let own = self.zones.iter().filter_map(|table| table.children.get(table.own?));
         let rated = own.map(|row| {
             let said = interest::said(row.attributes()).map(AsRef::as_ref);
-            (row.as_ref(), interest::share_in(said, topic))
+            (row.as_ref(), interest::share_in(said, topic, matching))
         });
         rated.filter(|(_, share)| share.rating > Rating::NONE).collect()
     }
@@ -375,12 +400,17 @@ impl Members {
         if let Some((_, takers)) = borne.filter(|(_, takers)| takers.holds_under(load)) {
             return Arc::clone(takers);
         }
-        let takers = Arc::new(Takers::of(&self.view, topic, load));
+        let takers = Arc::new(Takers::of(&self.view, topic, load, &self.matching(topic)));
         if self.view.topics.len() >= TOPICS_MAX {
             self.view.topics.clear();
         }
         self.view.topics.insert((topic, load), Arc::clone(&takers));
         takers
+    }
+
+    /// Which patterns match a topic, where there are any.
+    fn matching(&self, topic: TopicId) -> Matching {
+        if self.view.has_patterns { self.texts.matching(topic) } else { Matching::Any }
     }
 
     fn takers_of(&mut self, packet: &PacketKey) -> Arc<Takers> {
@@ -401,6 +431,19 @@ impl Members {
     pub(crate) fn is_widely_taken(&mut self, packet: &PacketKey) -> bool {
         let takers = self.takers_of(packet);
         takers.are_all() || takers.count_above(too_small(packet)) * 2 >= self.view.agents.len()
+    }
+
+    /// Who takes how much of a topic, as a print: others than before, or more, have another one.
+    pub(crate) fn takers_print(&mut self, topic: TopicId) -> u64 {
+        let takers = &*self.takers(topic, Load::NONE);
+        let near = self.view.keys().enumerate().map(|(place, key)| (key, takers.at(place)));
+        let far = self.view.zones().enumerate().flat_map(|(depth, rows)| {
+            let rows = rows.map(TableRow::key).enumerate();
+            rows.map(move |(child, key)| (key, takers.of_zone(depth, child)))
+        });
+        let taking = near.chain(far).filter(|(_, rating)| *rating > Rating::NONE);
+        let prints = taking.map(|(key, rating)| mix(key.0.into(), rating.millionths().into()));
+        prints.fold(0, u64::wrapping_add)
     }
 
     /// How many there are that may lack what one of a topic lacks.

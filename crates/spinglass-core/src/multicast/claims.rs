@@ -24,6 +24,8 @@ const SOURCES_MAX: usize = 6;
 /// Members asked at once when the first one's answer has not come: whoever waits for a second
 /// answer is the last of many, and few wait for it.
 const ASKED_AGAIN: usize = 2;
+/// After so long it no longer matters how young a claim has called its packet.
+const STALE_AFTER: Duration = Duration::from_secs(5);
 /// Claims of the same that end the patience: where so many members have a packet, this one's copy
 /// is lost and not on its way.
 const CLAIMS_CERTAIN: usize = 2;
@@ -42,6 +44,8 @@ struct Claim {
     heard: Instant,
     /// Who made it first.
     opener: Option<SocketAddr>,
+    /// How many rounds ago the newest packet was new, as whoever says least says.
+    quiet: u8,
     /// Whether anybody was asked, and has not answered.
     was_asked: bool,
     /// How far the stream was known by then.
@@ -89,12 +93,17 @@ impl Claims {
         self.claims.contains_key(stream)
     }
 
-    /// Somebody says at `now` that packets below `high` exist; returns when to look at it: after
-    /// `patience`, or at once if others have said so, too.
+    /// How many rounds ago a stream's newest packet was new, as others say.
+    pub(super) fn quiet_of(&self, stream: &StreamId) -> Option<u8> {
+        self.claims.get(stream).map(|claim| claim.quiet)
+    }
+
+    /// Somebody says at `now` that packets below `high` exist, the newest so many rounds old;
+    /// returns when to look at it: after `patience`, or at once if others have said so, too.
     pub(super) fn add(
         &mut self,
         stream: StreamId,
-        high: u64,
+        (high, quiet): (u64, u8),
         source: Source,
         now: Instant,
         patience: Duration,
@@ -105,9 +114,12 @@ impl Claims {
         let (due, opener) = (now + patience, source.address());
         let fresh = || {
             let sources = VecDeque::new();
-            Claim { due, heard: now, opener, was_asked: false, known: 0, sources }
+            Claim { due, heard: now, opener, quiet, was_asked: false, known: 0, sources }
         };
         let claim = self.claims.entry(stream).or_insert_with(fresh);
+        // Nobody can make news look old by saying so; but what was news then is none now.
+        let is_stale = now.since(claim.heard) >= STALE_AFTER;
+        claim.quiet = if is_stale { quiet } else { claim.quiet.min(quiet) };
         claim.heard = now;
         if claim.sources.is_empty() && !claim.was_asked {
             claim.due = due;
@@ -183,7 +195,7 @@ mod tests {
     fn a_second_claim_ends_the_patience_and_the_first_ones_repeated_does_not() {
         let (stream, wait) = (StreamId::default(), Duration::from_millis(45));
         let (mut claims, now) = (Claims::default(), Instant::START);
-        let mut due = |port| claims.add(stream, 1, source(port, now), now, wait);
+        let mut due = |port| claims.add(stream, (1, 0), source(port, now), now, wait);
         assert_eq!([due(1), due(1), due(2)], [now + wait, now + wait, now]);
     }
 
@@ -192,7 +204,7 @@ mod tests {
         let (stream, wait) = (StreamId::default(), Duration::from_millis(60));
         let (mut claims, mut now) = (Claims::default(), Instant::START);
         for port in 1..=4 {
-            claims.add(stream, 1, source(port, now), now, Duration::ZERO);
+            claims.add(stream, (1, 0), source(port, now), now, Duration::ZERO);
         }
         let mut asked = || {
             let (asks, _) = claims.due(now, (wait, wait * 10), |_| 0, |_| 0);

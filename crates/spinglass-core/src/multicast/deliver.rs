@@ -18,7 +18,7 @@ impl Multicast {
             return;
         }
         stream.discover_until_round = None;
-        let sieve = stream.told;
+        let (sieve, told_from) = (stream.told, stream.told_from);
         loop {
             if stream.want_next(cx.now, self.round) {
                 cx.timers.set_earlier(Timer::Solicit, cx.now + self.gap_wait);
@@ -27,11 +27,14 @@ impl Multicast {
             let Some(next) = stream.pop_next() else { break };
             match next {
                 Next::Packet(sequence, held) => {
+                    stream.begins = false;
                     let Some(assembler) = &mut stream.assembler else { continue };
                     let (content, tally) = (held.content(), &mut stream.tally);
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            tell_message(&sieve, id, whole, tally, cx);
+                            if whole.0.0 >= told_from {
+                                tell_message(&sieve, id, whole, tally, cx);
+                            }
                         });
                     if pushed.is_err() {
                         tell_gap(id, sequence, 1, cx);
@@ -42,12 +45,16 @@ impl Multicast {
                     cx.stats.packets_thinned += thinned;
                     cx.stats.packets_lost += packets - thinned;
                     stream.tally.packets_lost += packets;
-                    // What was carried for others, or sent before it was wanted, is no gap.
-                    let mut numbers = from..from.saturating_add(packets);
+                    // What was carried for others, or sent before it was wanted, is no gap; nor is
+                    // what was kept no longer.
+                    let kept = if stream.begins { stream.kept_from(self.round) } else { 0 };
+                    let mut numbers = from.max(told_from).max(kept)..from.saturating_add(packets);
                     let is_meant = |number| sieve.takes(number) && stream.took(number);
                     let are_meant = numbers.any(is_meant);
                     let Some(assembler) = &mut stream.assembler else { continue };
-                    let open = assembler.open_since().filter(|first| sieve.takes(first.0));
+                    let open = assembler
+                        .open_since()
+                        .filter(|first| sieve.takes(first.0) && first.0 >= told_from);
                     let is_gap = open.is_some() || are_meant;
                     #[cfg(not(spinglass_bug = "gap_untold"))]
                     if is_gap {
@@ -66,7 +73,7 @@ impl Multicast {
 }
 
 /// Tells a message, if it is taken: as the packet is in which it starts.
-pub(super) fn tell_message(
+fn tell_message(
     sieve: &Sieve,
     stream: StreamId,
     whole: Whole,

@@ -3,7 +3,8 @@
 //! ```text
 //!  digest   round u32 | entries…
 //!  entry    topic 8 | sender 16 | incarnation u64 | high varint | kept varint | missing ranges |
-//!           back varint | print 4, if back is not 0 | passed over varint | ceiling u8
+//!           back varint | print 4, if back is not 0 | passed over varint | ceiling u8 |
+//!           quiet u8
 //!  solicit  round u32 | topic 8 | sender 16 | incarnation u64 | wanted ranges
 //!  ranges   count u8 | (skip varint, length - 1 varint)…      downwards from `high`, or from the
 //!                                                              number told first (a solicit)
@@ -11,8 +12,9 @@
 //!
 //! An entry says: I lack the missing ranges below `high`, and can send any other packet of the last
 //! `kept` ones; of all packets I pass over so many in a million, as my rating says, and more of
-//! streams busier than the ceiling: I neither lack nor hold those ([`Sieve`]). Ranges ("5-11 and
-//! 13") are what the paper describes; Ensemble's code told only prefixes [FACTS 2.1]. It also tells
+//! streams busier than the ceiling: I neither lack nor hold those ([`Sieve`]); the newest packet
+//! was new `quiet` rounds ago, or longer if that is 255. Ranges ("5-11 and 13") are what the paper
+//! describes; Ensemble's code told only prefixes [FACTS 2.1]. It also tells
 //! a print of one packet held, `back` below `high`: two members whose packets of one number differ
 //! notice it, though neither asks for what it has.
 
@@ -28,7 +30,7 @@ use crate::wire::{Malformed, Put, Reader};
 /// Ranges in one entry or solicitation at most; further ones wait for the next.
 pub const RANGES_MAX: usize = 64;
 /// Bytes of the longest entry without ranges.
-pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4 + 3 + 1;
+pub(super) const ENTRY_BYTES_MAX: usize = 32 + 10 + 10 + 1 + 1 + 4 + 3 + 1 + 1;
 /// Packets below a stream's newest, one of which a digest tells a print of: a byte tells which.
 pub(super) const SAMPLED_PACKETS: u64 = 64;
 
@@ -56,6 +58,8 @@ pub struct Entry {
     pub sample: Option<Sample>,
     /// What it takes: of other packets it says nothing.
     pub share: Share,
+    /// How many rounds ago the newest packet was new; 255: as many, or more.
+    pub quiet: u8,
 }
 
 impl Entry {
@@ -136,6 +140,7 @@ impl Entry {
         self.sample.iter().for_each(|sample| buffer.put(&sample.print));
         buffer.put_varint((Rating::ALL.millionths() - self.share.rating.millionths()).into());
         buffer.put_u8(self.share.ceiling.0);
+        buffer.put_u8(self.quiet);
     }
 
     fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -151,7 +156,8 @@ impl Entry {
         let millionths = Rating::ALL.millionths().checked_sub(passed_over).ok_or(Malformed)?;
         let rating = Rating::from_millionths(millionths).map_err(|_| Malformed)?;
         let share = Share { rating, ceiling: Load(reader.u8()?) };
-        Ok(Self { stream, high, low, missing, sample, share })
+        let quiet = reader.u8()?;
+        Ok(Self { stream, high, low, missing, sample, share, quiet })
     }
 }
 
@@ -254,7 +260,8 @@ mod tests {
             let missing = ranges_of(missing.into_iter().rev());
             let (high, low, stream) = (500, 500 - kept, StreamId::default());
             let sample = Some(Sample { sequence: kept, print: round.to_le_bytes() });
-            let bare = Entry { stream, high, low, missing, sample: None, share: Share::ALL };
+            let (share, quiet) = (Share::ALL, kept as u8);
+            let bare = Entry { stream, high, low, missing, sample: None, share, quiet };
             let rating = Rating::from_millionths(round % 1_000_000).unwrap();
             let share = Share { rating, ceiling: Load(kept as u8) };
             let entry = Entry { sample, share, ..bare.clone() };

@@ -24,6 +24,7 @@ const RESERVE_BYTES_MAX: usize = 64 << 10;
 pub struct Framer {
     waiting: VecDeque<Piece>,
     bytes: usize,
+    started: u64,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,12 @@ impl Framer {
         self.bytes
     }
 
+    /// Messages of which something has been moved to packets, so far.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
     /// Moves up to `room` bytes to the end of `packet`; returns where in them the first message
     /// starts, or [`NO_FIRST`], and since when that message has waited.
     pub fn fill(&mut self, room: usize, packet: &mut Vec<u8>) -> (u16, Option<Instant>) {
@@ -62,6 +69,7 @@ impl Framer {
                 break;
             }
             let starts = piece.starts.take();
+            self.started += u64::from(starts.is_some());
             if starts.is_some() && since.is_none() {
                 first = u16::try_from(filled).unwrap_or(NO_FIRST);
                 since = starts;

@@ -29,9 +29,11 @@ mod claims;
 mod deliver;
 mod digest;
 mod framing;
+mod keep;
 mod lesser;
 mod loss;
 mod packet;
+mod patterns;
 mod peers;
 mod publish;
 mod repair;
@@ -44,6 +46,7 @@ mod tally;
 mod twins;
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -51,6 +54,7 @@ use bytes::Bytes;
 
 pub use digest::{Digest, Entry, RANGES_MAX, Sample, Solicit};
 pub use framing::{Assembler, Framer, Oversized, Whole};
+pub use keep::KEPT_PACKETS_MAX;
 pub use packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, PacketRef, VerifiedBursts,
     proof_bytes, sign_burst,
@@ -59,7 +63,9 @@ pub use tally::TopicTally;
 
 use self::cap::Cap;
 use self::claims::Claims;
+use self::keep::TAIL_ROUNDS;
 use self::loss::LossMeter;
+use self::patterns::Taken;
 use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
 pub(crate) use self::sender::ENVELOPE_BYTES;
 use self::sender::{Pacer, Sender};
@@ -74,6 +80,7 @@ use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::load::Load;
 use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
+use crate::pattern::Pattern;
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
 use crate::rating::{PacketKey, Rating};
@@ -132,6 +139,11 @@ pub(crate) struct Multicast {
     cap: Cap,
     /// What is taken of topics of which not everything is.
     ratings: BTreeMap<TopicId, Rating>,
+    /// Patterns that topics are taken by, and what is taken of each topic met, if they match.
+    patterns: BTreeMap<Pattern, Taken>,
+    matched: BTreeMap<TopicId, Option<Taken>>,
+    /// Topics that they have turned out to match, and the application has not been told of.
+    told: VecDeque<(TopicId, Arc<str>)>,
     bursts: VerifiedBursts,
     peers: Peers,
     ledger: Ledger,
@@ -189,6 +201,9 @@ impl Multicast {
             subscriptions: BTreeMap::new(),
             cap: Cap::new(config.receive_rate_max),
             ratings: BTreeMap::new(),
+            patterns: BTreeMap::new(),
+            matched: BTreeMap::new(),
+            told: VecDeque::new(),
             bursts: VerifiedBursts::default(),
             peers: Peers::default(),
             ledger,
@@ -275,12 +290,13 @@ impl Multicast {
             return Ok(());
         }
         let round = self.round;
+        let age = if *via == Via::Repair { self.age_repaired(&id) } else { 0 };
         if !self.streams.contains_key(&id) {
-            let stream = self.begin_stream(packet, cx);
+            let stream = self.begin_stream(packet, age, cx);
             self.streams.insert(id, stream);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let accepted = stream.accept(packet, bytes, cx.now, round);
+        let accepted = stream.accept(packet, (bytes, age), cx.now, round);
         self.buffered.packets += 1;
         self.buffered.bytes += packet.bytes.len();
         cx.stats.packets_received += 1;
@@ -291,6 +307,9 @@ impl Multicast {
         self.note_arrival(*via, accepted, candidate.from, cx);
         if *via == Via::Repair {
             self.note_answer(candidate.from, cx);
+        }
+        let is_kept = age > TAIL_ROUNDS || accepted.filled.is_some_and(|hole| hole.is_kept);
+        if *via == Via::Repair && !is_kept {
             self.repaired(id, packet.header.sequence.0, candidate.from, cx);
         }
         self.forward(&packet.header, *via, cx);
@@ -392,6 +411,7 @@ impl Multicast {
         }
         self.look_at_cap(cx);
         self.age(cx);
+        self.tell_kept(cx);
         // Who has nothing to say says so now and then: others may have lost sight of it.
         let speaks = self.has_any_part() || round.is_multiple_of(PLAN_ROUNDS);
         let digests = if speaks { self.config.digest_fanout } else { 0 };
@@ -424,9 +444,11 @@ impl Multicast {
 
     /// Gives up what is missing for too long, releases what is held for long enough.
     fn age(&mut self, cx: &mut Cx<'_>) {
-        let (round, give_up) = (self.round, self.give_up_rounds);
+        let (own, round, give_up) = (self.own, self.round, self.give_up_rounds);
         let (idle, count) = (self.config.idle_rounds, self.config.long_term_bufferers);
         let mut changed = Vec::new();
+        let (patterns, matched) = (&self.patterns, &self.matched);
+        let is_open = |topic: TopicId| !patterns.is_empty() && !matched.contains_key(&topic);
         for stream in self.streams.values_mut() {
             #[cfg(not(spinglass_bug = "never_gives_up"))]
             let lost = stream.give_up(round, give_up);
@@ -438,9 +460,15 @@ impl Multicast {
             }
             #[cfg(not(spinglass_bug = "never_releases"))]
             {
-                let (id, rounds) = (stream.id, (idle.into(), give_up));
+                let id = stream.id;
+                // What may turn out to be wanted waits for that.
+                let idle = if is_open(id.topic) { TAIL_ROUNDS } else { idle.into() };
+                let rounds = (idle, give_up);
+                // What is kept its sender keeps.
+                let own_from = if id.sender == own { stream.kept_from(round) } else { u64::MAX };
                 let released = stream.release(round, rounds, |sequence, load| {
-                    cx.members.is_bufferer(&PacketKey { stream: id, sequence, load }, count)
+                    let key = PacketKey { stream: id, sequence, load };
+                    sequence >= own_from || cx.members.is_bufferer(&key, count)
                 });
                 self.buffered.packets -= released.packets;
                 self.buffered.bytes -= released.bytes;

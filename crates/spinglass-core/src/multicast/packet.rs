@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  leaf   topic 8 | sender 16 | incarnation u64 | sequence u64 | recent u32 | first u16 |
-//!         load u8 | content
+//!         kept u16 | load u8 | content
 //!  proof  path 16 × depth | signature 64 | index u8 | count u8
 //! ```
 //!
@@ -20,7 +20,7 @@ use crate::rating::PacketKey;
 use crate::wire::{Malformed, Put, Reader};
 
 /// Bytes of a packet before its content.
-pub const LEAF_HEADER_BYTES: usize = 47;
+pub const LEAF_HEADER_BYTES: usize = 49;
 /// Packets that one signature covers at most.
 pub const BURST_PACKETS_MAX: usize = 128;
 /// In a packet's `first`: no message starts in it.
@@ -57,8 +57,15 @@ pub struct PacketHeader {
     pub recent: u32,
     /// Where in the content the first message starts, or [`NO_FIRST`].
     pub first: u16,
+    /// How many packets are kept for whoever comes later: the last ones, this one included.
+    pub kept: u16,
     /// How busy the stream is.
     pub load: Load,
+}
+
+/// The header of a whole packet.
+pub(super) fn header_of(packet: &[u8]) -> Option<PacketHeader> {
+    PacketHeader::parse(&mut Reader::new(packet)).ok()
 }
 
 /// How busy the stream was, as a whole packet's header says it: its last byte.
@@ -80,6 +87,7 @@ impl PacketHeader {
         buffer.put_u64(self.sequence.0);
         buffer.put_u32(self.recent);
         buffer.put_u16(self.first);
+        buffer.put_u16(self.kept);
         buffer.put_u8(self.load.0);
     }
 
@@ -88,12 +96,17 @@ impl PacketHeader {
         let sender = MemberId(reader.array()?);
         let incarnation = Incarnation(reader.u64()?);
         let sequence = Sequence(reader.u64()?);
-        let (recent, first, load) = (reader.u32()?, reader.u16()?, Load(reader.u8()?));
-        if sequence.0 == u64::MAX || u64::from(recent) > sequence.0 {
+        let (recent, first) = (reader.u32()?, reader.u16()?);
+        let (kept, load) = (reader.u16()?, Load(reader.u8()?));
+        let is_before_all = |packets: u64| packets > sequence.0;
+        if sequence.0 == u64::MAX
+            || is_before_all(recent.into())
+            || is_before_all(u64::from(kept).saturating_sub(1))
+        {
             return Err(Malformed);
         }
         let stream = StreamId { topic, sender, incarnation };
-        Ok(Self { stream, sequence, recent, first, load })
+        Ok(Self { stream, sequence, recent, first, kept, load })
     }
 }
 

@@ -18,9 +18,13 @@ const INTRODUCED_PACKETS: u64 = 4;
 impl Multicast {
     /// Takes a message to publish.
     pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes, now: Instant) {
+        self.sender(topic).push(payload, now);
+    }
+
+    /// What this member sends on a topic.
+    pub(super) fn sender(&mut self, topic: TopicId) -> &mut Sender {
         let stream = StreamId { topic, sender: self.own, incarnation: self.incarnation };
-        let sender = self.senders.entry(topic).or_insert_with(|| Sender::new(stream));
-        sender.push(payload, now);
+        self.senders.entry(topic).or_insert_with(|| Sender::new(stream))
     }
 
     /// Bytes of messages waiting to be sent.

@@ -6,6 +6,7 @@ use core::ops::Range;
 
 use super::claims::{Ask, Source};
 use super::digest::{Digest, ENTRY_BYTES_MAX, Entry, RANGES_MAX, Solicit, ranges_of};
+use super::keep::TAIL_ROUNDS;
 use super::peers::{SILENT_AFTER, Verdict, rounds_later};
 use super::slot::{Held, Hole};
 use super::solicit::SOLICIT_PACKETS_MAX;
@@ -84,16 +85,16 @@ impl Multicast {
         cx: &mut Cx<'_>,
     ) {
         let round = self.round;
-        let Some(held) = self.streams.get_mut(&id).and_then(|stream| stream.held_mut(sequence))
-        else {
-            return;
-        };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        // Others would take it for news.
+        let is_old = stream.newest.quiet_rounds(round) > TAIL_ROUNDS;
+        let Some(held) = stream.held_mut(sequence) else { return };
         let (bytes, load) = (held.packet.len(), held.load());
         let has_multicast =
             matches!(self.config.dissemination, Dissemination::Multicast | Dissemination::Both);
         let key = PacketKey { stream: id, sequence, load };
         let can_multicast =
-            has_multicast && cx.members.is_near(to) && cx.members.is_widely_taken(&key);
+            has_multicast && !is_old && cx.members.is_near(to) && cx.members.is_widely_taken(&key);
         let multicast_from = can_multicast.then_some(self.multicast_from);
         match self.ledger.book(to, (id, sequence), bytes, reserve, multicast_from) {
             Verdict::Unicast => {
@@ -224,17 +225,23 @@ impl Multicast {
         let (high, load) = self.reach_of(&id);
         let room = self.streams.contains_key(&id) || self.streams.len() < self.config.streams_max;
         if entry.high > high && room {
-            let holds = entry.low < entry.high && has(entry.high - 1, load);
-            // Whoever came after a stream fell silent need not hear its end.
-            let was_there = self.claims.contains(&id) || self.streams.contains_key(&id);
-            let source = match holds {
-                true => Some(Source::Holder(from, cx.outbox.reply_port(from), round, cx.now)),
-                false => was_there.then_some(Source::Bufferer),
-            };
-            if let Some(source) = source {
-                let due = self.claims.add(id, entry.high, source, cx.now, self.gap_wait);
-                cx.timers.set_earlier(Timer::Solicit, due);
+            // Whoever came after a stream fell silent need not hear its end, unless it wants that.
+            let is_known = self.streams.contains_key(&id);
+            let was_there = is_known || self.claims.contains(&id) || self.wants_kept(id.topic, cx);
+            if u32::from(entry.quiet) > TAIL_ROUNDS && !was_there {
+                return;
             }
+            // Of a stream that is new in this region nobody here keeps anything: whoever tells of
+            // it may.
+            let may_keep = !is_known && self.rng.index(2) == 0;
+            let holds = (entry.low < entry.high || may_keep) && has(entry.high - 1, load);
+            let source = match holds {
+                true => Source::Holder(from, cx.outbox.reply_port(from), round, cx.now),
+                false => Source::Bufferer,
+            };
+            let told = (entry.high, entry.quiet);
+            let due = self.claims.add(id, told, source, cx.now, self.gap_wait);
+            cx.timers.set_earlier(Timer::Solicit, due);
         }
         // Others say what they have, too.
         if self.peers.is_silent(from) {
@@ -245,7 +252,8 @@ impl Multicast {
         let is_late = |hole: &Hole, asked| cx.now.since(asked) >= hole.answer_within;
         let due = |hole: &Hole| hole.asked.is_none_or(|asked| is_late(hole, asked));
         let bytes = stream.packet_bytes().max(1);
-        let holes = stream.holes().range(entry.low..entry.high.max(entry.low)).rev();
+        let holes = stream.holes().range(..entry.high).rev();
+        let holes = holes.filter(|(at, hole)| **at >= entry.low || hole.is_kept);
         let wanted: Vec<u64> = holes
             .filter(|(sequence, hole)| due(hole) && has(**sequence, hole.load))
             .map(|(sequence, _)| *sequence)
@@ -277,7 +285,12 @@ impl Multicast {
             // Who takes little looks far back for as many.
             let newest = (known..high).rev().take(CLAIMED_MAX);
             let newest = newest.filter(|number| sieve.bears(*number, load));
-            let newest: Vec<u64> = newest.take(SOLICIT_PACKETS_MAX).collect();
+            // Of a quiet stream the newest alone says how much is kept.
+            let quiet = self.claims.quiet_of(&stream).map_or(0, u16::from);
+            let is_quiet = quiet > self.config.idle_rounds || self.wants_kept(stream.topic, cx);
+            let begins = known == 0 && is_quiet;
+            let most = if begins { 1 } else { SOLICIT_PACKETS_MAX };
+            let newest: Vec<u64> = newest.take(most).collect();
             match source {
                 Source::Holder(from, port, round, heard) => {
                     let ago = cx.now.since(heard) + self.peers.trip(from);
@@ -351,12 +364,15 @@ impl Multicast {
             missing.truncate(room / 6);
             // What is missing below the last range told is not told: it can't be offered either.
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
-            let low = stream.low().max(told.map_or(0, |range| range.end));
+            let is_own = stream.id.sender == self.own;
+            let low = if is_own { stream.own_low() } else { stream.low() };
+            let low = low.max(told.map_or(0, |range| range.end));
             let sample = self.sample(stream, crypto);
             let share = stream.sieve().share();
+            let quiet = u8::try_from(stream.newest.quiet_rounds(self.round)).unwrap_or(u8::MAX);
             let (stream, high) = (stream.id, stream.high());
             left = room.saturating_sub(missing.len() * 6);
-            entries.push(Entry { stream, high, low: low.min(high), missing, sample, share });
+            entries.push(Entry { stream, high, low: low.min(high), missing, sample, share, quiet });
         }
         entries
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Cx;
 use super::framing::Framer;
+use super::keep::Keep;
 use super::packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, proof_bytes, sign_burst,
 };
@@ -36,6 +37,8 @@ pub(super) struct Sender {
     tally: TopicTally,
     next: u64,
     load: LoadMeter,
+    /// What is kept for whoever comes later.
+    pub(super) keep: Keep,
     /// The number with which each of the last rounds began.
     round_starts: VecDeque<(u32, u64)>,
 }
@@ -44,8 +47,8 @@ impl Sender {
     /// A sender that has not sent.
     pub(super) fn new(stream: StreamId) -> Self {
         let (framer, tally) = (Framer::default(), TopicTally::default());
-        let (load, round_starts) = (LoadMeter::default(), VecDeque::new());
-        Self { stream, framer, tally, next: 0, load, round_starts }
+        let (load, keep, round_starts) = (LoadMeter::default(), Keep::default(), VecDeque::new());
+        Self { stream, framer, tally, next: 0, load, keep, round_starts }
     }
 
     /// The stream it sends.
@@ -86,13 +89,15 @@ impl Sender {
         while packets.len() < count && self.framer.bytes() > 0 {
             let mut packet = Vec::with_capacity(packet_bytes.min(LEAF_HEADER_BYTES + room + 512));
             packet.resize(LEAF_HEADER_BYTES, 0);
+            let started = self.framer.started();
             let (first, since) = self.framer.fill(room, &mut packet);
+            let kept = self.keep.note(self.next, self.framer.started() - started);
             let (stream, sequence) = (self.stream, Sequence(self.next));
             let recent = u32::try_from(self.next - recent).unwrap_or(u32::MAX);
             let bytes = packet.len() + proof_bytes(count) + ENVELOPE_BYTES;
             let load = self.load.note(bytes, first == NO_FIRST, cx.now);
             let mut header = Vec::with_capacity(LEAF_HEADER_BYTES);
-            PacketHeader { stream, sequence, recent, first, load }.encode(&mut header);
+            PacketHeader { stream, sequence, recent, first, kept, load }.encode(&mut header);
             packet.iter_mut().zip(header).for_each(|(byte, head)| *byte = head);
             if let Some(since) = since {
                 let made = || Seen::Made { waited: cx.now.since(since) };

@@ -79,13 +79,16 @@ pub(super) struct Hole {
     pub(super) tries: u16,
     /// How busy the stream was, as far as one can tell.
     pub(super) load: Load,
+    /// It was sent long before it was noticed: only those who keep it for long have it.
+    pub(super) is_kept: bool,
 }
 
 impl Hole {
     /// Noticed just now, and not asked for.
     pub(super) const fn new(since: Instant, since_round: u32, load: Load) -> Self {
         let answer_within = Duration::ZERO;
-        Self { since, since_round, asked: None, first: None, answer_within, tries: 0, load }
+        let (asked, first, tries, is_kept) = (None, None, 0, false);
+        Self { since, since_round, asked, first, answer_within, tries, load, is_kept }
     }
 }
 

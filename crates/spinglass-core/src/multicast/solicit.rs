@@ -82,7 +82,8 @@ impl Multicast {
         let room = self.ledger.solicit_bytes() / packet_bytes;
         let (due, mut next) = self.due_holes(stream, room, cx.now);
         let is_young = |hole: &Hole| {
-            self.round.saturating_sub(hole.since_round) < self.config.idle_rounds.into()
+            let rounds = self.round.saturating_sub(hole.since_round);
+            !hole.is_kept && rounds < self.config.idle_rounds.into()
         };
         let (young, old): (Vec<_>, Vec<_>) = due.iter().partition(|(_, hole)| is_young(hole));
         // Whoever waits for another answer is the last of many: it asks two at once. Where little

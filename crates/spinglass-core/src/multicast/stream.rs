@@ -8,7 +8,7 @@
 //! Invariants: `base <= idle <= next <= high`; every number in `base..high` has one slot; a number
 //! has a hole exactly if its slot is `Missing`; what is given up or delivered never changes back;
 //! what the rating does not take is held if it comes, and no hole if it does not;
-//! `next` and `base` only grow.
+//! `next` and `base` only grow, until an application has had anything of it.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Range;
@@ -16,8 +16,9 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::framing::Assembler;
+use super::keep::{KEPT_GIVE_UP_ROUNDS, Newest, TAIL_ROUNDS};
 use super::lesser::Lesser;
-use super::packet::{PacketRef, load_of};
+use super::packet::{PacketHeader, PacketRef, header_of};
 use super::slot::{Accepted, Held, Hole, Next, Released, Slot};
 use super::tally::TopicTally;
 use crate::id::StreamId;
@@ -57,12 +58,22 @@ pub(super) struct Stream {
     packet_bytes: usize,
     /// How busy it is, as its newest packet says.
     load: Load,
+    /// What its newest packet says of what is kept.
+    pub(super) newest: Newest,
+    /// Where what is kept began when this was looked at last.
+    kept_from: u64,
+    /// Who took the topic then, as a print.
+    pub(super) takers: u64,
     /// Which packets are taken, for the application or for others.
     sieve: Sieve,
     /// What was taken before more was.
     lesser: Option<Lesser>,
-    /// Which messages the application is told.
+    /// Which messages the application is told, and from which packet on: none, as long as all that
+    /// came was sent long before.
     pub(super) told: Sieve,
+    pub(super) told_from: u64,
+    /// It begins with what is kept, and nothing has been delivered yet.
+    pub(super) begins: bool,
     /// What was counted of it.
     pub(super) tally: TopicTally,
     /// A gap that delivery has not told yet, before `next`.
@@ -90,9 +101,14 @@ impl Stream {
             tails_told: 0,
             packet_bytes: 0,
             load: Load::NONE,
+            newest: Newest::unknown(round),
+            kept_from: start,
+            takers: 0,
             sieve: Sieve::new(Share::ALL, &id),
             lesser: None,
             told: Sieve::new(Share::ALL, &id),
+            told_from: 0,
+            begins: false,
             tally: TopicTally::default(),
             skipped: None,
             dropped: Released::default(),
@@ -117,11 +133,6 @@ impl Stream {
     /// What a jump dropped and nobody has taken off the account yet.
     pub(super) const fn dropped(&self) -> Released {
         self.dropped
-    }
-
-    /// The first number that was neither delivered nor given up.
-    pub(super) const fn next(&self) -> u64 {
-        self.next
     }
 
     /// What is missing, by number.
@@ -183,23 +194,24 @@ impl Stream {
     }
 
     /// Takes in a new packet: one that [`wants`](Self::wants) asked for, and that was verified.
-    /// `bytes` are the packet's own.
+    /// `bytes` are the packet's own; it is `age` rounds old if nothing newer was known.
     pub(super) fn accept(
         &mut self,
         packet: &PacketRef<'_>,
-        bytes: Bytes,
+        (bytes, age): (Bytes, u32),
         now: Instant,
         round: u32,
     ) -> Accepted {
-        let sequence = packet.header.sequence.0;
+        let header = packet.header;
+        let sequence = header.sequence.0;
         let high = self.high();
         self.tally.received(bytes.len());
-        let recent = sequence.saturating_sub(packet.header.recent.into());
+        let recent = if age > TAIL_ROUNDS { 0 } else { u64::from(header.recent) };
+        let recent = sequence.saturating_sub(recent);
         // Of what lies between it and the newest before nothing else is known.
-        let load = packet.header.load;
-        let opened = self.open_holes(sequence, recent, self.load.max(load), (now, round));
+        let opened = self.open_holes(sequence, recent, self.load.max(header.load), (now, round));
         if sequence >= high {
-            self.load = load;
+            self.note_newest(&header, age, round);
         }
         self.hold(sequence, bytes, packet.content_end(), packet.header.first, round);
         let filled = self.holes.remove(&sequence);
@@ -207,6 +219,14 @@ impl Stream {
         self.active_round = round;
         self.tails_told = 0;
         Accepted { filled, advance: if sequence < high { 0 } else { opened + 1 } }
+    }
+
+    fn note_newest(&mut self, header: &PacketHeader, age: u32, round: u32) {
+        self.load = header.load;
+        self.newest = Newest::of(header, age, round);
+        if age <= TAIL_ROUNDS {
+            self.told_from = self.told_from.min(header.sequence.0 - u64::from(header.recent));
+        }
     }
 
     /// Takes in a packet of one's own, which ends with so many bytes of proof.
@@ -220,7 +240,9 @@ impl Stream {
     ) {
         if sequence == self.high() {
             self.slots.push_back(Slot::Missing);
-            self.load = load_of(&packet);
+            if let Some(header) = header_of(&packet) {
+                self.note_newest(&header, 0, round);
+            }
             let content_end = packet.len().saturating_sub(proof_bytes);
             self.hold(sequence, packet, content_end, 0, round);
             (self.arrived, self.active_round, self.tails_told) = (now, round, 0);
@@ -259,7 +281,8 @@ impl Stream {
             };
             if missing < sequence && matches!(slot, Slot::Missing) {
                 opened += 1;
-                self.holes.insert(missing, Hole::new(now, round, load));
+                let is_kept = missing < recent;
+                self.holes.insert(missing, Hole { is_kept, ..Hole::new(now, round, load) });
             }
             self.slots.push_back(slot);
         }
@@ -407,7 +430,10 @@ impl Stream {
 
     /// Gives up what has been missing for `rounds`; returns how many packets.
     pub(super) fn give_up(&mut self, round: u32, rounds: u32) -> u64 {
-        let old = |hole: &Hole| round.saturating_sub(hole.since_round) >= rounds;
+        let old = |hole: &Hole| {
+            let patience = if hole.is_kept { rounds.max(KEPT_GIVE_UP_ROUNDS) } else { rounds };
+            round.saturating_sub(hole.since_round) >= patience
+        };
         let mut given_up = 0;
         while let Some((sequence, _)) = self.holes.first_key_value().filter(|(_, hole)| old(hole)) {
             let sequence = *sequence;
@@ -442,6 +468,7 @@ impl Stream {
         mut is_bufferer: impl FnMut(u64, Load) -> bool,
     ) -> Released {
         let mut released = core::mem::take(&mut self.dropped);
+        self.kept_from = self.kept_from(round);
         while self.idle < self.next {
             let sequence = self.idle;
             let Some(slot) = self.slot_mut(sequence) else { break };
@@ -461,8 +488,9 @@ impl Stream {
             self.idle += 1;
         }
         while self.base < self.idle {
+            let is_young = |held: &Held| round.saturating_sub(held.round) < keep_rounds;
             match self.slots.front() {
-                Some(Slot::Held(held)) if round.saturating_sub(held.round) < keep_rounds => break,
+                Some(Slot::Held(held)) if self.base >= self.kept_from || is_young(held) => break,
                 Some(Slot::Held(held)) => released.add(held),
                 Some(Slot::Released | Slot::Lost | Slot::PassedOver | Slot::Thinned) => (),
                 Some(Slot::Missing) | None => break,
@@ -472,6 +500,32 @@ impl Stream {
         }
         self.trim = self.trim.max(self.base);
         released
+    }
+
+    /// From which number on packets are kept, however old they are.
+    pub(super) fn kept_from(&self, round: u32) -> u64 {
+        self.high().saturating_sub(self.newest.kept(round))
+    }
+
+    /// From here on its sender has every packet.
+    pub(super) fn own_low(&self) -> u64 {
+        self.kept_from.max(self.trim).clamp(self.base, self.idle)
+    }
+
+    /// Goes back to what is held or kept, to deliver it to an application that has had nothing of
+    /// it so far.
+    pub(super) fn rewind(&mut self, now: Instant, round: u32) {
+        let from = self.kept_from(round).min(self.idle);
+        let hole = Hole { is_kept: true, ..Hole::new(now, round, self.load) };
+        (from..self.base).for_each(|_| self.slots.push_front(Slot::Released));
+        self.base = self.base.min(from);
+        for sequence in from..self.next {
+            if let Some(slot @ Slot::Released) = self.slot_mut(sequence) {
+                *slot = Slot::Missing;
+                self.holes.insert(sequence, hole);
+            }
+        }
+        (self.next, self.idle, self.trim) = (from, from, self.trim.min(from));
     }
 
     /// Releases the oldest delivered packet before its time, to make room.
@@ -519,11 +573,16 @@ impl Stream {
 
     /// Checks what must always hold; nothing is held for more than `keep_rounds`.
     pub(super) fn check_invariants(&self, round: u32, keep_rounds: u32) {
-        let old = |slot: &Slot| match slot {
-            Slot::Held(held) => round.saturating_sub(held.round) > keep_rounds,
-            Slot::Missing | Slot::Released | Slot::Lost | Slot::PassedOver | Slot::Thinned => false,
+        let old = |(sequence, slot): (u64, &Slot)| match slot {
+            Slot::Held(held) if sequence < self.kept_from => {
+                round.saturating_sub(held.round) > keep_rounds
+            }
+            _ => false,
         };
-        assert!(!self.slots.iter().any(old), "a packet is held for more than {keep_rounds} rounds");
+        assert!(
+            !(self.base..).zip(&self.slots).any(old),
+            "a packet is held for more than {keep_rounds} rounds"
+        );
         assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());
         let missing = self.slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count();
         assert_eq!(missing, self.holes.len(), "a hole for every missing slot, and no other");

@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::deliver::tell_message;
 use super::framing::Assembler;
+use super::keep::TAIL_ROUNDS;
 use super::packet::{PacketHeader, PacketRef};
 use super::sender::RECENT_ROUNDS;
 use super::stream::Stream;
 use super::{Cx, DISCOVER_ROUNDS, Multicast};
 use crate::config::Start;
-use crate::id::{Sequence, StreamId, TopicId};
+use crate::id::{StreamId, TopicId};
 use crate::interest::Interest;
 use crate::rating::{Rating, Share, Sieve};
 use crate::timer::Timer;
@@ -19,29 +19,35 @@ impl Multicast {
     pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
         self.subscriptions.insert(topic, start);
         self.meet_anew(topic, cx);
-        let own = self.own;
+        self.begin_topic(topic, (start, false), cx);
+    }
+
+    /// Tells the application of a topic's streams from now on; or from what is kept, or all that
+    /// this member `has` of them.
+    pub(super) fn begin_topic(
+        &mut self,
+        topic: TopicId,
+        (start, has): (Start, bool),
+        cx: &mut Cx<'_>,
+    ) {
+        let (own, mut begun) = (self.own, Vec::new());
         let streams = self.streams.values_mut();
         for stream in streams.filter(|stream| stream.id.topic == topic && stream.id.sender != own) {
             if stream.assembler.is_some() {
                 continue;
             }
-            let mut assembler = Assembler::default();
             if start == Start::Buffered {
-                let held = stream.held_falling(stream.low()..stream.next());
-                let mut replay: Vec<_> = held.map(|(at, held)| (at, held.clone())).collect();
-                replay.reverse();
-                for (at, held) in replay {
-                    let (id, sieve, content) = (stream.id, stream.told, held.content());
-                    let tally = &mut stream.tally;
-                    let pushed = assembler.push(Sequence(at), held.first(), &content, |whole| {
-                        tell_message(&sieve, id, whole, tally, cx);
-                    });
-                    if pushed.is_err() {
-                        assembler.cut();
-                    }
-                }
+                (stream.told_from, stream.begins) = (0, true);
             }
-            stream.assembler = Some(assembler);
+            if has || start == Start::Buffered {
+                stream.rewind(cx.now, self.round);
+                cx.timers.set_earlier(Timer::Solicit, cx.now);
+                begun.push(stream.id);
+            }
+            stream.assembler = Some(Assembler::default());
+        }
+        for id in begun {
+            self.deliver(id, cx);
         }
     }
 
@@ -52,7 +58,7 @@ impl Multicast {
 
     /// Forgets the streams of a topic that this member has taken nothing of so far: as a subscriber
     /// it begins them like anybody who came just now.
-    fn meet_anew(&mut self, topic: TopicId, cx: &mut Cx<'_>) {
+    pub(super) fn meet_anew(&mut self, topic: TopicId, cx: &mut Cx<'_>) {
         let own = self.own;
         let untaken = |stream: &Stream| {
             let is_meant = stream.id.topic == topic && stream.id.sender != own;
@@ -73,10 +79,17 @@ impl Multicast {
 
     /// What this member takes of a topic for itself.
     pub(super) fn rating(&self, topic: TopicId) -> Rating {
-        match self.subscriptions.contains_key(&topic) {
+        let named = match self.subscriptions.contains_key(&topic) {
             true => self.ratings.get(&topic).copied().unwrap_or_default(),
             false => Rating::NONE,
-        }
+        };
+        self.matched(topic).map_or(named, |(_, rating)| named.max(rating))
+    }
+
+    /// From where on it does; `None`: it takes nothing.
+    pub(super) fn start(&self, topic: TopicId) -> Option<Start> {
+        let matched = self.matched(topic).map(|(start, _)| start);
+        self.subscriptions.get(&topic).copied().or(matched)
     }
 
     /// The same, and how busy its streams may be.
@@ -86,13 +99,17 @@ impl Multicast {
 
     /// What it takes in all: for itself, and for zones that it speaks for.
     pub(super) fn share_in_all(&self, topic: TopicId, cx: &mut Cx<'_>) -> Share {
-        self.share(topic).or(cx.members.carried(topic))
+        let perhaps = self.perhaps(topic, cx).map_or(Rating::NONE, |(_, rating)| rating);
+        let share = self.share(topic);
+        let own = Share { rating: share.rating.max(perhaps), ..share };
+        own.or(cx.members.carried(topic))
     }
 
     /// What this member takes, as its row is to tell it.
     pub(crate) fn interest(&self) -> Interest {
         let taken = self.subscriptions.keys().map(|topic| (*topic, self.rating(*topic)));
-        Interest::of(taken, self.cap.ceiling())
+        let topics = Interest::of(taken, self.cap.ceiling());
+        self.patterns().fold(topics, |all, (pattern, rating)| all.and(pattern, rating))
     }
 
     /// Has streams take what they are to take now: of one topic, or of all.
@@ -157,6 +174,7 @@ impl Multicast {
     pub(super) fn has_any_part(&self) -> bool {
         let is_taken = |topic: &TopicId| self.rating(*topic) > Rating::NONE;
         !self.senders.is_empty()
+            || !self.patterns.is_empty()
             || self.subscriptions.keys().any(is_taken)
             || self.streams.values().any(|stream| self.has_part(stream))
     }
@@ -177,21 +195,31 @@ impl Multicast {
     }
 
     /// A stream met for the first time: where it starts for this member.
-    pub(super) fn begin_stream(&self, packet: &PacketRef<'_>, cx: &mut Cx<'_>) -> Stream {
-        let PacketHeader { stream: id, sequence, recent, .. } = packet.header;
-        let start = self.subscriptions.get(&id.topic);
+    /// The packet is so many rounds old.
+    pub(super) fn begin_stream(&self, packet: &PacketRef<'_>, age: u32, cx: &mut Cx<'_>) -> Stream {
+        let PacketHeader { stream: id, sequence, recent, kept, .. } = packet.header;
+        let start = self.start(id.topic);
         // Who was there when the recent packets were sent, or wants what is buffered, has missed
         // them; who came just now has not. A stream that is all recent is given whole to everybody:
         // better a few messages from just before than a beginning lost in silence.
         let was_there = self.round > RECENT_ROUNDS + 1 || u64::from(recent) == sequence.0;
-        let buffered = start == Some(&Start::Buffered);
-        let first = if was_there || buffered { sequence.0 - u64::from(recent) } else { sequence.0 };
+        let buffered = start == Some(Start::Buffered);
+        let kept =
+            if self.wants_kept(id.topic, cx) { u64::from(kept).saturating_sub(1) } else { 0 };
+        let is_old = age > TAIL_ROUNDS;
+        let is_meant = (was_there || buffered) && !is_old;
+        let recent = if is_meant { u64::from(recent) } else { 0 };
+        let first = sequence.0 - kept.max(recent);
+        let live_from = if is_old { u64::MAX } else { sequence.0 - recent };
         let mut stream = Stream::new(id, first, cx.now, self.round);
         if buffered && !was_there && first > 0 {
             stream.discover_until_round = Some(self.round + DISCOVER_ROUNDS);
         }
         let assembler = if first == 0 { Assembler::at_start() } else { Assembler::default() };
         stream.assembler = start.map(|_| assembler);
+        // What is fetched for those behind, the application may not want.
+        stream.told_from = if buffered { first } else { live_from };
+        stream.begins = buffered;
         stream.told = Sieve::new(self.share(id.topic), &id);
         stream.take(self.share_in_all(id.topic, cx));
         stream

@@ -16,12 +16,19 @@ use crate::stats::Stats;
 use crate::table::{Table, member};
 
 impl Node {
-    /// The name on the wire of a topic's text. In certified mode the text is remembered: whoever
-    /// publishes or subscribes must have said it, so that rules can be about it.
+    /// The name on the wire of a topic's text. The text is remembered, so that rules can be about
+    /// it, and patterns match it: whoever publishes or subscribes must have said it.
     pub fn topic(&mut self, text: &str) -> TopicId {
         let topic = TopicId::of_text(text, &mut *self.crypto);
+        self.members.learn_text(topic, text);
         self.trust.iter_mut().for_each(|trust| trust.learn_topic(topic, text));
         topic
+    }
+
+    /// A topic's text, if it was named here or has been asked for, as patterns have it done.
+    #[must_use]
+    pub fn topic_text(&self, topic: TopicId) -> Option<&Arc<str>> {
+        self.members.text(topic)
     }
 
     /// This member's name.

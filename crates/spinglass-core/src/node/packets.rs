@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{FEW, Node};
 use crate::crypto::Domain;
 use crate::event::Reject;
-use crate::id::StreamId;
+use crate::id::{MemberId, StreamId, TopicId};
 use crate::multicast::{Candidate, Cx, ENVELOPE_BYTES};
 use crate::time::Now;
 
@@ -42,6 +42,7 @@ impl Node {
         let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
         let mut touched = SmallVec::<[StreamId; FEW]>::new();
+        let mut met = SmallVec::<[(TopicId, MemberId); FEW]>::new();
         for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
             if !self.doubts.admits(source) {
                 self.stats.reject(Reject::Forged);
@@ -54,6 +55,7 @@ impl Node {
                     let stream = candidate.packet.header.stream;
                     if touched.last() != Some(&stream) {
                         touched.push(stream);
+                        met.push((stream.topic, candidate.from));
                     }
                 }
                 Err(reject) => {
@@ -66,6 +68,9 @@ impl Node {
         touched.sort_unstable();
         touched.dedup();
         let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
+        for (topic, from) in met {
+            self.name_topic(topic, from, now);
+        }
         for stream in touched {
             self.multicast.deliver(stream, &mut cx!(self, now));
         }

@@ -1,15 +1,23 @@
 //! Topics: what the application takes of them, and how others come to know.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
 use super::Node;
 use crate::config::Start;
-use crate::id::TopicId;
+use crate::id::{MemberId, TopicId};
 use crate::multicast::Cx;
+use crate::outbox::Control;
+use crate::pattern::{Pattern, PatternError, TEXT_BYTES_MAX};
 use crate::rating::Rating;
 use crate::time::{Instant, Now};
 use crate::trust::Denied;
 
 /// Rounds between two looks at what the own row should tell of topics.
 pub(super) const INTEREST_ROUNDS: u32 = 10;
+/// Texts sent in one datagram, when somebody asks: they fit one of 1,200 bytes.
+const TEXTS_PER_DATAGRAM: usize = 4;
 
 impl Node {
     /// Delivers a topic's messages to the application from now on, or from what is still buffered.
@@ -33,6 +41,94 @@ impl Node {
         self.stats.inputs += 1;
         self.multicast.rate(topic, rating, &mut cx!(self, now.monotonic));
         self.tell_interest(now.monotonic);
+    }
+
+    /// Takes a share of all topics that a pattern matches, from now on or from what is kept; of
+    /// nothing ([`Rating::NONE`]), no longer. Which topics these are is told by
+    /// [`poll_matched`](Self::poll_matched). Those that rules deny are passed over.
+    ///
+    /// # Errors
+    /// There are more than 64; nothing changed.
+    pub fn subscribe_pattern(
+        &mut self,
+        now: Now,
+        pattern: &Pattern,
+        start: Start,
+        rating: Rating,
+    ) -> Result<(), PatternError> {
+        self.stats.inputs += 1;
+        let now = now.monotonic;
+        self.multicast.subscribe_pattern(pattern, (start, rating), &mut cx!(self, now))?;
+        for topic in self.multicast.topics_met() {
+            self.resolve_topic(topic, now);
+        }
+        self.tell_interest(now);
+        Ok(())
+    }
+
+    /// A topic that a pattern has turned out to match, and its text, before any of its messages. A
+    /// topic may be told again.
+    pub fn poll_matched(&mut self) -> Option<(TopicId, Arc<str>)> {
+        self.multicast.take_matched()
+    }
+
+    /// Looks for the texts of topics that patterns may match, if packets of them have come.
+    pub(super) fn name_topics(&mut self, now: Instant) {
+        for (topic, sender) in self.multicast.nameless(self.members.know_patterns()) {
+            self.name_topic(topic, sender, now);
+        }
+    }
+
+    /// The same of one topic, of which `from` may know the text.
+    pub(super) fn name_topic(&mut self, topic: TopicId, from: MemberId, now: Instant) {
+        let is_asked_for = self.members.know_patterns() || self.multicast.is_unresolved(topic);
+        if self.members.text(topic).is_some() {
+            self.resolve_topic(topic, now);
+        } else if is_asked_for
+            && let Some(to) = self.members.address_of(from)
+            && self.members.asks_text(topic)
+        {
+            self.outbox.control(Control::WhatTopic { to, topics: alloc::vec![topic] });
+        }
+    }
+
+    fn resolve_topic(&mut self, topic: TopicId, now: Instant) {
+        let Some(text) = self.members.text(topic).cloned() else { return };
+        if !self.multicast.is_unresolved(topic) {
+            return;
+        }
+        let allowed = self.trust.as_mut().is_none_or(|trust| {
+            trust.learn_topic(topic, &text);
+            trust.check_subscribe(topic).is_ok()
+        });
+        self.multicast.resolve(topic, (&text, allowed), &mut cx!(self, now));
+    }
+
+    pub(super) fn on_what_topic(&mut self, to: SocketAddr, topics: &[TopicId]) {
+        let texts = topics.iter().filter_map(|topic| self.members.text(*topic));
+        let texts = texts.filter(|text| (1..=TEXT_BYTES_MAX).contains(&text.len())).cloned();
+        let texts: Vec<_> = texts.collect();
+        for texts in texts.chunks(TEXTS_PER_DATAGRAM) {
+            self.outbox.control(Control::Topics { to, texts: texts.to_vec() });
+        }
+    }
+
+    /// A text proves itself; those that nobody here has asked for are not remembered.
+    pub(super) fn on_topic_text(&mut self, text: &str, now: Instant) {
+        let topic = TopicId::of_text(text, &mut *self.crypto);
+        if self.members.is_text_asked(topic) && self.members.learn_text(topic, text) {
+            self.resolve_topic(topic, now);
+        }
+    }
+
+    /// Has the last messages of a topic kept, of those that this node sends, for whoever subscribes
+    /// later from [`Start::Buffered`]: so many, from its next message on; none, if this is never
+    /// called. They are kept by this node and by some that take them, in at most
+    /// [`KEPT_PACKETS_MAX`](crate::multicast::KEPT_PACKETS_MAX) packets of each sender and half of
+    /// each one's buffers.
+    pub fn keep(&mut self, _now: Now, topic: TopicId, messages: usize) {
+        self.stats.inputs += 1;
+        self.multicast.keep(topic, messages);
     }
 
     /// Has the own row tell what this member takes of which topics, so that others send it that and

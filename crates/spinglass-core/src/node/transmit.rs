@@ -144,6 +144,10 @@ impl Node {
             Control::Solicit { solicit, .. } => frame::put_solicit(&solicit, buffer),
             Control::Records { records, .. } => self.write_records(&records, buffer),
             Control::WhoIs { members, .. } => frame::put_who_is(&members, buffer),
+            Control::WhatTopic { topics, .. } => frame::put_what_topic(&topics, buffer),
+            Control::Topics { texts, .. } => {
+                texts.iter().for_each(|text| frame::put_topic(text, buffer));
+            }
             Control::TableDigest { .. } => {
                 self.stats.table_digests_sent += 1;
                 frame::put_table_digest(&self.table.digest(), buffer);

@@ -79,6 +79,19 @@ impl<'a> Entry<'a> {
                 buffer.put(&topic.0);
                 buffer.put_u32(rating.millionths());
             }
+            Self::SubscribePattern { now, pattern, start, rating } => {
+                buffer.put_u8(43);
+                put_now(*now, buffer);
+                buffer.put_u8(u8::from(*start == Start::Buffered));
+                buffer.put_u32(rating.millionths());
+                buffer.put(pattern.as_bytes());
+            }
+            Self::Keep { now, topic, messages } => {
+                buffer.put_u8(42);
+                put_now(*now, buffer);
+                buffer.put(&topic.0);
+                buffer.put_varint(*messages as u64);
+            }
             Self::Leave { now } => {
                 buffer.put_u8(5);
                 put_now(*now, buffer);
@@ -201,6 +214,17 @@ impl<'a> Entry<'a> {
                 now: now(reader)?,
                 topic: TopicId(reader.array()?),
                 rating: Rating::from_millionths(reader.u32()?).map_err(|_| Malformed)?,
+            },
+            43 => Self::SubscribePattern {
+                now: now(reader)?,
+                start: if flag(reader)? { Start::Buffered } else { Start::Live },
+                rating: Rating::from_millionths(reader.u32()?).map_err(|_| Malformed)?,
+                pattern: core::str::from_utf8(reader.rest()).map_err(|_| Malformed)?.into(),
+            },
+            42 => Self::Keep {
+                now: now(reader)?,
+                topic: TopicId(reader.array()?),
+                messages: size(reader)?,
             },
             5 => Self::Leave { now: now(reader)? },
             6 => {
@@ -588,9 +612,6 @@ mod tests {
                 datagrams: alloc::vec![(address, Cow::Borrowed(&[7; HEADER_BYTES_MAX][..]), 900)],
             },
             Entry::Timeout { now },
-            Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
-            Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
-            Entry::Rate { now, topic: TopicId([1; 8]), rating: Rating::NONE },
             Entry::Transmit {
                 now,
                 segments_max: 64,
@@ -632,7 +653,6 @@ mod tests {
             Entry::Signed([3; 64]),
             Entry::Verified(true),
             Entry::Certified(Err(Refusal::Revoked)),
-            Entry::Topic("news/ithaca".into()),
             Entry::LinkKey(Some(3)),
             Entry::Exchanged(None),
             Entry::Exchanged(Some(Cow::Borrowed(b"sealed"))),
@@ -641,6 +661,20 @@ mod tests {
             Entry::Opened(None),
         ];
         come_back(&entries);
+    }
+
+    #[test]
+    fn what_is_done_with_topics_comes_back() {
+        let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
+        let (topic, start, rating) = (TopicId([1; 8]), Start::Buffered, Rating::NONE);
+        come_back(&[
+            Entry::Topic("news/ithaca".into()),
+            Entry::Publish { now, topic, payload: Bytes::from_static(b"x") },
+            Entry::Subscribe { now, topic, start },
+            Entry::Rate { now, topic, rating },
+            Entry::Keep { now, topic, messages: 300 },
+            Entry::SubscribePattern { now, pattern: "grid/#".into(), start, rating },
+        ]);
     }
 
     #[test]

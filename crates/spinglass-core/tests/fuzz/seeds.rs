@@ -70,7 +70,8 @@ fn burst() -> Vec<Vec<u8>> {
         let sequence = packets.len() as u64;
         let recent = u32::try_from(sequence).expect("a small burst");
         let (stream, sequence, load) = (stream(), Sequence(sequence), Load(40));
-        let header = PacketHeader { stream, sequence, recent, first, load };
+        let kept = recent as u16;
+        let header = PacketHeader { stream, sequence, recent, first, kept, load };
         let mut packet = bytes(|buffer| header.encode(buffer));
         assert_eq!(packet.len(), LEAF_HEADER_BYTES);
         packet.put(&content);
@@ -84,7 +85,8 @@ fn a_digest() -> Digest {
     let missing = vec![8..9, 2..6];
     let sample = Some(Sample { sequence: 9, print: [1, 2, 3, 4] });
     let share = Share { rating: Rating::new(0.5).expect("a share"), ceiling: Load(60) };
-    let entry = DigestEntry { stream: stream(), high: 10, low: 1, missing, sample, share };
+    let (stream, high, low, quiet) = (stream(), 10, 1, 30);
+    let entry = DigestEntry { stream, high, low, missing, sample, share, quiet };
     let bare = DigestEntry { sample: None, ..entry.clone() };
     Digest { round: 5, entries: vec![entry, bare] }
 }
@@ -269,6 +271,8 @@ fn all_frames() -> Vec<u8> {
         frame::put_digest(true, buffer, |buffer| a_digest().encode(buffer));
         frame::put_solicit(&a_solicit(), buffer);
         frame::put_who_is(&[MemberId([9; 16])], buffer);
+        frame::put_what_topic(&[TopicId([1; 8]), TopicId([2; 8])], buffer);
+        frame::put_topic("grid/ny/hz", buffer);
         frame::put_whose(&[MemberId([9; 16]), peer_boot().sender], buffer);
         let chain = Chain::new(vec![vec![1; 40], vec![2; 30]]).expect("a small chain");
         frame::put_certificate(&chain, buffer);
@@ -357,7 +361,7 @@ fn table_entries() -> Vec<Entry<'static>> {
 fn entries() -> Vec<Entry<'static>> {
     let now = Now { monotonic: Instant::from_nanos(5), wall_ms: 6 };
     let address: SocketAddr = "127.0.0.1:7710".parse().expect("an address");
-    let (id, incarnation) = (MemberId([5; 16]), Incarnation(3));
+    let (id, incarnation, rating) = (MemberId([5; 16]), Incarnation(3), Rating::NONE);
     let message = Message {
         stream: stream(),
         first: Sequence(1),
@@ -394,7 +398,9 @@ fn entries() -> Vec<Entry<'static>> {
         },
         Entry::SetReplyPort { now, port: NonZeroU16::new(40_123) },
         Entry::SetReplyPort { now, port: None },
-        Entry::Rate { now, topic: TopicId([1; 8]), rating: Rating::NONE },
+        Entry::Rate { now, topic: TopicId([1; 8]), rating },
+        Entry::Keep { now, topic: TopicId([1; 8]), messages: 300 },
+        Entry::SubscribePattern { now, pattern: "#".into(), start: Start::Live, rating },
         Entry::Leave { now },
         Entry::Transmit {
             now,

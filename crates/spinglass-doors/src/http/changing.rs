@@ -105,14 +105,23 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// How a message is published.
+#[derive(Debug, Deserialize)]
+pub(super) struct Published {
+    keep: Option<usize>,
+}
+
 /// The body is the message, whatever it is.
 pub(super) async fn publish(
     State(door): State<Door>,
     _: Trusted,
     Path(topic): Path<String>,
+    published: Result<Query<Published>, QueryRejection>,
     message: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
+    let Query(Published { keep }) = published?;
     let group = door.node()?.group(&topic);
+    keep.into_iter().for_each(|messages| group.keep(messages));
     let sent = group.publish(message?).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
     Ok(StatusCode::ACCEPTED)

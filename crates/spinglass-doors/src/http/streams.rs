@@ -7,15 +7,17 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event as Told, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::json;
-use spinglass::{Event, Group, Subscription, Table};
+use spinglass::{Event, Group, Start, Subscription, Table};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -77,18 +79,30 @@ pub(super) async fn changes(
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 
-fn subscribed(group: &Group) -> Result<Subscription, Problem> {
+/// From where on a topic is told.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    #[serde(default)]
+    buffered: bool,
+}
+
+fn subscribed(
+    group: &Group,
+    from: Result<Query<From>, QueryRejection>,
+) -> Result<Subscription, Problem> {
+    let Query(From { buffered }) = from?;
     let allowed = group.may_subscribe();
     allowed.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
-    Ok(group.subscribe())
+    Ok(group.subscribe_from(if buffered { Start::Buffered } else { Start::Live }))
 }
 
 /// A topic's messages.
 pub(super) async fn topic(
     State(door): State<Door>,
     Path(topic): Path<String>,
+    from: Result<Query<From>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Told, Infallible>>>, Problem> {
-    let subscription = subscribed(&door.node()?.group(&topic))?;
+    let subscription = subscribed(&door.node()?.group(&topic), from)?;
     let state = (subscription, room(&door.streams)?);
     let told = stream::unfold(state, |(mut subscription, room)| async move {
         loop {
@@ -126,6 +140,7 @@ pub(super) async fn web_socket(
     State(door): State<Door>,
     trusted: Result<Trusted, Problem>,
     Path(topic): Path<String>,
+    from: Result<Query<From>, QueryRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
@@ -133,7 +148,7 @@ pub(super) async fn web_socket(
         Problem::new(StatusCode::BAD_REQUEST, "this is for WebSockets; a GET of the topic streams")
     })?;
     let group = door.node()?.group(&topic);
-    let subscription = subscribed(&group)?;
+    let subscription = subscribed(&group, from)?;
     let room = room(&door.streams)?;
     let group = trusted.ok().map(|_| group);
     let upgrade = hyper::upgrade::on(&mut request);

@@ -94,7 +94,8 @@ impl Badboy {
             let stream = StreamId { topic, sender: victim, incarnation };
             let sequence = Sequence(self.rng.below(1 << 10));
             let load = Load(self.rng.below(256) as u8);
-            let header = PacketHeader { stream, sequence, recent: 0, first: NO_FIRST, load };
+            let (recent, first, kept) = (0, NO_FIRST, 0);
+            let header = PacketHeader { stream, sequence, recent, first, kept, load };
             let mut packet = Vec::new();
             header.encode(&mut packet);
             packet.put(b"what this member never said");
@@ -232,6 +233,7 @@ impl Badboy {
                 missing: Vec::new(),
                 sample: None,
                 share: Share::ALL,
+                quiet: 0,
             });
         }
         let mut load = Vec::new();

@@ -1,0 +1,107 @@
+//! The texts of topics, as far as they are known: a topic's name on the wire is a hash, which says
+//! nothing of the patterns that match it.
+//!
+//! Whoever names a topic here knows its text. Others are asked, where patterns make it matter: the
+//! ones that a packet came from, or its sender. A text proves itself: the topic is its hash.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+
+use crate::id::TopicId;
+use crate::pattern::Matching;
+
+/// Texts remembered. When full, another one is forgotten: it is asked for again as it is needed.
+const TEXTS_MAX: usize = 4096;
+/// Topics whose texts are asked for at once. When full, further ones are asked for later.
+const ASKED_MAX: usize = 256;
+/// Rounds after which a text that nobody has told is asked for again.
+const AGAIN_ROUNDS: u32 = 2;
+
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    known: BTreeMap<TopicId, Arc<str>>,
+    /// In which round each was asked for last.
+    asked: BTreeMap<TopicId, u32>,
+}
+
+impl Texts {
+    pub(super) fn of(&self, topic: TopicId) -> Option<&Arc<str>> {
+        self.known.get(&topic)
+    }
+
+    /// Learns one. Returns whether that is news.
+    pub(super) fn learn(&mut self, topic: TopicId, text: &str) -> bool {
+        self.asked.remove(&topic);
+        if self.known.contains_key(&topic) {
+            return false;
+        }
+        if self.known.len() >= TEXTS_MAX {
+            self.known.pop_first();
+        }
+        self.known.insert(topic, text.into());
+        true
+    }
+
+    /// Whether one is to be asked for in this round; it then counts as asked for.
+    pub(super) fn ask(&mut self, topic: TopicId, round: u32) -> bool {
+        if self.known.contains_key(&topic) {
+            return false;
+        }
+        let is_due = |last: u32| round.saturating_sub(last) >= AGAIN_ROUNDS;
+        let may = match self.asked.get(&topic) {
+            Some(last) => is_due(*last),
+            None => {
+                if self.asked.len() >= ASKED_MAX {
+                    self.asked.retain(|_, last| !is_due(*last));
+                }
+                self.asked.len() < ASKED_MAX
+            }
+        };
+        if may {
+            self.asked.insert(topic, round);
+        }
+        may
+    }
+
+    /// Whether somebody was asked for it, and has not answered.
+    pub(super) fn is_asked(&self, topic: TopicId) -> bool {
+        self.asked.contains_key(&topic)
+    }
+
+    /// Which patterns match a topic.
+    pub(super) fn matching(&self, topic: TopicId) -> Matching {
+        self.of(topic).map_or(Matching::Any, |text| Matching::of(text))
+    }
+
+    pub(super) fn check_invariants(&self) {
+        assert!(self.known.len() <= TEXTS_MAX && self.asked.len() <= ASKED_MAX);
+        assert!(self.asked.keys().all(|topic| !self.known.contains_key(topic)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_asked_for_now_and_then_until_it_is_known() {
+        let (mut texts, topic) = (Texts::default(), TopicId([1; 8]));
+        let asked = [1, 1, 2, 3, 4, 5].map(|round| texts.ask(topic, round));
+        assert_eq!(asked, [true, false, false, true, false, true]);
+        assert!(texts.is_asked(topic) && texts.learn(topic, "a"));
+        assert!(!texts.ask(topic, 99) && !texts.learn(topic, "a") && !texts.is_asked(topic));
+    }
+
+    #[test]
+    fn no_more_is_remembered_than_may_be() {
+        let mut texts = Texts::default();
+        for number in 0..10_000_u64 {
+            let topic = TopicId(number.to_be_bytes());
+            texts.ask(topic, number as u32 / 1_000);
+            texts.check_invariants();
+            texts.learn(topic, "a");
+        }
+        texts.check_invariants();
+        assert!(texts.of(TopicId(9_999_u64.to_be_bytes())).is_some());
+    }
+}
