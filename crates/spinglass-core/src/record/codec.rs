@@ -219,7 +219,7 @@ impl<'a> Entry<'a> {
                 now: now(reader)?,
                 start: if flag(reader)? { Start::Buffered } else { Start::Live },
                 rating: Rating::from_millionths(reader.u32()?).map_err(|_| Malformed)?,
-                pattern: core::str::from_utf8(reader.rest()).map_err(|_| Malformed)?.into(),
+                pattern: text(reader)?.into(),
             },
             42 => Self::Keep {
                 now: now(reader)?,
