@@ -2,13 +2,14 @@
 //! output of many.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, MESSAGE_BYTES_MAX, Node, Offence, Rating, Start};
+use spinglass::{Event, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Start};
 use tokio::sync::mpsc;
 
 use crate::join::{Join, meet};
@@ -52,12 +53,13 @@ Examples:
   spinglass recv --json logs | jq -r .text
   spinglass recv --rating 0.2 readings      every fifth of each sender's packets
   spinglass recv readings alarms            both, as they come
+  spinglass recv 'grid/+/hz' 'alarms/#'     what matches: + is any one level, # all that are left
   spinglass recv --buffered prices          first the last messages, if they are kept
 
 Messages go to standard output, in each sender's order. What was lost is told on standard error, in
 its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
 pub(crate) struct Recv {
-    /// The topics
+    /// The topics, or patterns of topics
     #[arg(required = true, value_name = "TOPIC")]
     topics: Vec<String>,
     /// Stop after so many messages
@@ -203,7 +205,7 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
         let (place, mut events) = batches.recv().await.context("the node has stopped")?;
-        let topic = options.topics.get(place).map_or("", String::as_str);
+        let asked = options.topics.get(place).map_or("", String::as_str);
         let mut out = io::BufWriter::new(io::stdout().lock());
         for event in events.drain(..) {
             if left == 0 {
@@ -211,7 +213,7 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
             }
             left -= u64::from(matches!(event, Event::Message(_)));
             let printed = match format {
-                Format::Json => as_json(topic, &event, &mut out),
+                Format::Json => as_json(&topic_of(&event, asked, &node), &event, &mut out),
                 Format::Text => as_text(&event, options.raw, &mut out),
             };
             match printed {
@@ -238,10 +240,18 @@ fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<E
     let start = if options.buffered { Start::Buffered } else { Start::Live };
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
     for (place, topic) in options.topics.iter().enumerate() {
-        let group = node.group(topic);
-        group.may_subscribe().with_context(|| format!("cannot receive {topic:?}"))?;
-        group.set_rating(options.rating);
-        let (mut heard, sender) = (group.subscribe_from(start), sender.clone());
+        let mut heard = if Pattern::has_wildcards(topic) {
+            let what = || format!("{topic:?} is no pattern");
+            let mut groups = node.groups(topic).with_context(what)?;
+            groups.set_rating(options.rating);
+            groups.subscribe_from(start)
+        } else {
+            let group = node.group(topic);
+            group.may_subscribe().with_context(|| format!("cannot receive {topic:?}"))?;
+            group.set_rating(options.rating);
+            group.subscribe_from(start)
+        };
+        let sender = sender.clone();
         tokio::spawn(async move {
             let mut events = Vec::new();
             while heard.next_batch(&mut events).await > 0 {
@@ -254,6 +264,17 @@ fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<E
         });
     }
     Ok(batches)
+}
+
+/// The topic of what was heard: of what was asked for, if that is a pattern, the one that it is.
+fn topic_of(event: &Event, asked: &str, node: &Node) -> Arc<str> {
+    let stream = match event {
+        Event::Message(message) => Some(message.stream),
+        Event::Gap(gap) => Some(gap.stream),
+        Event::Lagged(lagged) => Some(lagged.stream),
+        _ => None,
+    };
+    stream.and_then(|stream| node.topic_text(stream.topic)).unwrap_or_else(|| asked.into())
 }
 
 const fn is_of_topic(event: &Event) -> bool {

@@ -353,7 +353,7 @@ impl Builder {
         self.choose_path()?;
         let loaded = self.load_papers()?;
         let watched = loaded.as_ref().map(|loaded| (loaded.marks.clone(), loaded.holds));
-        let rules = Rulebook::new(watched.is_some(), loaded.as_ref().and_then(Loaded::rules));
+        let rules = Rulebook::new(loaded.as_ref().and_then(Loaded::rules));
         let config = std::mem::take(&mut self.config).check()?;
         let (group_keys, signing_key) = self.load_keys()?;
         let way = self.relay.way(config.get(), &signing_key, &group_keys)?;

@@ -30,10 +30,8 @@ impl Group {
         let topic = id_of(name);
         let name: Arc<str> = Arc::from(name);
         shared.texts.note(topic, &name);
-        if shared.rules.may_exist() {
-            // Rules are about texts. A task that is gone needs none.
-            let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));
-        }
+        // Rules are about texts, and patterns. A task that is gone needs none.
+        let _ = shared.inbox.command(Command::Topic(Arc::clone(&name)));
         Self { shared, topic, name, publish: Arc::new(Mutex::new((0, Ok(())))) }
     }
 

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use spinglass_core::query::{Answer, QuestionId};
-use spinglass_core::{Destinations, Event, Host, Sighting, Transmit};
+use spinglass_core::{Destinations, Event, Host, Sighting, TopicId, Transmit};
 
 use spinglass_relay::Tunnel;
 use tokio::sync::mpsc;
@@ -148,6 +149,10 @@ impl Host for Outside {
 
     fn deliver(&mut self, event: Event) {
         self.hub.gather(event);
+    }
+
+    fn matched(&mut self, topic: TopicId, text: &Arc<str>) {
+        self.hub.meet(topic, text);
     }
 
     fn answer(&mut self, question: QuestionId, answer: Answer) {

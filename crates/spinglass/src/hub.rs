@@ -1,16 +1,26 @@
 //! Which subscribers hear what: events are gathered during a turn and handed over once per turn.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use spinglass_core::{Event as CoreEvent, Rating, TopicId};
+use spinglass_core::{Event as CoreEvent, Pattern, Rating, Start, TopicId};
 
 use crate::event::Event;
 use crate::subscription::SharedQueue;
+
+/// Topics remembered that patterns have matched. When full, one is forgotten: who subscribes later
+/// by another pattern is not given it until a stream of it begins.
+const MATCHED_MAX: usize = 4096;
 
 /// All subscriptions, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     topics: Vec<Topic>,
+    patterns: Vec<Patterned>,
+    /// The topics that patterns have matched.
+    matched: BTreeMap<TopicId, Arc<str>>,
+    /// Those of them that were not told on.
+    met: Vec<(TopicId, Arc<str>)>,
     /// The topic found last: most messages come in runs of one.
     last: usize,
     /// Whether anything was gathered since the last [`hand_over`](Self::hand_over).
@@ -19,6 +29,14 @@ pub(crate) struct Hub {
     ratings: BTreeMap<TopicId, Rating>,
     /// Topics whose last subscriber was found gone since this was asked last.
     deserted: Vec<TopicId>,
+}
+
+/// Who takes topics by one pattern.
+#[derive(Debug)]
+struct Patterned {
+    pattern: Pattern,
+    start: Start,
+    queues: Vec<SharedQueue>,
 }
 
 #[derive(Debug)]
@@ -32,9 +50,59 @@ impl Hub {
     /// Gives `queue` the events of a topic from now on.
     pub(crate) fn add(&mut self, id: TopicId, queue: SharedQueue) {
         match self.topics.iter_mut().find(|topic| topic.id == id) {
+            Some(topic) if topic.queues.iter().any(|own| Arc::ptr_eq(own, &queue)) => (),
             Some(topic) => topic.queues.push(queue),
             None => self.topics.push(Topic { id, queues: vec![queue], events: Vec::new() }),
         }
+    }
+
+    /// Gives `queue` the events of all topics that a pattern matches, from now on.
+    pub(crate) fn add_pattern(&mut self, pattern: Pattern, start: Start, queue: SharedQueue) {
+        let known = self.matched.iter().filter(|(_, text)| pattern.matches(text));
+        let known: Vec<TopicId> = known.map(|(id, _)| *id).collect();
+        known.into_iter().for_each(|id| self.add(id, Arc::clone(&queue)));
+        match self.patterns.iter_mut().find(|known| known.pattern == pattern) {
+            Some(known) => known.queues.push(queue),
+            None => self.patterns.push(Patterned { pattern, start, queues: vec![queue] }),
+        }
+    }
+
+    /// From where on a pattern's topics are taken, if it is subscribed to.
+    pub(crate) fn start_of(&self, pattern: &Pattern) -> Option<Start> {
+        self.patterns.iter().find(|known| known.pattern == *pattern).map(|known| known.start)
+    }
+
+    /// A topic of this text is one that patterns match.
+    pub(crate) fn meet(&mut self, id: TopicId, text: &Arc<str>) {
+        if self.matched.len() >= MATCHED_MAX {
+            self.matched.pop_first();
+        }
+        self.matched.insert(id, Arc::clone(text));
+        self.met.push((id, Arc::clone(text)));
+        let matching = self.patterns.iter().filter(|known| known.pattern.matches(text));
+        let queues: Vec<_> = matching.flat_map(|known| &known.queues).cloned().collect();
+        queues.into_iter().for_each(|queue| self.add(id, queue));
+    }
+
+    /// Topics that patterns have matched since this was asked last.
+    pub(crate) fn take_met(&mut self) -> Vec<(TopicId, Arc<str>)> {
+        std::mem::take(&mut self.met)
+    }
+
+    /// Patterns to which nobody here subscribes any more.
+    pub(crate) fn take_deserted_patterns(&mut self) -> Vec<Pattern> {
+        let mut deserted = Vec::new();
+        self.patterns.retain_mut(|known| {
+            known.queues.retain(|queue| !queue.is_closed());
+            let has_any = !known.queues.is_empty();
+            deserted.extend((!has_any).then(|| known.pattern.clone()));
+            has_any
+        });
+        let is_taken = |text: &str| self.patterns.iter().any(|known| known.pattern.matches(text));
+        if !deserted.is_empty() {
+            self.matched.retain(|_, text| is_taken(text));
+        }
+        deserted
     }
 
     /// Notes which share of a topic is asked for. Returns whether that matters now: it is

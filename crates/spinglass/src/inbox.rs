@@ -17,7 +17,7 @@ use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
-use spinglass_core::{Member, Rating, Sighting, Start, TopicId};
+use spinglass_core::{Member, Pattern, Rating, Sighting, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -46,6 +46,10 @@ pub(crate) enum Command {
     Subscribe { topic: TopicId, start: Start, queue: SharedQueue },
     /// Take a share of a topic's messages.
     Rate { topic: TopicId, rating: Rating },
+    /// Give a queue the events of all topics that a pattern matches.
+    SubscribePattern { pattern: Pattern, start: Start, rating: Rating, queue: SharedQueue },
+    /// Take a share of them.
+    RatePattern { pattern: Pattern, rating: Rating },
     /// Keep the last messages that are published on a topic.
     Keep { topic: TopicId, messages: usize },
     /// Say when everything published so far is sent.

@@ -41,6 +41,7 @@ mod event;
 mod faults;
 mod files;
 mod group;
+mod groups;
 mod host;
 mod hub;
 mod inbox;
@@ -71,6 +72,7 @@ pub use error::{
 };
 pub use event::{Event, Lagged};
 pub use group::Group;
+pub use groups::Groups;
 pub use node::Node;
 pub use orders::{Orders, StandingOrder};
 pub use paths::PathChoice;
@@ -91,8 +93,8 @@ pub use spinglass_core::table::{
 };
 pub use spinglass_core::{
     Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Offence, Rating, Reject, Reliability, Seen, Sequence,
-    Start, StreamId, TopicId,
+    Member, MemberId, Message, NodeError, Offence, Pattern, PatternError, Rating, Reject,
+    Reliability, Seen, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

@@ -5,13 +5,16 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use spinglass_core::{Incarnation, Member, MemberId, Node as CoreNode};
+use spinglass_core::{
+    Incarnation, Member, MemberId, Node as CoreNode, Pattern, PatternError, TopicId,
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::builder::Builder;
 use crate::error::{Closed, StartError, Unsent};
 use crate::faults::Dropper;
 use crate::group::Group;
+use crate::groups::Groups;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
 use crate::security::Rulebook;
@@ -160,6 +163,21 @@ impl Node {
     pub async fn wait_for_members(&self, count: usize) -> Result<(), Closed> {
         let mut pulse = self.pulse.clone();
         pulse.wait_for(|pulse| pulse.members >= count).await.map(|_| ()).map_err(|_| Closed)
+    }
+
+    /// A handle to all topics that a pattern matches: levels parted by `/`, of which `+` stands for
+    /// any one, and `#`, as the last, for all that are left.
+    ///
+    /// # Errors
+    /// The text is no pattern, and why.
+    pub fn groups(&self, pattern: &str) -> Result<Groups, PatternError> {
+        Ok(Groups::new(Arc::clone(&self.shared), Pattern::new(pattern)?))
+    }
+
+    /// A topic's text, if anybody here has named it, or a pattern has matched it.
+    #[must_use]
+    pub fn topic_text(&self, topic: TopicId) -> Option<Arc<str>> {
+        self.shared.texts.of(topic)
     }
 
     /// Everything counted so far.

@@ -88,7 +88,6 @@ pub(crate) struct Rules {
 /// The rules as handles ask them; they may change while the node runs.
 #[derive(Debug, Default)]
 pub(crate) struct Rulebook {
-    is_certified: bool,
     /// Counts changes; 0: there have never been any rules.
     revision: AtomicU64,
     rules: Mutex<Option<Rules>>,
@@ -107,14 +106,9 @@ pub(crate) struct Renewal {
 }
 
 impl Rulebook {
-    pub(crate) fn new(is_certified: bool, rules: Option<Rules>) -> Self {
+    pub(crate) fn new(rules: Option<Rules>) -> Self {
         let revision = AtomicU64::new(u64::from(rules.is_some()));
-        Self { is_certified, revision, rules: Mutex::new(rules) }
-    }
-
-    /// Whether there are rules, or may be some later.
-    pub(crate) const fn may_exist(&self) -> bool {
-        self.is_certified
+        Self { revision, rules: Mutex::new(rules) }
     }
 
     /// A number that changes with the rules; 0 for none.

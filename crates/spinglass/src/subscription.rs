@@ -78,6 +78,11 @@ impl Queue {
         Some(dropped)
     }
 
+    /// Whether it is read no more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Ends the stream once it has been read to here.
     pub(crate) fn close(&self) {
         let mut state = self.lock();

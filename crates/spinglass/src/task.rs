@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, Rating, TopicId};
+use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, Rating, Start, TopicId};
 use spinglass_relay::{Incoming, Tunnel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -247,6 +247,10 @@ impl Task {
         for topic in self.outside.hub.take_deserted() {
             self.driver.rate(now, topic, Rating::NONE);
         }
+        for pattern in self.outside.hub.take_deserted_patterns() {
+            // Who takes nothing by it needs no room for it.
+            let _ = self.driver.subscribe_pattern(now, &pattern, Start::Live, Rating::NONE);
+        }
         self.drain(now);
         self.tell_rules();
         if let Some(memory) = &mut self.memory {
@@ -320,27 +324,48 @@ impl Task {
         if stops { Turn::Stop } else { Turn::Again }
     }
 
-    fn on_command(&mut self, command: Command, now: Now) -> Turn {
-        // Whoever asked may have stopped waiting for the answer; that is theirs to decide.
+    /// What is asked for of topics.
+    fn on_topic_command(&mut self, command: Command, now: Now) {
+        let Self { driver, outside, .. } = self;
         match command {
-            // They were told before the messages.
-            Command::Topic(_) | Command::Keep { .. } => (),
             Command::Subscribe { topic, start, queue } => {
-                match self.driver.subscribe(now, topic, start) {
+                match driver.subscribe(now, topic, start) {
                     Ok(()) => {
-                        let rating = self.outside.hub.rating(topic);
-                        self.driver.rate(now, topic, rating);
-                        self.outside.hub.add(topic, queue);
+                        driver.rate(now, topic, outside.hub.rating(topic));
+                        outside.hub.add(topic, queue);
                     }
                     // The handle looked at the rules, too.
                     Err(_) => queue.close(),
                 }
             }
-            Command::Rate { topic, rating } => {
-                if self.outside.hub.rate(topic, rating) {
-                    self.driver.rate(now, topic, rating);
+            Command::SubscribePattern { pattern, start, rating, queue } => {
+                match driver.subscribe_pattern(now, &pattern, start, rating) {
+                    Ok(()) => outside.hub.add_pattern(pattern, start, queue),
+                    Err(_) => queue.close(),
                 }
             }
+            Command::Rate { topic, rating } if outside.hub.rate(topic, rating) => {
+                driver.rate(now, topic, rating);
+            }
+            Command::RatePattern { pattern, rating } => {
+                if let Some(start) = outside.hub.start_of(&pattern) {
+                    // It is one of those that there are: they are not too many.
+                    let _ = driver.subscribe_pattern(now, &pattern, start, rating);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    fn on_command(&mut self, command: Command, now: Now) -> Turn {
+        // Whoever asked may have stopped waiting for the answer; that is theirs to decide.
+        match command {
+            // They were told before the messages.
+            Command::Topic(_) | Command::Keep { .. } => (),
+            command @ (Command::Subscribe { .. }
+            | Command::SubscribePattern { .. }
+            | Command::Rate { .. }
+            | Command::RatePattern { .. }) => self.on_topic_command(command, now),
             Command::Flush(done) => self.flushes.push(done),
             Command::Stats(answer) => drop(answer.send(self.stats())),
             Command::Members(answer) => {
@@ -435,6 +460,9 @@ impl Task {
             if let Some(asked) = self.asking.remove(&question) {
                 let _ = asked.send(Ok(answer));
             }
+        }
+        for (topic, text) in self.outside.hub.take_met() {
+            self.shared.texts.note(topic, &text);
         }
         let (told, dropped) = self.outside.hub.hand_over();
         self.owes_yield |= told;

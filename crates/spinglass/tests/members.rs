@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use spinglass::{
-    Builder, Config, Event, GroupKeys, Node, Rating, ReplyPorts, Seen, SigningKey, StartError,
-    Subscription,
+    Builder, Config, Event, GroupKeys, Node, Rating, ReplyPorts, Seen, SigningKey, Start,
+    StartError, Subscription,
 };
 use spinglass_core::Reject;
 use spinglass_core::record::Entry;
@@ -49,7 +49,11 @@ async fn next_message(subscription: &mut Subscription) -> Bytes {
 
 /// Subscribes, and waits until the node knows: its next answer comes after that.
 async fn subscribe(node: &Node) -> Subscription {
-    let subscription = node.group("news").subscribe();
+    subscribe_to(node, "news").await
+}
+
+async fn subscribe_to(node: &Node, topic: &str) -> Subscription {
+    let subscription = node.group(topic).subscribe();
     node.stats().await;
     subscription
 }
@@ -526,4 +530,54 @@ async fn who_reads_seldom_reads_the_latest_values() {
     }
     let left = [next_message(&mut latest).await, next_message(&mut latest).await];
     assert_eq!([&left[0][..], &left[1][..]], [[0, 98], [1, 99]]);
+}
+
+#[tokio::test]
+async fn a_pattern_brings_each_topic_that_matches_by_its_name() {
+    let nodes = members(3, |_, builder| builder).await;
+    let mut groups = nodes[1].groups("grid/+/hz").expect("a pattern");
+    let (mut heard, mut beside) = (groups.subscribe(), nodes[1].group("grid/ny/hz").subscribe());
+    for (topic, text) in [("grid/ny/mw", "700"), ("grid/ny/hz", "50"), ("grid/nj/hz", "49")] {
+        nodes[2].group(topic).publish(text).await.expect("it runs");
+    }
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        if let Some(Event::Message(message)) = patiently(heard.next()).await {
+            let topic = nodes[1].topic_text(message.stream.topic).expect("it is known by now");
+            got.push((topic.to_string(), message.payload));
+        }
+    }
+    got.sort();
+    assert_eq!(got, [("grid/nj/hz".into(), "49".into()), ("grid/ny/hz".into(), "50".into())]);
+    assert_eq!(next_message(&mut beside).await, "50");
+    // Who subscribes by another pattern gets what follows, and nothing comes of none.
+    let mut all = nodes[1].groups("#").expect("a pattern").subscribe();
+    groups.set_rating(Rating::NONE);
+    drop(beside);
+    nodes[1].stats().await;
+    nodes[2].group("grid/ny/hz").publish("51").await.expect("it runs");
+    assert_eq!(next_message(&mut all).await, "51");
+    assert!(nodes[1].groups("grid/#/hz").is_err());
+    let patterns = (0..70).map(|at| nodes[0].groups(&format!("{at}/#")).expect("a pattern"));
+    let mut taken: Vec<Subscription> = patterns.map(|groups| groups.subscribe()).collect();
+    assert!(patiently(taken[69].next()).await.is_none(), "there are too many");
+}
+
+#[tokio::test]
+async fn who_comes_later_gets_the_last_messages() {
+    let nodes = members(3, |_, builder| builder).await;
+    let (prices, mut first) = (nodes[0].group("prices"), subscribe_to(&nodes[1], "prices").await);
+    prices.keep(3);
+    for price in 0..10_u8 {
+        prices.publish(vec![price]).await.expect("it runs");
+        // Each in a packet of its own.
+        assert_eq!(*next_message(&mut first).await, [price]);
+    }
+    let mut late = nodes[2].group("prices").subscribe_from(Start::Buffered);
+    // Others may be there still, for repair.
+    let mut got = vec![next_message(&mut late).await[0]];
+    while got.last() != Some(&9) {
+        got.push(next_message(&mut late).await[0]);
+    }
+    assert!(got[0] <= 7 && got.is_sorted_by(|one, next| one + 1 == *next), "{got:?}");
 }
