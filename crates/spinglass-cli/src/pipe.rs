@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use spinglass::{Event, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Start};
@@ -98,8 +98,10 @@ const READ_AHEAD: usize = 256;
 /// The node does not start, or a message is too large.
 pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
-    let group = node.group(&options.topic);
-    group.may_publish().with_context(|| format!("cannot send to {:?}", options.topic))?;
+    let topic = &options.topic;
+    ensure!(!Pattern::has_wildcards(topic), "{topic:?} is a pattern: send to a topic");
+    let group = node.group(topic);
+    group.may_publish().with_context(|| format!("cannot send to {topic:?}"))?;
     group.keep(options.keep);
     let patience = Duration::from_secs(options.patience);
     if !meet(&node, options.members, patience).await {

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json_};
 use spinglass::NewFunction;
 
+use super::streams::one;
 use super::{Door, Problem};
 use crate::json::of_json;
 use crate::told;
@@ -120,7 +121,7 @@ pub(super) async fn publish(
     message: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let Query(Published { keep }) = published?;
-    let group = door.node()?.group(&topic);
+    let group = one(&*door.node()?, &topic)?;
     keep.into_iter().for_each(|messages| group.keep(messages));
     let sent = group.publish(message?).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;

@@ -17,7 +17,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::json;
-use spinglass::{Event, Group, Start, Subscription, Table};
+use spinglass::{Event, Group, Node, Pattern, PatternError, Start, Subscription, Table};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -86,30 +86,54 @@ pub(super) struct From {
     buffered: bool,
 }
 
-fn subscribed(
-    group: &Group,
-    from: Result<Query<From>, QueryRejection>,
-) -> Result<Subscription, Problem> {
-    let Query(From { buffered }) = from?;
-    let allowed = group.may_subscribe();
-    allowed.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
-    Ok(group.subscribe_from(if buffered { Start::Buffered } else { Start::Live }))
+impl From {
+    const fn start(self) -> Start {
+        if self.buffered { Start::Buffered } else { Start::Live }
+    }
 }
 
-/// A topic's messages.
+/// A topic, if it is one, and not a pattern.
+pub(super) fn one(node: &Node, topic: &str) -> Result<Group, Problem> {
+    if Pattern::has_wildcards(topic) {
+        let detail = "this is a pattern: topics that match it can be read, as server-sent events";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(node.group(topic))
+}
+
+fn subscribed(group: &Group, start: Start) -> Result<Subscription, Problem> {
+    let allowed = group.may_subscribe();
+    allowed.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
+    Ok(group.subscribe_from(start))
+}
+
+/// A topic's messages, or those of all topics that a pattern matches, each with its topic for an id.
 pub(super) async fn topic(
     State(door): State<Door>,
     Path(topic): Path<String>,
     from: Result<Query<From>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Told, Infallible>>>, Problem> {
-    let subscription = subscribed(&door.node()?.group(&topic), from)?;
-    let state = (subscription, room(&door.streams)?);
-    let told = stream::unfold(state, |(mut subscription, room)| async move {
+    let (Query(from), node) = (from?, door.node()?);
+    let is_pattern = Pattern::has_wildcards(&topic);
+    let subscription = if is_pattern {
+        let groups = node.groups(&topic);
+        let bad = |error: PatternError| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
+        groups.map_err(bad)?.subscribe_from(from.start())
+    } else {
+        subscribed(&node.group(&topic), from.start())?
+    };
+    let state = (subscription, Arc::downgrade(&node), room(&door.streams)?);
+    let told = stream::unfold(state, move |(mut subscription, node, room)| async move {
         loop {
             let event = subscription.next().await?;
-            if let Some(told) = of_event(&event) {
-                return Some((Ok(told), (subscription, room)));
+            let Some(mut told) = of_event(&event) else { continue };
+            if let (true, Event::Message(message)) = (is_pattern, &event) {
+                let topic = node.upgrade()?.topic_text(message.stream.topic);
+                // Whatever would end the line is in no id.
+                let topic = topic.filter(|text| !text.contains(['\n', '\r', '\0']));
+                told = told.id(topic.as_deref().unwrap_or_default());
             }
+            return Some((Ok(told), (subscription, node, room)));
         }
     });
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
@@ -147,8 +171,9 @@ pub(super) async fn web_socket(
     let key = key.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "this is for WebSockets; a GET of the topic streams")
     })?;
-    let group = door.node()?.group(&topic);
-    let subscription = subscribed(&group, from)?;
+    let Query(from) = from?;
+    let group = one(&*door.node()?, &topic)?;
+    let subscription = subscribed(&group, from.start())?;
     let room = room(&door.streams)?;
     let group = trusted.ok().map(|_| group);
     let upgrade = hyper::upgrade::on(&mut request);
