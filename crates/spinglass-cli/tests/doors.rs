@@ -157,6 +157,10 @@ fn what_http_refuses_it_explains() {
         ("DELETE", "/v1/summaries?zone=/&name=x", "Host: localhost", "", 400, "no summary"),
         ("POST", "/v1/topics/a", "Host: localhost", &large, 413, "length limit"),
         ("GET", "/v1/topics/a/ws", "Host: localhost", "", 400, "WebSockets"),
+        ("GET", "/v1/topics/a?buffered=x", "Host: localhost", "", 400, "buffered"),
+        ("GET", "/v1/topics/%23%2Fa", "Host: localhost", "", 400, "it is the last"),
+        ("POST", "/v1/topics/a%2F+", "Host: localhost", "x", 400, "a pattern"),
+        ("POST", "/v1/topics/a?keep=-1", "Host: localhost", "x", 400, "keep"),
     ] {
         let (got, said) = agent.ask(method, path, headers, body);
         assert!(got == status && said.contains(says), "{method} {path}: {got} {said}");
@@ -164,6 +168,29 @@ fn what_http_refuses_it_explains() {
     assert_eq!(agent.ask("PATCH", "/v1/self", json, r#"{"a": [1]}"#).0, 204);
     // What was refused has changed nothing.
     assert!(agent.own_row("/usa", "a")["attributes"]["before"].is_null());
+}
+
+#[test]
+fn what_is_kept_of_topics_is_streamed_by_pattern_to_who_comes_later() {
+    let one = Agent::start("keeps", "region = \"/usa\"\n", &[], &[]);
+    let seed = one.started["address"].as_str().expect("it has an address").to_owned();
+    let other = Agent::start("comes", "region = \"/usa\"\n", &["--seeds", &seed], &[]);
+    for (topic, text) in [("grid%2Fny", "50.0"), ("grid%2Fnj", "49.9"), ("market", "42")] {
+        let path = format!("/v1/topics/{topic}?keep=1");
+        assert_eq!(one.ask("POST", &path, "Host: localhost", text).0, 202);
+    }
+    let door = other.started["http"].as_str().expect("it has a door");
+    let mut stream = TcpStream::connect(door).expect("the door is open");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("it takes one");
+    let request = "GET /v1/topics/grid%2F+?buffered=true HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let lines = BufReader::new(stream).lines().map(|line| line.expect("it goes on"));
+    let mut told: Vec<String> = lines
+        .filter(|line| line.starts_with("id: ") || line.starts_with("data: "))
+        .take(4)
+        .collect();
+    told.sort();
+    assert_eq!(told, ["data: 49.9", "data: 50.0", "id: grid/nj", "id: grid/ny"]);
 }
 
 #[test]

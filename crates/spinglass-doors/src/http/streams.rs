@@ -107,7 +107,8 @@ fn subscribed(group: &Group, start: Start) -> Result<Subscription, Problem> {
     Ok(group.subscribe_from(start))
 }
 
-/// A topic's messages, or those of all topics that a pattern matches, each with its topic for an id.
+/// A topic's messages, or those of all topics that a pattern matches, each with its topic for an
+/// id.
 pub(super) async fn topic(
     State(door): State<Door>,
     Path(topic): Path<String>,
