@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Start};
+use spinglass::{Event, Keep, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Start};
 use tokio::sync::mpsc;
 
 use crate::join::{Join, meet};
@@ -22,6 +22,7 @@ Examples:
   tail -f log | spinglass send logs
   spinglass send --whole reports < report.pdf
   spinglass send --keep 1 --whole prices < prices.json     whoever comes later gets it, too
+  spinglass send --keep-latest = settings < file           the last `name=` of each name is kept
   spinglass send --group-key g.key --bind 10.0.0.5:7710 --seeds 10.0.0.9:7710 logs < lines
 
 Without --group-key only members on this machine hear it.")]
@@ -32,8 +33,11 @@ pub(crate) struct Send {
     #[arg(long)]
     whole: bool,
     /// Keep so many messages, the last ones, for those who come later with `recv --buffered`
-    #[arg(long, value_name = "MESSAGES", default_value_t)]
+    #[arg(long, value_name = "MESSAGES", default_value_t, conflicts_with = "keep_latest")]
     keep: usize,
+    /// Keep the latest message of each key for them: what stands before this character
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    keep_latest: Option<u8>,
     /// Wait for so many members, this one included, before sending
     #[arg(long, default_value_t = 2)]
     members: usize,
@@ -92,6 +96,14 @@ const BATCHES_MAX: usize = 4;
 /// Messages read ahead of what the node takes.
 const READ_AHEAD: usize = 256;
 
+/// What ends a message's key.
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [separator] => Ok(*separator),
+        _ => Err("a key ends with one character, such as = or a space".into()),
+    }
+}
+
 /// Sends standard input to the group.
 ///
 /// # Errors
@@ -102,7 +114,7 @@ pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     ensure!(!Pattern::has_wildcards(topic), "{topic:?} is a pattern: send to a topic");
     let group = node.group(topic);
     group.may_publish().with_context(|| format!("cannot send to {topic:?}"))?;
-    group.keep(options.keep);
+    group.keep(options.keep_latest.map_or(Keep::Last(options.keep), Keep::Latest));
     let patience = Duration::from_secs(options.patience);
     if !meet(&node, options.members, patience).await {
         format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));

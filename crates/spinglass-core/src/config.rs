@@ -173,6 +173,16 @@ pub enum Start {
     Buffered,
 }
 
+/// What of the messages that a member sends on a topic is kept for whoever subscribes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The last ones, so many.
+    Last(usize),
+    /// The latest value of each key, and what was sent since the oldest of them. A message's key is
+    /// what stands before the first such byte; all of it, if there is none.
+    Latest(u8),
+}
+
 /// The wished-for probability that a given member misses a given message: `10^-nines`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reliability {

@@ -12,7 +12,7 @@ use core::ops::ControlFlow;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use crate::config::{Security, Start};
+use crate::config::{Keep, Security, Start};
 use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
@@ -170,10 +170,10 @@ impl Driver {
         self.node.subscribe_pattern(now, pattern, start, rating)
     }
 
-    /// Keeps a topic's last messages: see [`Node::keep`].
-    pub fn keep(&mut self, now: Now, topic: TopicId, messages: usize) {
-        self.record(&Entry::Keep { now, topic, messages });
-        self.node.keep(now, topic, messages);
+    /// Keeps messages of a topic: see [`Node::keep`].
+    pub fn keep(&mut self, now: Now, topic: TopicId, keep: Keep) {
+        self.record(&Entry::Keep { now, topic, keep });
+        self.node.keep(now, topic, keep);
     }
 
     /// Sets attributes of the own row: see [`Node::set_attributes`].

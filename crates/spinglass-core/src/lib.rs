@@ -70,8 +70,9 @@ pub mod wire;
 
 pub use config::{
     Checked, Config, ConfigError, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN, DetectorConfig,
-    DiscoveryConfig, Dissemination, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig, MulticastConfig,
-    OBSERVERS_MAX, ObjectsConfig, REGION_BYTES_MAX, Reliability, Security, Start, TableConfig,
+    DiscoveryConfig, Dissemination, Keep, LinkConfig, MESSAGE_BYTES_MAX, MembersConfig,
+    MulticastConfig, OBSERVERS_MAX, ObjectsConfig, REGION_BYTES_MAX, Reliability, Security, Start,
+    TableConfig,
 };
 pub use discovery::SEEDS_MAX;
 pub use driver::{Driver, Host};

@@ -26,7 +26,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
-use crate::config::{Security, Start};
+use crate::config::{Keep, Security, Start};
 use crate::crypto::{Hash, PublicKey};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
@@ -101,14 +101,14 @@ pub enum Entry<'a> {
         /// Which share; nothing: no longer.
         rating: Rating,
     },
-    /// A topic's last messages are to be kept.
+    /// Messages of a topic are to be kept.
     Keep {
         /// When.
         now: Now,
         /// Of which topic.
         topic: TopicId,
-        /// How many.
-        messages: usize,
+        /// Which.
+        keep: Keep,
     },
     /// Attributes of the own row were set.
     SetAttributes {

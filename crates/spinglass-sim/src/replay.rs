@@ -474,8 +474,8 @@ impl Replay {
                 }
                 Some(now)
             }
-            Entry::Keep { now, topic, messages } => {
-                self.node.keep(now, topic, messages);
+            Entry::Keep { now, topic, keep } => {
+                self.node.keep(now, topic, keep);
                 Some(now)
             }
             Entry::Topic(text) => {

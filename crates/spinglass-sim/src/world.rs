@@ -15,7 +15,7 @@ use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
-    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Node, Now, Pattern,
+    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Keep, Node, Now, Pattern,
     PatternError, Prng, PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
@@ -349,11 +349,11 @@ impl World {
         self.driver(index).map_or(Ok(()), |it| it.subscribe_pattern(now, pattern, start, rating))
     }
 
-    /// Has the last messages kept that a member sends on a topic.
-    pub fn keep(&mut self, index: usize, topic: TopicId, messages: usize) {
+    /// Has messages kept that a member sends on a topic.
+    pub fn keep(&mut self, index: usize, topic: TopicId, keep: Keep) {
         let now = self.local_now(index);
         if let Some(driver) = self.driver(index) {
-            driver.keep(now, topic, messages);
+            driver.keep(now, topic, keep);
         }
     }
 

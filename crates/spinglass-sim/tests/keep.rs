@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use spinglass_core::{Config, Event, Instant, Start, TopicId};
+use spinglass_core::{Config, Event, Instant, Keep, Start, TopicId};
 use spinglass_sim::{Network, Observer, Setup, World};
 
 const MEMBERS: usize = 48;
@@ -92,7 +92,7 @@ fn who_comes_later_gets_the_last_messages_and_only_if_it_asks_for_them() {
         let loss_ppm = if seed % 2 == 0 { 100_000 } else { 0 };
         let mut fleet = Fleet::new(Config::lan(), loss_ppm, seed);
         fleet.subscribe(9, Start::Live);
-        fleet.world.keep(SENDER, fleet.topic, 20);
+        fleet.world.keep(SENDER, fleet.topic, Keep::Last(20));
         fleet.send(300, bytes);
         fleet.run(120);
         // In a region where the topic is taken already, where it is not, and at the sender's.
@@ -119,7 +119,7 @@ fn what_is_kept_outlives_some_of_those_who_keep_it() {
         let mut fleet = Fleet::new(Config::lan(), 0, seed);
         (0..16).for_each(|member| fleet.subscribe(member, Start::Live));
         fleet.run(5);
-        fleet.world.keep(SENDER, fleet.topic, 100);
+        fleet.world.keep(SENDER, fleet.topic, Keep::Last(100));
         fleet.send(200, 900);
         fleet.run(60);
         // Of the region asked two of eight go, and the sender.
@@ -142,7 +142,7 @@ fn quiet_topics_fill_no_more_than_half_of_the_buffers() {
     for topic in &topics {
         fleet.topic = *topic;
         fleet.subscribe(SENDER - 1, Start::Live);
-        fleet.world.keep(SENDER, *topic, 1_000);
+        fleet.world.keep(SENDER, *topic, Keep::Last(1_000));
     }
     fleet.run(5);
     for topic in &topics {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spinglass_core::{Config, Event, Instant, Pattern, Rating, Start, TopicId};
+use spinglass_core::{Config, Event, Instant, Keep, Pattern, Rating, Start, TopicId};
 use spinglass_sim::{Network, Observer, Setup, World};
 
 const MEMBERS: usize = 48;
@@ -154,7 +154,7 @@ fn shared_ended_and_kept(seed: u64) {
     for sender in SENDERS {
         for text in TOPICS {
             let topic = fleet.world.name_topic(sender, text);
-            fleet.world.keep(sender, topic, 5);
+            fleet.world.keep(sender, topic, Keep::Last(5));
         }
     }
     fleet.take(9, "grid/#", Start::Live, 0.2);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use spinglass_core::rules::Action;
-use spinglass_core::{Denied, MESSAGE_BYTES_MAX, Message, Rating, Start, TopicId};
+use spinglass_core::{Denied, Keep, MESSAGE_BYTES_MAX, Message, Rating, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, PublishError, TryPublishError};
@@ -152,14 +152,16 @@ impl Group {
         Subscription::new(queue)
     }
 
-    /// Has the last messages kept, of those that this member publishes here, for whoever subscribes
-    /// later from [`Start::Buffered`]: so many, from its next message on; none, if this is never
-    /// called. This member keeps them, and so do some, drawn by hash, of those who take the topic,
-    /// in each region. There is a bound: 4,096 packets of each publisher, and half of each one's
-    /// buffers. Once this member is gone they go, too, some time later.
-    pub fn keep(&self, messages: usize) {
+    /// Has messages kept, of those that this member publishes here, for whoever subscribes later
+    /// from [`Start::Buffered`]: the last ones, or the latest value of each key; from its next
+    /// message on, and none if this is never called.
+    ///
+    /// This member keeps them, and so do some, drawn by hash, of those who take the topic, in each
+    /// region. There is a bound: 4,096 packets of each publisher, and half of each one's buffers.
+    /// They outlive this member as long as others remember who it was.
+    pub fn keep(&self, keep: Keep) {
         // A node that is gone keeps nothing.
-        let _ = self.shared.inbox.command(Command::Keep { topic: self.topic, messages });
+        let _ = self.shared.inbox.command(Command::Keep { topic: self.topic, keep });
     }
 
     /// Takes a share of the topic's messages from now on, in all of this member's subscriptions of

@@ -17,7 +17,7 @@ use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
-use spinglass_core::{Member, Pattern, Rating, Sighting, Start, TopicId};
+use spinglass_core::{Keep, Member, Pattern, Rating, Sighting, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -50,8 +50,8 @@ pub(crate) enum Command {
     SubscribePattern { pattern: Pattern, start: Start, rating: Rating, queue: SharedQueue },
     /// Take a share of them.
     RatePattern { pattern: Pattern, rating: Rating },
-    /// Keep the last messages that are published on a topic.
-    Keep { topic: TopicId, messages: usize },
+    /// Keep messages that are published on a topic.
+    Keep { topic: TopicId, keep: Keep },
     /// Say when everything published so far is sent.
     Flush(oneshot::Sender<()>),
     /// Tell what went to whom, and came from whom.

@@ -92,9 +92,9 @@ pub use spinglass_core::table::{
     Row, SetError, SqlError, Summary, SummaryError, TableRow, Time, Value, ZonePath,
 };
 pub use spinglass_core::{
-    Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, MESSAGE_BYTES_MAX,
-    Member, MemberId, Message, NodeError, Offence, Pattern, PatternError, Rating, Reject,
-    Reliability, Seen, Sequence, Start, StreamId, TopicId,
+    Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, Keep,
+    MESSAGE_BYTES_MAX, Member, MemberId, Message, NodeError, Offence, Pattern, PatternError,
+    Rating, Reject, Reliability, Seen, Sequence, Start, StreamId, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

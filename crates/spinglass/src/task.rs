@@ -305,7 +305,7 @@ impl Task {
                 // Before the messages: whether they may go is a question of the topic's text, and
                 // how many are kept is one of what was said before they were published.
                 Command::Topic(text) => drop(self.driver.topic(text)),
-                Command::Keep { topic, messages } => self.driver.keep(now, *topic, *messages),
+                Command::Keep { topic, keep } => self.driver.keep(now, *topic, *keep),
                 _ => (),
             }
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use spinglass::{
-    Builder, Config, Event, GroupKeys, Node, Rating, ReplyPorts, Seen, SigningKey, Start,
+    Builder, Config, Event, GroupKeys, Keep, Node, Rating, ReplyPorts, Seen, SigningKey, Start,
     StartError, Subscription,
 };
 use spinglass_core::Reject;
@@ -550,7 +550,6 @@ async fn a_pattern_brings_each_topic_that_matches_by_its_name() {
     got.sort();
     assert_eq!(got, [("grid/nj/hz".into(), "49".into()), ("grid/ny/hz".into(), "50".into())]);
     assert_eq!(next_message(&mut beside).await, "50");
-    // Who subscribes by another pattern gets what follows, and nothing comes of none.
     let mut all = nodes[1].groups("#").expect("a pattern").subscribe();
     groups.set_rating(Rating::NONE);
     drop(beside);
@@ -567,7 +566,7 @@ async fn a_pattern_brings_each_topic_that_matches_by_its_name() {
 async fn who_comes_later_gets_the_last_messages() {
     let nodes = members(3, |_, builder| builder).await;
     let (prices, mut first) = (nodes[0].group("prices"), subscribe_to(&nodes[1], "prices").await);
-    prices.keep(3);
+    prices.keep(Keep::Last(3));
     for price in 0..10_u8 {
         prices.publish(vec![price]).await.expect("it runs");
         // Each in a packet of its own.
@@ -580,4 +579,22 @@ async fn who_comes_later_gets_the_last_messages() {
         got.push(next_message(&mut late).await[0]);
     }
     assert!(got[0] <= 7 && got.is_sorted_by(|one, next| one + 1 == *next), "{got:?}");
+}
+
+#[tokio::test]
+async fn who_comes_later_gets_the_latest_value_of_each_key() {
+    let nodes = members(2, |_, builder| builder).await;
+    let settings = nodes[0].group("settings");
+    settings.keep(Keep::Latest(b'='));
+    let said = ["a=1", "b=1", "c=1", "a=2", "b=2", "a=3"];
+    for value in said {
+        settings.publish(value).await.expect("it runs");
+    }
+    let mut late = nodes[1].group("settings").subscribe_from(Start::Buffered);
+    let mut got = vec![next_message(&mut late).await];
+    while got.last().is_none_or(|last| last != "a=3") {
+        got.push(next_message(&mut late).await);
+    }
+    assert!(got.len() >= 4);
+    assert!(said.iter().rev().zip(got.iter().rev()).all(|(a, b)| a == b));
 }

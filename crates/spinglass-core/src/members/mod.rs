@@ -318,6 +318,11 @@ impl Members {
         }
     }
 
+    /// A number that changes with who is there, and with what anybody takes.
+    pub(crate) const fn revision(&self) -> u64 {
+        self.view.revision()
+    }
+
     // --- topics' texts
 
     /// A topic's text, if it is known.

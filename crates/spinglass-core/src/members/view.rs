@@ -124,6 +124,10 @@ impl View {
         }
     }
 
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
     pub(super) const fn has_patterns(&self) -> bool {
         self.has_patterns
     }

@@ -25,6 +25,7 @@ pub struct Framer {
     waiting: VecDeque<Piece>,
     bytes: usize,
     started: u64,
+    unstarted: usize,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Framer {
         length.put_varint(payload.len() as u64);
         self.bytes += length.len() + payload.len();
         self.waiting.push_back(Piece { bytes: length.into(), starts: Some(now) });
+        self.unstarted += 1;
         if !payload.is_empty() {
             self.waiting.push_back(Piece { bytes: payload, starts: None });
         }
@@ -50,6 +52,12 @@ impl Framer {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Messages of which nothing has been moved to packets.
+    #[must_use]
+    pub const fn unstarted(&self) -> usize {
+        self.unstarted
     }
 
     /// Messages of which something has been moved to packets, so far.
@@ -70,6 +78,7 @@ impl Framer {
             }
             let starts = piece.starts.take();
             self.started += u64::from(starts.is_some());
+            self.unstarted -= usize::from(starts.is_some());
             if starts.is_some() && since.is_none() {
                 first = u16::try_from(filled).unwrap_or(NO_FIRST);
                 since = starts;

@@ -6,16 +6,17 @@
 //! that has gone quiet, until those who take its topic are others than before: then everybody does,
 //! for some seconds.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use super::packet::PacketHeader;
 use super::slot::Released;
 use super::stream::Stream;
 use super::{Cx, Multicast, PLAN_ROUNDS};
-use crate::config::Start;
+use crate::config::{Keep, Start};
 use crate::id::{StreamId, TopicId};
 use crate::rating::Rating;
+use crate::rng::mix;
 
 /// Packets of one stream that are kept at most: whoever comes late can ask for so many, of 1,200
 /// bytes each, before it must give them up.
@@ -80,45 +81,100 @@ impl Newest {
     }
 }
 
-/// How many messages a sender wishes to be kept, and which packets they are in.
-#[derive(Debug, Default)]
-pub(super) struct Keep {
-    messages: u64,
+/// What a sender wishes to be kept, and which packets it is in.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    keep: Keep,
     /// Messages that have started so far.
     started: u64,
     /// The packets in which the last ones start, and how many had started by each one's end.
     starts: VecDeque<(u64, u64)>,
+    /// The keys of messages that wait to start.
+    waiting: VecDeque<u64>,
+    /// In which packet the latest value of each key starts; and the same by packet.
+    latest: BTreeMap<u64, u64>,
+    keys: BTreeSet<(u64, u64)>,
 }
 
-impl Keep {
-    /// Keeps so many from the next packet on.
-    pub(super) fn set(&mut self, messages: usize) {
-        self.messages = messages as u64;
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            keep: Keep::Last(0),
+            started: 0,
+            starts: VecDeque::new(),
+            waiting: VecDeque::new(),
+            latest: BTreeMap::new(),
+            keys: BTreeSet::new(),
+        }
+    }
+}
+
+impl Keeper {
+    /// Keeps this from the next message on.
+    pub(super) fn set(&mut self, keep: Keep) {
+        if keep != self.keep {
+            *self = Self { keep, ..Self::default() };
+        }
+    }
+
+    /// A message waits for its packet; `before` do already.
+    pub(super) fn push(&mut self, payload: &[u8], before: usize) {
+        let Keep::Latest(separator) = self.keep else { return };
+        // Those that waited when this was wished for have no keys that anybody asked for.
+        self.waiting.resize(before, 0);
+        let key = payload.split(|byte| *byte == separator).next().unwrap_or_default();
+        let words = key
+            .chunks(8)
+            .map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        self.waiting.push_back(words.fold(key.len() as u64, |print, word| mix(word.into(), print)));
     }
 
     /// A packet is made in which so many messages start; returns how many packets are kept, this
     /// one included.
     pub(super) fn note(&mut self, sequence: u64, starting: u64) -> u16 {
+        let first = match self.keep {
+            Keep::Last(messages) => self.note_last(sequence, starting, messages as u64),
+            Keep::Latest(_) => self.note_latest(sequence, starting),
+        };
+        let packets = (sequence + 1 - first).min(KEPT_PACKETS_MAX as u64);
+        u16::try_from(packets).unwrap_or(u16::MAX)
+    }
+
+    fn note_last(&mut self, sequence: u64, starting: u64, messages: u64) -> u64 {
         self.started += starting;
         if starting > 0 {
             self.starts.push_back((sequence, self.started));
         }
-        let enough = |until: u64| self.started - until >= self.messages;
+        let enough = |until: u64| self.started - until >= messages;
         while self.starts.len() > KEPT_PACKETS_MAX
             || self.starts.front().is_some_and(|(_, until)| enough(*until))
         {
             self.starts.pop_front();
         }
-        let first = self.starts.front().map_or(sequence + 1, |(first, _)| *first);
-        let packets = (sequence + 1 - first).min(KEPT_PACKETS_MAX as u64);
-        u16::try_from(packets).unwrap_or(u16::MAX)
+        self.starts.front().map_or(sequence + 1, |(first, _)| *first)
+    }
+
+    fn note_latest(&mut self, sequence: u64, starting: u64) -> u64 {
+        for _ in 0..starting {
+            let key = self.waiting.pop_front().unwrap_or_default();
+            if let Some(before) = self.latest.insert(key, sequence) {
+                self.keys.remove(&(before, key));
+            }
+            self.keys.insert((sequence, key));
+        }
+        let too_old = |first: u64| sequence - first >= KEPT_PACKETS_MAX as u64;
+        while let Some((first, key)) = self.keys.first().copied().filter(|it| too_old(it.0)) {
+            self.keys.remove(&(first, key));
+            self.latest.remove(&key);
+        }
+        self.keys.first().map_or(sequence + 1, |(first, _)| *first)
     }
 }
 
 impl Multicast {
     /// Has a topic's last messages kept, of those that this member sends, from its next on.
-    pub(crate) fn keep(&mut self, topic: TopicId, messages: usize) {
-        self.sender(topic).keep.set(messages);
+    pub(crate) fn keep(&mut self, topic: TopicId, keep: Keep) {
+        self.sender(topic).keeper.set(keep);
     }
 
     /// Whether this member asks for what is kept of a topic: for itself, or for those behind it.
@@ -133,8 +189,13 @@ impl Multicast {
         if !self.round.is_multiple_of(PLAN_ROUNDS) {
             return;
         }
-        for stream in self.streams.values_mut().filter(|stream| stream.newest.kept(self.round) > 0)
-        {
+        let revision = cx.members.revision();
+        let is_other = core::mem::replace(&mut self.told_revision, revision) != revision;
+        let round = self.round;
+        let may_tell = |stream: &&mut Stream| {
+            stream.newest.kept(round) > 0 && (is_other || stream.takers == 0)
+        };
+        for stream in self.streams.values_mut().filter(may_tell) {
             let takers = cx.members.takers_print(stream.id.topic);
             if core::mem::replace(&mut stream.takers, takers) != takers {
                 stream.active_round = self.round + TOLD_MORE_ROUNDS;
@@ -182,21 +243,43 @@ mod tests {
 
     #[test]
     fn as_many_packets_are_kept_as_the_last_messages_are_in() {
-        let mut keep = Keep::default();
-        assert_eq!([keep.note(0, 1), keep.note(1, 5)], [0, 0], "nothing unless it is wished");
-        keep.set(3);
+        let mut keeper = Keeper::default();
+        assert_eq!([keeper.note(0, 1), keeper.note(1, 5)], [0, 0], "nothing unless it is wished");
+        keeper.set(Keep::Last(3));
         // A message of three packets, then two in one, then nine.
         let kept = [(2, 1), (3, 1), (4, 1), (5, 0), (6, 0), (7, 2), (8, 9)];
-        let kept = kept.map(|(sequence, starting)| keep.note(sequence, starting));
+        let kept = kept.map(|(sequence, starting)| keeper.note(sequence, starting));
         assert_eq!(kept, [1, 2, 3, 4, 5, 4, 1]);
     }
 
     #[test]
     fn no_more_is_kept_than_may_be() {
-        let mut keep = Keep::default();
-        keep.set(usize::MAX);
-        let kept = (0..10_000).map(|sequence| keep.note(sequence, u64::from(sequence % 2 == 0)));
-        assert_eq!(kept.max(), Some(KEPT_PACKETS_MAX as u16));
-        assert!(keep.starts.len() <= KEPT_PACKETS_MAX);
+        for keep in [Keep::Last(usize::MAX), Keep::Latest(b' ')] {
+            let mut keeper = Keeper::default();
+            keeper.set(keep);
+            let kept = (0..10_000_u64).map(|sequence| {
+                let starting = sequence % 2;
+                (0..starting).for_each(|_| keeper.push(&sequence.to_le_bytes(), 0));
+                keeper.note(sequence, starting)
+            });
+            assert_eq!(kept.max(), Some(KEPT_PACKETS_MAX as u16), "{keep:?}");
+            let remembered = [keeper.starts.len(), keeper.latest.len(), keeper.keys.len()];
+            assert!(remembered.iter().all(|it| *it <= KEPT_PACKETS_MAX), "{remembered:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_reaches_back_to_the_oldest_of_the_latest_values() {
+        let mut keeper = Keeper::default();
+        keeper.set(Keep::Latest(b'='));
+        let mut kept = |sequence, messages: &[&str]| {
+            for (before, message) in messages.iter().enumerate() {
+                keeper.push(message.as_bytes(), before);
+            }
+            keeper.note(sequence, messages.len() as u64)
+        };
+        assert_eq!([kept(0, &["a=1", "b=1"]), kept(1, &["a=2"]), kept(2, &["b=2"])], [1, 2, 2]);
+        // A key of its own; then all are told again, once more at a time.
+        assert_eq!([kept(3, &["a"]), kept(4, &["b=3", "a=3"]), kept(5, &["a"])], [3, 2, 2]);
     }
 }

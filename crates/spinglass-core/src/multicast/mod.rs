@@ -142,6 +142,8 @@ pub(crate) struct Multicast {
     /// Patterns that topics are taken by, and what is taken of each topic met, if they match.
     patterns: BTreeMap<Pattern, Taken>,
     matched: BTreeMap<TopicId, Option<Taken>>,
+    /// Who was there when this was last told of what is kept.
+    told_revision: u64,
     /// Topics that they have turned out to match, and the application has not been told of.
     told: VecDeque<(TopicId, Arc<str>)>,
     bursts: VerifiedBursts,
@@ -203,6 +205,7 @@ impl Multicast {
             ratings: BTreeMap::new(),
             patterns: BTreeMap::new(),
             matched: BTreeMap::new(),
+            told_revision: 0,
             told: VecDeque::new(),
             bursts: VerifiedBursts::default(),
             peers: Peers::default(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Cx;
 use super::framing::Framer;
-use super::keep::Keep;
+use super::keep::Keeper;
 use super::packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, proof_bytes, sign_burst,
 };
@@ -38,7 +38,7 @@ pub(super) struct Sender {
     next: u64,
     load: LoadMeter,
     /// What is kept for whoever comes later.
-    pub(super) keep: Keep,
+    pub(super) keeper: Keeper,
     /// The number with which each of the last rounds began.
     round_starts: VecDeque<(u32, u64)>,
 }
@@ -47,8 +47,9 @@ impl Sender {
     /// A sender that has not sent.
     pub(super) fn new(stream: StreamId) -> Self {
         let (framer, tally) = (Framer::default(), TopicTally::default());
-        let (load, keep, round_starts) = (LoadMeter::default(), Keep::default(), VecDeque::new());
-        Self { stream, framer, tally, next: 0, load, keep, round_starts }
+        let (load, keeper) = (LoadMeter::default(), Keeper::default());
+        let round_starts = VecDeque::new();
+        Self { stream, framer, tally, next: 0, load, keeper, round_starts }
     }
 
     /// The stream it sends.
@@ -59,6 +60,7 @@ impl Sender {
     /// Takes a message to be cut into packets.
     pub(super) fn push(&mut self, payload: Bytes, now: Instant) {
         self.tally.published(payload.len());
+        self.keeper.push(&payload, self.framer.unstarted());
         self.framer.push(payload, now);
     }
 
@@ -91,7 +93,7 @@ impl Sender {
             packet.resize(LEAF_HEADER_BYTES, 0);
             let started = self.framer.started();
             let (first, since) = self.framer.fill(room, &mut packet);
-            let kept = self.keep.note(self.next, self.framer.started() - started);
+            let kept = self.keeper.note(self.next, self.framer.started() - started);
             let (stream, sequence) = (self.stream, Sequence(self.next));
             let recent = u32::try_from(self.next - recent).unwrap_or(u32::MAX);
             let bytes = packet.len() + proof_bytes(count) + ENVELOPE_BYTES;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::Node;
-use crate::config::Start;
+use crate::config::{Keep, Start};
 use crate::id::{MemberId, TopicId};
 use crate::multicast::Cx;
 use crate::outbox::Control;
@@ -121,14 +121,14 @@ impl Node {
         }
     }
 
-    /// Has the last messages of a topic kept, of those that this node sends, for whoever subscribes
-    /// later from [`Start::Buffered`]: so many, from its next message on; none, if this is never
-    /// called. They are kept by this node and by some that take them, in at most
+    /// Has messages of a topic kept, of those that this node sends, for whoever subscribes later
+    /// from [`Start::Buffered`], from its next message on; none, if this is never called. They are
+    /// kept by this node and by some that take them, in at most
     /// [`KEPT_PACKETS_MAX`](crate::multicast::KEPT_PACKETS_MAX) packets of each sender and half of
     /// each one's buffers.
-    pub fn keep(&mut self, _now: Now, topic: TopicId, messages: usize) {
+    pub fn keep(&mut self, _now: Now, topic: TopicId, keep: Keep) {
         self.stats.inputs += 1;
-        self.multicast.keep(topic, messages);
+        self.multicast.keep(topic, keep);
     }
 
     /// Has the own row tell what this member takes of which topics, so that others send it that and

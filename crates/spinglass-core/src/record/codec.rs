@@ -13,7 +13,7 @@ use spinglass_summary::{Name, Value};
 use super::papers::{put_security, security};
 use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
-use crate::config::{Config, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
+use crate::config::{Config, Keep, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Hash, PublicKey, Salt};
 use crate::event::{
     DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Offence, Transmit,
@@ -86,11 +86,11 @@ impl<'a> Entry<'a> {
                 buffer.put_u32(rating.millionths());
                 buffer.put(pattern.as_bytes());
             }
-            Self::Keep { now, topic, messages } => {
+            Self::Keep { now, topic, keep } => {
                 buffer.put_u8(42);
                 put_now(*now, buffer);
                 buffer.put(&topic.0);
-                buffer.put_varint(*messages as u64);
+                put_keep(*keep, buffer);
             }
             Self::Leave { now } => {
                 buffer.put_u8(5);
@@ -224,7 +224,7 @@ impl<'a> Entry<'a> {
             42 => Self::Keep {
                 now: now(reader)?,
                 topic: TopicId(reader.array()?),
-                messages: size(reader)?,
+                keep: keep(reader)?,
             },
             5 => Self::Leave { now: now(reader)? },
             6 => {
@@ -314,6 +314,22 @@ fn attributes<'a>(reader: &mut Reader<'_>) -> Result<Cow<'a, [(Name, Value)]>, M
 }
 
 /// The rest, as text.
+fn put_keep(keep: Keep, buffer: &mut Vec<u8>) {
+    let (is_latest, number) = match keep {
+        Keep::Last(messages) => (0, messages as u64),
+        Keep::Latest(separator) => (1, separator.into()),
+    };
+    buffer.put_u8(is_latest);
+    buffer.put_varint(number);
+}
+
+fn keep(reader: &mut Reader<'_>) -> Result<Keep, Malformed> {
+    Ok(match flag(reader)? {
+        false => Keep::Last(size(reader)?),
+        true => Keep::Latest(u8::try_from(size(reader)?).map_err(|_| Malformed)?),
+    })
+}
+
 pub(super) fn text(reader: &mut Reader<'_>) -> Result<String, Malformed> {
     let bytes = reader.bytes(reader.rest().len())?;
     String::from_utf8(bytes.to_vec()).map_err(|_| Malformed)
@@ -672,7 +688,8 @@ mod tests {
             Entry::Publish { now, topic, payload: Bytes::from_static(b"x") },
             Entry::Subscribe { now, topic, start },
             Entry::Rate { now, topic, rating },
-            Entry::Keep { now, topic, messages: 300 },
+            Entry::Keep { now, topic, keep: Keep::Last(300) },
+            Entry::Keep { now, topic, keep: Keep::Latest(b' ') },
             Entry::SubscribePattern { now, pattern: "grid/#".into(), start, rating },
         ]);
     }

@@ -35,8 +35,9 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::Put;
 use spinglass_core::{
-    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Load, Member,
-    MemberId, Message, Now, Offence, Rating, Sequence, Share, Start, StreamId, TopicId, Transmit,
+    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Keep, Load,
+    Member, MemberId, Message, Now, Offence, Rating, Sequence, Share, Start, StreamId, TopicId,
+    Transmit,
 };
 
 use spinglass_summary::{Name, RowBuilder, Time, Value};
@@ -399,7 +400,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::SetReplyPort { now, port: NonZeroU16::new(40_123) },
         Entry::SetReplyPort { now, port: None },
         Entry::Rate { now, topic: TopicId([1; 8]), rating },
-        Entry::Keep { now, topic: TopicId([1; 8]), messages: 300 },
+        Entry::Keep { now, topic: TopicId([1; 8]), keep: Keep::Last(300) },
         Entry::SubscribePattern { now, pattern: "#".into(), start: Start::Live, rating },
         Entry::Leave { now },
         Entry::Transmit {

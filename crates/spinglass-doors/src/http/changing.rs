@@ -11,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json_};
-use spinglass::NewFunction;
+use spinglass::{Keep, NewFunction};
 
 use super::streams::one;
 use super::{Door, Problem};
@@ -122,7 +122,7 @@ pub(super) async fn publish(
 ) -> Result<StatusCode, Problem> {
     let Query(Published { keep }) = published?;
     let group = one(&*door.node()?, &topic)?;
-    keep.into_iter().for_each(|messages| group.keep(messages));
+    keep.into_iter().for_each(|messages| group.keep(Keep::Last(messages)));
     let sent = group.publish(message?).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
     Ok(StatusCode::ACCEPTED)
