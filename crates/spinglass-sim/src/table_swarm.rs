@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use spinglass_core::table::{Value, ZonePath};
-use spinglass_core::{Config, DetectorConfig, Prng, Rating, Start, TableConfig, TopicId};
+use spinglass_core::{Config, DetectorConfig, Pattern, Prng, Rating, Start, TableConfig, TopicId};
 
 use crate::check::Violation;
 use crate::network::{Burst, Network};
@@ -38,6 +38,8 @@ const CRASH_ROUNDS: u32 = 80;
 const WITNESSES_MIN: usize = 4;
 /// Differences told of one look; the first tells most.
 const DIFFERENCES_MAX: usize = 4;
+/// Patterns that agents take topics by.
+const PATTERNS: [&str; 3] = ["grid/#", "grid/+/hz", "#"];
 /// Functions that come and go.
 const FUNCTIONS: [(&str, &str); 4] = [
     ("load", "SELECT MIN(load) AS load, MAX(most) AS most FROM zone"),
@@ -284,13 +286,21 @@ impl Swarm {
         }
     }
 
-    /// Has an agent take a share of a topic.
+    /// Has an agent take a share of a topic, or of those that a pattern matches.
     fn change_topics(&mut self) {
         let (agent, topic) = (self.any(), TopicId([self.rng.below(4) as u8; 8]));
         let share = [0, 10_000, 200_000, 1_000_000].get(self.rng.index(4)).copied();
         let rating = share.and_then(|share| Rating::from_millionths(share).ok());
+        let rating = rating.unwrap_or_default();
+        if self.rng.chance_ppm(500_000) {
+            let text = PATTERNS.get(self.rng.index(PATTERNS.len())).copied().unwrap_or("#");
+            let pattern = Pattern::new(text).expect("a pattern");
+            // These few are never too many.
+            let _ok = self.world.subscribe_pattern(agent, &pattern, Start::Live, rating);
+            return;
+        }
         self.world.subscribe(agent, topic, Start::Live);
-        self.world.rate(agent, topic, rating.unwrap_or_default());
+        self.world.rate(agent, topic, rating);
     }
 
     /// Whether an agent's region has enough agents, running or to run again, to miss it.

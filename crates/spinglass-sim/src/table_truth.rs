@@ -181,22 +181,25 @@ fn line(row: &TableRow) -> (ZonePath, String) {
     (row.zone().clone(), row.name().to_owned())
 }
 
-/// What those take who have these rows: of each topic, the most that one does, and how
+/// What those take who have these rows: of each topic and pattern, the most that one does, and how
 /// busy a stream one bears. None: anything.
 fn topics_of(rows: &[(&str, &Row)]) -> Option<Value> {
-    let (mut topics, mut ceiling) = (BTreeMap::new(), 0);
+    let (mut topics, mut patterns, mut ceiling) = (BTreeMap::new(), BTreeMap::new(), 0);
     for (_, row) in rows {
         let Some(Value::Bytes(bytes)) = row.get(TOPICS) else { return None };
         let mut rest = Reader::new(bytes.strip_prefix(b"L").expect("few topics are a list"));
         ceiling = ceiling.max(rest.u8().ok()?);
+        let mut left = rest.u8().ok()?;
         while !rest.is_empty() {
+            let entries = if left > 0 { &mut patterns } else { &mut topics };
+            left = left.saturating_sub(1);
             let (tag, passed_over) = (rest.array::<4>().ok()?, rest.varint().ok()?);
-            let least = topics.entry(tag).or_insert(passed_over);
+            let least = entries.entry(tag).or_insert(passed_over);
             *least = passed_over.min(*least);
         }
     }
-    let mut bytes = vec![b'L', ceiling];
-    for (tag, passed_over) in topics {
+    let mut bytes = vec![b'L', ceiling, u8::try_from(patterns.len()).expect("they are few")];
+    for (tag, passed_over) in patterns.into_iter().chain(topics) {
         bytes.put(&tag);
         bytes.put_varint(passed_over);
     }

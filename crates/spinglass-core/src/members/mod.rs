@@ -330,6 +330,12 @@ impl Members {
         self.texts.of(topic)
     }
 
+    /// A topic's text, if it is known and may be told in this round.
+    pub(crate) fn tell_text(&mut self, topic: TopicId) -> Option<Arc<str>> {
+        let text = Arc::clone(self.texts.of(topic)?);
+        self.texts.may_tell(self.round).then_some(text)
+    }
+
     /// Learns a topic's text. Returns whether that is news.
     pub(crate) fn learn_text(&mut self, topic: TopicId, text: &str) -> bool {
         let is_new = self.texts.learn(topic, text);

@@ -14,14 +14,20 @@ use crate::pattern::Matching;
 const TEXTS_MAX: usize = 4096;
 /// Topics whose texts are asked for at once. When full, further ones are asked for later.
 const ASKED_MAX: usize = 256;
-/// Rounds after which a text that nobody has told is asked for again.
+/// Rounds after which a text that nobody has told is asked for again, at first; each time twice as
+/// many, up to 64.
 const AGAIN_ROUNDS: u32 = 2;
+const AGAIN_DOUBLINGS: u32 = 5;
+/// Texts told in one round at most: an answer is longer than its question.
+const TOLD_PER_ROUND: u32 = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     known: BTreeMap<TopicId, Arc<str>>,
-    /// In which round each was asked for last.
-    asked: BTreeMap<TopicId, u32>,
+    /// In which round each was asked for last, and how often.
+    asked: BTreeMap<TopicId, (u32, u32)>,
+    /// The round in which texts were told last, and how many were.
+    told: (u32, u32),
 }
 
 impl Texts {
@@ -47,20 +53,30 @@ impl Texts {
         if self.known.contains_key(&topic) {
             return false;
         }
-        let is_due = |last: u32| round.saturating_sub(last) >= AGAIN_ROUNDS;
-        let may = match self.asked.get(&topic) {
-            Some(last) => is_due(*last),
+        let wait = |times: u32| AGAIN_ROUNDS << times.saturating_sub(1).min(AGAIN_DOUBLINGS);
+        let is_due = |(last, times): (u32, u32)| round.saturating_sub(last) >= wait(times);
+        let known = self.asked.get(&topic).copied();
+        let may = match known {
+            Some(known) => is_due(known),
             None => {
                 if self.asked.len() >= ASKED_MAX {
-                    self.asked.retain(|_, last| !is_due(*last));
+                    self.asked.retain(|_, asked| !is_due(*asked));
                 }
                 self.asked.len() < ASKED_MAX
             }
         };
         if may {
-            self.asked.insert(topic, round);
+            let times = known.map_or(0, |(_, times)| times);
+            self.asked.insert(topic, (round, times.saturating_add(1)));
         }
         may
+    }
+
+    /// Whether one more may be told in this round.
+    pub(super) const fn may_tell(&mut self, round: u32) -> bool {
+        let (last, count) = self.told;
+        self.told = (round, if last == round { count.saturating_add(1) } else { 1 });
+        self.told.1 <= TOLD_PER_ROUND
     }
 
     /// Whether somebody was asked for it, and has not answered.
@@ -81,13 +97,15 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
     fn a_text_is_asked_for_now_and_then_until_it_is_known() {
         let (mut texts, topic) = (Texts::default(), TopicId([1; 8]));
-        let asked = [1, 1, 2, 3, 4, 5].map(|round| texts.ask(topic, round));
-        assert_eq!(asked, [true, false, false, true, false, true]);
+        let asked: Vec<u32> = (1..=200).filter(|round| texts.ask(topic, *round)).collect();
+        assert_eq!(asked, [1, 3, 7, 15, 31, 63, 127, 191]);
         assert!(texts.is_asked(topic) && texts.learn(topic, "a"));
         assert!(!texts.ask(topic, 99) && !texts.learn(topic, "a") && !texts.is_asked(topic));
     }
@@ -101,6 +119,8 @@ mod tests {
             texts.check_invariants();
             texts.learn(topic, "a");
         }
+        let told = (0..1_000).filter(|_| texts.may_tell(7)).count();
+        assert_eq!((told, texts.may_tell(8)), (256, true));
         texts.check_invariants();
         assert!(texts.of(TopicId(9_999_u64.to_be_bytes())).is_some());
     }

@@ -279,7 +279,7 @@ mod tests {
             keeper.note(sequence, messages.len() as u64)
         };
         assert_eq!([kept(0, &["a=1", "b=1"]), kept(1, &["a=2"]), kept(2, &["b=2"])], [1, 2, 2]);
-        // A key of its own; then all are told again, once more at a time.
-        assert_eq!([kept(3, &["a"]), kept(4, &["b=3", "a=3"]), kept(5, &["a"])], [3, 2, 2]);
+        // Without a separator all of it is the key.
+        assert_eq!([kept(3, &["a"]), kept(4, &["b=3", "a=3"]), kept(5, &["c"])], [2, 1, 2]);
     }
 }

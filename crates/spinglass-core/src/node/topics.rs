@@ -105,8 +105,8 @@ impl Node {
     }
 
     pub(super) fn on_what_topic(&mut self, to: SocketAddr, topics: &[TopicId]) {
-        let texts = topics.iter().filter_map(|topic| self.members.text(*topic));
-        let texts = texts.filter(|text| (1..=TEXT_BYTES_MAX).contains(&text.len())).cloned();
+        let texts = topics.iter().filter_map(|topic| self.members.tell_text(*topic));
+        let texts = texts.filter(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()));
         let texts: Vec<_> = texts.collect();
         for texts in texts.chunks(TEXTS_PER_DATAGRAM) {
             self.outbox.control(Control::Topics { to, texts: texts.to_vec() });
