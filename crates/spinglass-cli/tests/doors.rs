@@ -68,7 +68,7 @@ impl Agent {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
         let kind = match status {
-            Some(204) => "",
+            Some(202 | 204) => "",
             Some(400..) => "content-type: application/problem+json",
             _ => "content-type: application/",
         };

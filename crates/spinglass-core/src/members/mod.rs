@@ -345,8 +345,9 @@ impl Members {
         is_new
     }
 
-    /// Whether a topic's text is to be asked for now; it then counts as asked for.
-    pub(crate) fn asks_text(&mut self, topic: TopicId) -> bool {
+    /// Whether a topic's text is to be asked for now, and how often it was before; it then counts
+    /// as asked for.
+    pub(crate) fn asks_text(&mut self, topic: TopicId) -> Option<u32> {
         self.texts.ask(topic, self.round)
     }
 

@@ -14,9 +14,10 @@ use crate::pattern::Matching;
 const TEXTS_MAX: usize = 4096;
 /// Topics whose texts are asked for at once. When full, further ones are asked for later.
 const ASKED_MAX: usize = 256;
-/// Rounds after which a text that nobody has told is asked for again, at first; each time twice as
-/// many, up to 64.
+/// Rounds after which a text that nobody has told is asked for again, some times; then each time
+/// twice as many, up to 64.
 const AGAIN_ROUNDS: u32 = 2;
+const AGAIN_TIMES: u32 = 10;
 const AGAIN_DOUBLINGS: u32 = 5;
 /// Texts told in one round at most: an answer is longer than its question.
 const TOLD_PER_ROUND: u32 = 256;
@@ -48,12 +49,14 @@ impl Texts {
         true
     }
 
-    /// Whether one is to be asked for in this round; it then counts as asked for.
-    pub(super) fn ask(&mut self, topic: TopicId, round: u32) -> bool {
+    /// Whether one is to be asked for in this round; it then counts as asked for. Returns how often
+    /// it was before.
+    pub(super) fn ask(&mut self, topic: TopicId, round: u32) -> Option<u32> {
         if self.known.contains_key(&topic) {
-            return false;
+            return None;
         }
-        let wait = |times: u32| AGAIN_ROUNDS << times.saturating_sub(1).min(AGAIN_DOUBLINGS);
+        let wait =
+            |times: u32| AGAIN_ROUNDS << times.saturating_sub(AGAIN_TIMES).min(AGAIN_DOUBLINGS);
         let is_due = |(last, times): (u32, u32)| round.saturating_sub(last) >= wait(times);
         let known = self.asked.get(&topic).copied();
         let may = match known {
@@ -65,11 +68,11 @@ impl Texts {
                 self.asked.len() < ASKED_MAX
             }
         };
-        if may {
+        may.then(|| {
             let times = known.map_or(0, |(_, times)| times);
             self.asked.insert(topic, (round, times.saturating_add(1)));
-        }
-        may
+            times
+        })
     }
 
     /// Whether one more may be told in this round.
@@ -104,10 +107,14 @@ mod tests {
     #[test]
     fn a_text_is_asked_for_now_and_then_until_it_is_known() {
         let (mut texts, topic) = (Texts::default(), TopicId([1; 8]));
-        let asked: Vec<u32> = (1..=200).filter(|round| texts.ask(topic, *round)).collect();
-        assert_eq!(asked, [1, 3, 7, 15, 31, 63, 127, 191]);
+        let asked: Vec<u32> =
+            (1..=200).filter(|round| texts.ask(topic, *round).is_some()).collect();
+        let expected = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 25, 33, 49, 81, 145];
+        assert_eq!(asked, expected);
         assert!(texts.is_asked(topic) && texts.learn(topic, "a"));
-        assert!(!texts.ask(topic, 99) && !texts.learn(topic, "a") && !texts.is_asked(topic));
+        assert!(
+            texts.ask(topic, 999).is_none() && !texts.learn(topic, "a") && !texts.is_asked(topic)
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::packet::PacketHeader;
 use super::slot::Released;
@@ -27,6 +28,9 @@ pub(super) const TAIL_ROUNDS: u32 = 100;
 /// Rounds for which a stream is told of when others have begun to take it, beyond those for which
 /// it is when a packet has come: who is to carry it for a zone may come to know last.
 const TOLD_MORE_ROUNDS: u32 = 40;
+/// Where much is lost, a stream that has gone quiet is told of once more when it has been for so
+/// long: of a few who take it one may have missed its end, and all who told of it.
+const AGAIN_ROUNDS: Range<u32> = 3 * PLAN_ROUNDS..4 * PLAN_ROUNDS;
 /// Rounds after which what was kept is given up, if nobody has it any more: as long as those who
 /// may have it tell of it.
 pub(super) const KEPT_GIVE_UP_ROUNDS: u32 = 60;
@@ -192,6 +196,12 @@ impl Multicast {
         let revision = cx.members.revision();
         let is_other = core::mem::replace(&mut self.told_revision, revision) != revision;
         let round = self.round;
+        if !self.loss.is_little() {
+            let said_again =
+                |stream: &&mut Stream| AGAIN_ROUNDS.contains(&stream.newest.quiet_rounds(round));
+            let ended = self.streams.values_mut().filter(said_again);
+            ended.for_each(|stream| stream.active_round = round);
+        }
         let may_tell = |stream: &&mut Stream| {
             stream.newest.kept(round) > 0 && (is_other || stream.takers == 0)
         };

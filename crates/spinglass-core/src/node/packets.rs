@@ -42,7 +42,7 @@ impl Node {
         let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
         let mut touched = SmallVec::<[StreamId; FEW]>::new();
-        let mut met = SmallVec::<[(TopicId, MemberId); FEW]>::new();
+        let mut met = SmallVec::<[(TopicId, (MemberId, MemberId)); FEW]>::new();
         for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
             if !self.doubts.admits(source) {
                 self.stats.reject(Reject::Forged);
@@ -55,7 +55,7 @@ impl Node {
                     let stream = candidate.packet.header.stream;
                     if touched.last() != Some(&stream) {
                         touched.push(stream);
-                        met.push((stream.topic, candidate.from));
+                        met.push((stream.topic, (candidate.from, stream.sender)));
                     }
                 }
                 Err(reject) => {
@@ -68,8 +68,8 @@ impl Node {
         touched.sort_unstable();
         touched.dedup();
         let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
-        for (topic, from) in met {
-            self.name_topic(topic, from, now);
+        for (topic, whom) in met {
+            self.name_topic(topic, whom, now);
         }
         for stream in touched {
             self.multicast.deliver(stream, &mut cx!(self, now));

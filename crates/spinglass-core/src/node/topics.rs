@@ -75,18 +75,25 @@ impl Node {
     /// Looks for the texts of topics that patterns may match, if packets of them have come.
     pub(super) fn name_topics(&mut self, now: Instant) {
         for (topic, sender) in self.multicast.nameless(self.members.know_patterns()) {
-            self.name_topic(topic, sender, now);
+            self.name_topic(topic, (sender, sender), now);
         }
     }
 
-    /// The same of one topic, of which `from` may know the text.
-    pub(super) fn name_topic(&mut self, topic: TopicId, from: MemberId, now: Instant) {
+    /// The same of one topic, of which whom a packet came `from` may know the text, and its sender
+    /// does: they are asked in turn.
+    pub(super) fn name_topic(
+        &mut self,
+        topic: TopicId,
+        (from, sender): (MemberId, MemberId),
+        now: Instant,
+    ) {
         let is_asked_for = self.members.know_patterns() || self.multicast.is_unresolved(topic);
         if self.members.text(topic).is_some() {
             self.resolve_topic(topic, now);
         } else if is_asked_for
-            && let Some(to) = self.members.address_of(from)
-            && self.members.asks_text(topic)
+            && let Some(times) = self.members.asks_text(topic)
+            && let whom = if times.is_multiple_of(2) { from } else { sender }
+            && let Some(to) = self.members.address_of(whom)
         {
             self.outbox.control(Control::WhatTopic { to, topics: alloc::vec![topic] });
         }
