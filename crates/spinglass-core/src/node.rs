@@ -191,7 +191,7 @@ impl Node {
         let said = (region.clone(), certificate);
         let own = MemberRecord::sign(&boot, incarnation, address, said, &mut *crypto).into();
         let rng = Prng::new(seed);
-        let members = Members::new(&settings.members, &own, rng.fork("members"));
+        let mut members = Members::new(&settings.members, &own, rng.fork("members"));
         let mut multicast = Multicast::new(
             settings.multicast.clone(),
             (sender, incarnation),
@@ -212,7 +212,8 @@ impl Node {
         timers.set_if(Timer::Announce, discovery::first_turn(&discovery, now.monotonic, &rng));
         let objects = Objects::new(settings.objects.clone());
         let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
-        let new_orders = || Orders::new((sender, epoch), &mut multicast, knocks, &mut *crypto);
+        let parts = (&mut multicast, &mut members);
+        let new_orders = || Orders::new((sender, epoch), parts, knocks, &mut *crypto);
         let orders = trust.is_some().then(new_orders).map(Box::new);
         Ok(Self {
             identity,
@@ -361,7 +362,7 @@ impl Node {
             return Err(PublishError::TooLarge { limit, got });
         }
         if let Some(trust) = &mut self.trust {
-            trust.check_publish(topic).map_err(PublishError::Denied)?;
+            trust.check_publish(topic, &self.members).map_err(PublishError::Denied)?;
         }
         let limit = self.config.get().multicast.send_queue_bytes;
         let waiting = self.multicast.waiting();

@@ -20,6 +20,8 @@ pub(crate) const TEXT_BYTES_MAX: usize = 255;
 const ANY: &str = "+";
 /// All levels that are left, if any.
 const REST: &str = "#";
+/// What inner topics begin with.
+const INNER: char = '&';
 /// What parts levels.
 const SEPARATOR: char = '/';
 
@@ -28,7 +30,8 @@ pub(crate) type Tag = [u8; 4];
 
 /// A pattern of topics' texts: levels parted by `/`, of which `+` stands for any one, and `#`, as
 /// the last, for all that are left, none included. Without either it matches the topic of its own
-/// text alone.
+/// text alone. A first level that begins with `&`, as those of the doors' own topics do, is matched
+/// by nothing but itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern(Arc<str>);
 
@@ -100,7 +103,8 @@ impl Pattern {
     /// Whether it matches the topic of this text.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
-        if topic.len() > TEXT_BYTES_MAX {
+        let is_inner = topic.starts_with(INNER) && self.0.starts_with([ANY, REST].map(first));
+        if topic.len() > TEXT_BYTES_MAX || is_inner {
             return false;
         }
         let mut levels = topic.split(SEPARATOR);
@@ -158,7 +162,8 @@ impl Matching {
 
 /// The tags of all patterns that begin as `print` does and match the levels from `at` on.
 fn gather(print: u64, at: usize, levels: &[&str], tags: &mut Vec<Tag>) {
-    if at < LEVELS_MAX {
+    let is_inner = at == 0 && levels.first().is_some_and(|level| level.starts_with(INNER));
+    if at < LEVELS_MAX && !is_inner {
         tags.push(finish(extend(print, at, REST)));
     }
     let Some(level) = levels.get(at) else {
@@ -167,7 +172,9 @@ fn gather(print: u64, at: usize, levels: &[&str], tags: &mut Vec<Tag>) {
     };
     if at < LEVELS_MAX {
         gather(extend(print, at, level), at + 1, levels, tags);
-        gather(extend(print, at, ANY), at + 1, levels, tags);
+        if !is_inner {
+            gather(extend(print, at, ANY), at + 1, levels, tags);
+        }
     }
 }
 
@@ -205,6 +212,7 @@ mod tests {
         assert!(!matches("grid/#", "gridlock") && !matches("grid/+", "grid"));
         assert!(matches("#", "") && matches("#", "a/b") && matches("+/+", "/"));
         assert!(matches("a/b", "a/b") && !matches("a/b", "a/b/c"));
+        assert!(!matches("#", "&a/b") && !matches("+/b", "&a/b") && matches("&a/#", "&a/b"));
         let deep = "a/b/c/d/e/f/g/h/i/j";
         assert!(matches("a/#", deep) && matches("a/b/c/d/e/f/g/#", deep));
     }
@@ -222,7 +230,7 @@ mod tests {
     }
 
     fn level() -> impl Strategy<Value = String> {
-        prop_oneof!["[abc]", Just(String::new()), "[a-d]{2}"]
+        prop_oneof!["[abc]", Just(String::new()), "[a-d]{2}", Just("&".into())]
     }
 
     proptest! {

@@ -165,3 +165,25 @@ fn quiet_topics_fill_no_more_than_half_of_the_buffers() {
     let numbers = &fleet.got.numbers[SENDER - 2];
     assert_eq!(*numbers, (760..800).collect::<Vec<u32>>());
 }
+
+/// Where much is lost, the end of a stream is told of once more: of a few who take it one may have
+/// heard nobody who told of it at first.
+#[test]
+fn who_heard_nobody_at_first_hears_of_a_streams_end_where_much_is_lost() {
+    for seed in 0..10 {
+        let mut fleet = Fleet::new(Config::lan(), 200_000, seed);
+        let deaf = 17;
+        [deaf, 30].iter().for_each(|member| fleet.subscribe(*member, Start::Live));
+        fleet.run(10);
+        fleet.send(300, 40);
+        let blocked = (0..MEMBERS).filter(|other| *other != deaf).map(|other| (other, deaf));
+        fleet.world.network.blocked.extend(blocked);
+        fleet.send(1, 40);
+        fleet.world.run(Duration::from_millis(2_600), &mut fleet.got);
+        fleet.world.network.blocked.clear();
+        fleet.run(10);
+        for taker in [deaf, 30] {
+            assert_eq!(fleet.got.numbers[taker].last(), Some(&300), "{taker}, seed {seed}");
+        }
+    }
+}

@@ -178,3 +178,36 @@ fn shared_ended_and_kept(seed: u64) {
     assert_eq!(fleet.got(12), expected("grid/ny/#", 25));
     assert_eq!(fleet.got.gaps, 0);
 }
+
+/// Who carries a topic for its region holds some of what is kept, and is told of none of it unless
+/// it asks for that.
+#[test]
+fn a_live_pattern_begins_with_what_comes_also_where_the_topic_was_carried() {
+    let mut fleet = Fleet::new(0, 1);
+    let topic = fleet.world.topic(TOPICS[0]);
+    fleet.world.subscribe(15, topic, Start::Live);
+    for sender in SENDERS {
+        let topic = fleet.world.name_topic(sender, TOPICS[0]);
+        fleet.world.keep(sender, topic, Keep::Last(20));
+    }
+    fleet.run(5);
+    fleet.send(100);
+    // Just after, while all of it is held for repair, and when only what is kept is left.
+    for (seconds, members) in [(0, [8, 9]), (60, [10, 11])] {
+        fleet.run(seconds);
+        members.into_iter().for_each(|member| fleet.take(member, "grid/#", Start::Live, 1.0));
+        fleet.run(10);
+        let late = members.map(|member| fleet.got(member).iter().sum::<u64>());
+        // Those who carry nothing may be given the tail of what ended just now.
+        let carriers = (0..3).map(|at| 8 + at).filter(|member| members.contains(member));
+        for carrier in carriers {
+            assert_eq!(fleet.got(carrier)[0], 0, "{carrier} after {seconds} s: {late:?}");
+        }
+    }
+    fleet.send(10);
+    fleet.run(10);
+    for member in 8..12 {
+        let got = fleet.got(member);
+        assert!(got[0] >= 30 && got[5] == 0, "{member}: {got:?}");
+    }
+}

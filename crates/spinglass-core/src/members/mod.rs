@@ -336,9 +336,19 @@ impl Members {
         self.texts.may_tell(self.round).then_some(text)
     }
 
-    /// Learns a topic's text. Returns whether that is news.
+    /// Learns the text of a topic that the application names. Returns whether that is news.
+    pub(crate) fn name_text(&mut self, topic: TopicId, text: &str) -> bool {
+        let is_new = self.texts.name(topic, text);
+        self.note_text(topic, is_new)
+    }
+
+    /// Learns one from somebody else. Returns whether that is news.
     pub(crate) fn learn_text(&mut self, topic: TopicId, text: &str) -> bool {
         let is_new = self.texts.learn(topic, text);
+        self.note_text(topic, is_new)
+    }
+
+    fn note_text(&mut self, topic: TopicId, is_new: bool) -> bool {
         if is_new {
             self.view.forget_topic(topic);
         }

@@ -10,7 +10,8 @@ use alloc::sync::Arc;
 use crate::id::TopicId;
 use crate::pattern::Matching;
 
-/// Texts remembered. When full, another one is forgotten: it is asked for again as it is needed.
+/// Texts remembered. When full, one that others have told is forgotten: it is asked for again as it
+/// is needed. Of those that are named here none is, and no further one is remembered.
 const TEXTS_MAX: usize = 4096;
 /// Topics whose texts are asked for at once. When full, further ones are asked for later.
 const ASKED_MAX: usize = 256;
@@ -22,9 +23,16 @@ const AGAIN_DOUBLINGS: u32 = 5;
 /// Texts told in one round at most: an answer is longer than its question.
 const TOLD_PER_ROUND: u32 = 256;
 
+#[derive(Debug)]
+struct Known {
+    text: Arc<str>,
+    /// Whether it was named here.
+    is_own: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    known: BTreeMap<TopicId, Arc<str>>,
+    known: BTreeMap<TopicId, Known>,
     /// In which round each was asked for last, and how often.
     asked: BTreeMap<TopicId, (u32, u32)>,
     /// The round in which texts were told last, and how many were.
@@ -33,20 +41,34 @@ pub(super) struct Texts {
 
 impl Texts {
     pub(super) fn of(&self, topic: TopicId) -> Option<&Arc<str>> {
-        self.known.get(&topic)
+        self.known.get(&topic).map(|known| &known.text)
     }
 
-    /// Learns one. Returns whether that is news.
+    /// Learns one that is named here. Returns whether that is news.
+    pub(super) fn name(&mut self, topic: TopicId, text: &str) -> bool {
+        let is_new = self.learn(topic, text);
+        self.known.get_mut(&topic).into_iter().for_each(|known| known.is_own = true);
+        is_new
+    }
+
+    /// Learns one that others have told. Returns whether that is news.
     pub(super) fn learn(&mut self, topic: TopicId, text: &str) -> bool {
         self.asked.remove(&topic);
-        if self.known.contains_key(&topic) {
+        if self.known.contains_key(&topic) || !self.make_room() {
             return false;
         }
-        if self.known.len() >= TEXTS_MAX {
-            self.known.pop_first();
-        }
-        self.known.insert(topic, text.into());
+        self.known.insert(topic, Known { text: text.into(), is_own: false });
         true
+    }
+
+    /// Whether there is room for one more, perhaps by now.
+    fn make_room(&mut self) -> bool {
+        if self.known.len() < TEXTS_MAX {
+            return true;
+        }
+        let others = self.known.iter().find(|(_, known)| !known.is_own);
+        let other = others.map(|(topic, _)| *topic);
+        other.is_some_and(|topic| self.known.remove(&topic).is_some())
     }
 
     /// Whether one is to be asked for in this round; it then counts as asked for. Returns how often
@@ -130,5 +152,17 @@ mod tests {
         assert_eq!((told, texts.may_tell(8)), (256, true));
         texts.check_invariants();
         assert!(texts.of(TopicId(9_999_u64.to_be_bytes())).is_some());
+    }
+
+    #[test]
+    fn what_is_named_here_is_not_forgotten_for_what_others_tell() {
+        let (mut texts, topic) = (Texts::default(), |number: u64| TopicId(number.to_be_bytes()));
+        (0..10_000).for_each(|number| drop(texts.learn(topic(number), "a")));
+        assert!(texts.name(topic(3), "own"), "there is room for it");
+        (10_000..20_000).for_each(|number| drop(texts.learn(topic(number), "a")));
+        assert!(texts.of(topic(3)).is_some());
+        (20_000..30_000).for_each(|number| drop(texts.name(topic(number), "own")));
+        assert!(!texts.learn(topic(1), "a") && texts.of(topic(3)).is_some());
+        texts.check_invariants();
     }
 }

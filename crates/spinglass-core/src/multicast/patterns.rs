@@ -28,17 +28,18 @@ impl Multicast {
         taken: Taken,
         cx: &mut Cx<'_>,
     ) -> Result<(), PatternError> {
-        if taken.1 == Rating::NONE {
-            self.patterns.remove(pattern);
-        } else if self.patterns.len() < PATTERNS_MAX || self.patterns.contains_key(pattern) {
-            self.patterns.insert(pattern.clone(), taken);
-        } else {
+        let is_taken = taken.1 > Rating::NONE;
+        if is_taken && self.patterns.len() >= PATTERNS_MAX && !self.patterns.contains_key(pattern) {
             return Err(PatternError::TooMany);
         }
-        self.matched.clear();
-        for topic in self.topics_met() {
-            self.meet_anew(topic, cx);
+        self.meet_anew(None);
+        if is_taken {
+            self.patterns.insert(pattern.clone(), taken);
+        } else {
+            self.patterns.remove(pattern);
         }
+        self.matched.clear();
+        self.rate_streams(None, cx);
         Ok(())
     }
 
@@ -77,8 +78,7 @@ impl Multicast {
         self.rate_streams(Some(topic), cx);
         if let Some((start, _)) = taken {
             self.told.push_back((topic, Arc::clone(text)));
-            // What has come so far waited for this.
-            self.begin_topic(topic, (start, true), cx);
+            self.begin_topic(topic, start, cx);
         }
     }
 

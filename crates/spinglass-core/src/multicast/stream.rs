@@ -32,6 +32,9 @@ const WINDOW_PACKETS: usize = 1 << 18;
 /// Holes that one packet may open. What lies farther back is given up at once.
 const HOLES_PER_PACKET_MAX: u64 = 1 << 16;
 
+/// Where a stream is told from whose packets were all sent long before: nowhere yet.
+pub(super) const NOTHING: u64 = u64::MAX;
+
 /// A stream as one member has it.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -135,6 +138,11 @@ impl Stream {
         self.dropped
     }
 
+    /// The first number that was neither delivered nor given up.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
     /// What is missing, by number.
     pub(super) const fn holes(&self) -> &BTreeMap<u64, Hole> {
         &self.holes
@@ -224,8 +232,8 @@ impl Stream {
     fn note_newest(&mut self, header: &PacketHeader, age: u32, round: u32) {
         self.load = header.load;
         self.newest = Newest::of(header, age, round);
-        if age <= TAIL_ROUNDS {
-            self.told_from = self.told_from.min(header.sequence.0 - u64::from(header.recent));
+        if age <= TAIL_ROUNDS && self.told_from == NOTHING {
+            self.told_from = header.sequence.0 - u64::from(header.recent);
         }
     }
 
@@ -512,10 +520,10 @@ impl Stream {
         self.kept_from.max(self.trim).clamp(self.base, self.idle)
     }
 
-    /// Goes back to what is held or kept, to deliver it to an application that has had nothing of
-    /// it so far.
-    pub(super) fn rewind(&mut self, now: Instant, round: u32) {
-        let from = self.kept_from(round).min(self.idle);
+    /// Goes back to a number, to deliver what follows to an application that has had nothing of it so
+    /// far. What is not there any more is missing.
+    pub(super) fn rewind(&mut self, from: u64, now: Instant, round: u32) {
+        let from = from.min(self.next);
         let hole = Hole { is_kept: true, ..Hole::new(now, round, self.load) };
         (from..self.base).for_each(|_| self.slots.push_front(Slot::Released));
         self.base = self.base.min(from);
@@ -525,7 +533,8 @@ impl Stream {
                 self.holes.insert(sequence, hole);
             }
         }
-        (self.next, self.idle, self.trim) = (from, from, self.trim.min(from));
+        self.next = from;
+        (self.idle, self.trim) = (self.idle.min(from), self.trim.min(from));
     }
 
     /// Releases the oldest delivered packet before its time, to make room.

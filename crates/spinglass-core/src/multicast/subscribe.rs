@@ -6,7 +6,7 @@ use super::framing::Assembler;
 use super::keep::TAIL_ROUNDS;
 use super::packet::{PacketHeader, PacketRef};
 use super::sender::RECENT_ROUNDS;
-use super::stream::Stream;
+use super::stream::{NOTHING, Stream};
 use super::{Cx, DISCOVER_ROUNDS, Multicast};
 use crate::config::Start;
 use crate::id::{StreamId, TopicId};
@@ -18,35 +18,28 @@ impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
     pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
         self.subscriptions.insert(topic, start);
-        self.meet_anew(topic, cx);
-        self.begin_topic(topic, (start, false), cx);
+        self.meet_anew(Some(topic));
+        self.rate_streams(Some(topic), cx);
+        self.begin_topic(topic, start, cx);
     }
 
-    /// Tells the application of a topic's streams from now on; or from what is kept, or all that
-    /// this member `has` of them.
-    pub(super) fn begin_topic(
-        &mut self,
-        topic: TopicId,
-        (start, has): (Start, bool),
-        cx: &mut Cx<'_>,
-    ) {
-        let (own, mut begun) = (self.own, Vec::new());
-        let streams = self.streams.values_mut();
-        for stream in streams.filter(|stream| stream.id.topic == topic && stream.id.sender != own) {
+    /// Tells the application of a topic's streams that it has had nothing of: from what is kept, or
+    /// from where it is to be told of each on.
+    pub(super) fn begin_topic(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
+        for id in self.streams_of_others(Some(topic)) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
             if stream.assembler.is_some() {
                 continue;
             }
             if start == Start::Buffered {
                 (stream.told_from, stream.begins) = (0, true);
-            }
-            if has || start == Start::Buffered {
-                stream.rewind(cx.now, self.round);
+                let kept = stream.kept_from(self.round).min(stream.low());
+                stream.rewind(kept, cx.now, self.round);
                 cx.timers.set_earlier(Timer::Solicit, cx.now);
-                begun.push(stream.id);
+            } else {
+                stream.rewind(stream.told_from.max(stream.low()), cx.now, self.round);
             }
             stream.assembler = Some(Assembler::default());
-        }
-        for id in begun {
             self.deliver(id, cx);
         }
     }
@@ -56,25 +49,35 @@ impl Multicast {
         self.subscriptions.insert(topic, Start::Live);
     }
 
-    /// Forgets the streams of a topic that this member has taken nothing of so far: as a subscriber
-    /// it begins them like anybody who came just now.
-    pub(super) fn meet_anew(&mut self, topic: TopicId, cx: &mut Cx<'_>) {
-        let own = self.own;
-        let untaken = |stream: &Stream| {
-            let is_meant = stream.id.topic == topic && stream.id.sender != own;
-            is_meant && stream.assembler.is_none() && stream.sieve().rating() == Rating::NONE
-        };
-        let buffered = &mut self.buffered;
-        self.streams.retain(|_, stream| {
-            let is_untaken = untaken(stream);
-            if is_untaken {
-                let held = stream.all_held();
-                buffered.packets -= held.packets;
-                buffered.bytes -= held.bytes;
+    /// Makes ready for a new subscription to a topic, or to some of all. Streams that this member
+    /// has taken nothing of so far are forgotten: as a subscriber it begins them like anybody who
+    /// came just now. Of those that it carries for others the application is told from now on,
+    /// unless they wait for it already, or all that came of them is old.
+    pub(super) fn meet_anew(&mut self, only: Option<TopicId>) {
+        for id in self.streams_of_others(only) {
+            let waits = self.is_unresolved(id.topic);
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if stream.assembler.is_some() {
+                continue;
             }
-            !is_untaken
-        });
-        self.rate_streams(Some(topic), cx);
+            if !waits && stream.told_from != NOTHING {
+                stream.told_from = stream.next();
+            }
+            if stream.sieve().rating() == Rating::NONE {
+                let held = stream.all_held();
+                self.buffered.packets -= held.packets;
+                self.buffered.bytes -= held.bytes;
+                self.streams.remove(&id);
+            }
+        }
+    }
+
+    /// Others' streams, of one topic or of all.
+    fn streams_of_others(&self, only: Option<TopicId>) -> Vec<StreamId> {
+        let first = StreamId { topic: only.unwrap_or_default(), ..StreamId::default() };
+        let streams = self.streams.range(first..).map(|(id, _)| *id);
+        let of_topic = streams.take_while(|id| only.is_none_or(|topic| id.topic == topic));
+        of_topic.filter(|id| id.sender != self.own).collect()
     }
 
     /// What this member takes of a topic for itself.
@@ -86,15 +89,15 @@ impl Multicast {
         self.matched(topic).map_or(named, |(_, rating)| named.max(rating))
     }
 
-    /// From where on it does; `None`: it takes nothing.
-    pub(super) fn start(&self, topic: TopicId) -> Option<Start> {
-        let matched = self.matched(topic).map(|(start, _)| start);
-        self.subscriptions.get(&topic).copied().or(matched)
-    }
-
     /// The same, and how busy its streams may be.
     fn share(&self, topic: TopicId) -> Share {
         Share { rating: self.rating(topic), ceiling: self.cap.ceiling() }
+    }
+
+    /// From where on it takes a topic for itself; `None`: it takes nothing.
+    pub(super) fn start(&self, topic: TopicId) -> Option<Start> {
+        let matched = self.matched(topic).map(|(start, _)| start);
+        self.subscriptions.get(&topic).copied().or(matched)
     }
 
     /// What it takes in all: for itself, and for zones that it speaks for.
@@ -114,10 +117,7 @@ impl Multicast {
 
     /// Has streams take what they are to take now: of one topic, or of all.
     pub(super) fn rate_streams(&mut self, only: Option<TopicId>, cx: &mut Cx<'_>) {
-        let own = self.own;
-        let meant = |id: &&StreamId| id.sender != own && only.is_none_or(|it| it == id.topic);
-        let ids: Vec<StreamId> = self.streams.keys().filter(meant).copied().collect();
-        for id in ids {
+        for id in self.streams_of_others(only) {
             let (taken, told) = (self.share_in_all(id.topic, cx), self.share(id.topic));
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.told = Sieve::new(told, &id);
@@ -194,8 +194,8 @@ impl Multicast {
         Sieve::new(self.share_in_all(id.topic, cx), id)
     }
 
-    /// A stream met for the first time: where it starts for this member.
-    /// The packet is so many rounds old.
+    /// A stream met for the first time, by a packet that is so many rounds old: where it starts for
+    /// this member.
     pub(super) fn begin_stream(&self, packet: &PacketRef<'_>, age: u32, cx: &mut Cx<'_>) -> Stream {
         let PacketHeader { stream: id, sequence, recent, kept, .. } = packet.header;
         let start = self.start(id.topic);
@@ -210,7 +210,7 @@ impl Multicast {
         let is_meant = (was_there || buffered) && !is_old;
         let recent = if is_meant { u64::from(recent) } else { 0 };
         let first = sequence.0 - kept.max(recent);
-        let live_from = if is_old { u64::MAX } else { sequence.0 - recent };
+        let live_from = if is_old { NOTHING } else { sequence.0 - recent };
         let mut stream = Stream::new(id, first, cx.now, self.round);
         if buffered && !was_there && first > 0 {
             stream.discover_until_round = Some(self.round + DISCOVER_ROUNDS);

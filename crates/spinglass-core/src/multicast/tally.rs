@@ -110,7 +110,7 @@ impl Multicast {
         for (topic, sender) in &self.senders {
             topics.entry(*topic).or_default().add(sender.tally());
         }
-        for topic in self.subscriptions.keys() {
+        for topic in self.subscriptions.keys().chain(self.matched.keys()) {
             let tally = topics.entry(*topic).or_default();
             tally.rating = self.rating(*topic);
             tally.subscribed = tally.rating > Rating::NONE;

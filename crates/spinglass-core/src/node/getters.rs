@@ -20,8 +20,9 @@ impl Node {
     /// it, and patterns match it: whoever publishes or subscribes must have said it.
     pub fn topic(&mut self, text: &str) -> TopicId {
         let topic = TopicId::of_text(text, &mut *self.crypto);
-        self.members.learn_text(topic, text);
-        self.trust.iter_mut().for_each(|trust| trust.learn_topic(topic, text));
+        if self.members.name_text(topic, text) {
+            self.trust.iter_mut().for_each(|trust| trust.on_text());
+        }
         topic
     }
 

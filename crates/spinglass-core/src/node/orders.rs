@@ -18,6 +18,7 @@ use crate::event::{Event, Reject};
 use crate::id::{MemberId, TopicId};
 use crate::identity::Refusal;
 use crate::knock::{Knocks, Rank};
+use crate::members::Members;
 use crate::multicast::Multicast;
 use crate::object::{ObjectName, ObjectState};
 use crate::orders::{self, BODY_BYTES_MAX, Body, NewOrder, Order, OrderError};
@@ -53,12 +54,13 @@ pub(super) struct Orders {
 impl Orders {
     pub(super) fn new(
         (own, epoch): (MemberId, Epoch),
-        multicast: &mut Multicast,
+        (multicast, members): (&mut Multicast, &mut Members),
         knocks: Knocks,
         crypto: &mut dyn Crypto,
     ) -> Self {
         let topic = TopicId::of_text(ORDERS_TOPIC, crypto);
         multicast.expect(topic);
+        members.name_text(topic, ORDERS_TOPIC);
         Self {
             epochs: Epochs::new(own, epoch),
             topic,

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{FEW, Node};
 use crate::crypto::Domain;
 use crate::event::Reject;
-use crate::id::{MemberId, StreamId, TopicId};
+use crate::id::{MemberId, StreamId};
 use crate::multicast::{Candidate, Cx, ENVELOPE_BYTES};
 use crate::time::Now;
 
@@ -41,8 +41,8 @@ impl Node {
         // One allocation holds the batch's packets: they come and go together.
         let total = wanted.iter().map(|(candidate, _)| candidate.packet.bytes.len()).sum();
         let mut batch = BytesMut::with_capacity(total);
-        let mut touched = SmallVec::<[StreamId; FEW]>::new();
-        let mut met = SmallVec::<[(TopicId, (MemberId, MemberId)); FEW]>::new();
+        // Streams, and whom a packet of each came from.
+        let mut touched = SmallVec::<[(StreamId, MemberId); FEW]>::new();
         for ((candidate, source), leaf) in wanted.into_iter().zip(hashes.iter().copied()) {
             if !self.doubts.admits(source) {
                 self.stats.reject(Reject::Forged);
@@ -53,9 +53,8 @@ impl Node {
             match self.multicast.on_packet(candidate, leaf, bytes, &mut cx!(self, now)) {
                 Ok(()) => {
                     let stream = candidate.packet.header.stream;
-                    if touched.last() != Some(&stream) {
-                        touched.push(stream);
-                        met.push((stream.topic, (candidate.from, stream.sender)));
+                    if touched.last().is_none_or(|(last, _)| *last != stream) {
+                        touched.push((stream, candidate.from));
                     }
                 }
                 Err(reject) => {
@@ -66,12 +65,11 @@ impl Node {
         }
         self.hashes = hashes;
         touched.sort_unstable();
-        touched.dedup();
-        let brings_orders = touched.iter().any(|stream| Some(stream.topic) == self.orders_topic());
-        for (topic, whom) in met {
-            self.name_topic(topic, whom, now);
-        }
-        for stream in touched {
+        touched.dedup_by_key(|(stream, _)| *stream);
+        let is_about_orders = |topic| Some(topic) == self.orders_topic();
+        let brings_orders = touched.iter().any(|(stream, _)| is_about_orders(stream.topic));
+        for (stream, from) in touched {
+            self.name_topic(stream.topic, (from, stream.sender), now);
             self.multicast.deliver(stream, &mut cx!(self, now));
         }
         if brings_orders {

@@ -28,7 +28,7 @@ impl Node {
     pub fn subscribe(&mut self, now: Now, topic: TopicId, start: Start) -> Result<(), Denied> {
         self.stats.inputs += 1;
         if let Some(trust) = &self.trust {
-            trust.check_subscribe(topic)?;
+            trust.check_subscribe(topic, &self.members)?;
         }
         self.multicast.subscribe(topic, start, &mut cx!(self, now.monotonic));
         self.tell_interest(now.monotonic);
@@ -87,10 +87,9 @@ impl Node {
         (from, sender): (MemberId, MemberId),
         now: Instant,
     ) {
-        let is_asked_for = self.members.know_patterns() || self.multicast.is_unresolved(topic);
-        if self.members.text(topic).is_some() {
-            self.resolve_topic(topic, now);
-        } else if is_asked_for
+        self.resolve_topic(topic, now);
+        let matters = self.members.know_patterns() || self.multicast.is_unresolved(topic);
+        if matters
             && let Some(times) = self.members.asks_text(topic)
             && let whom = if times.is_multiple_of(2) { from } else { sender }
             && let Some(to) = self.members.address_of(whom)
@@ -99,15 +98,15 @@ impl Node {
         }
     }
 
+    /// Has it turn out what patterns take of a topic, if its text is known and it has not.
     fn resolve_topic(&mut self, topic: TopicId, now: Instant) {
-        let Some(text) = self.members.text(topic).cloned() else { return };
         if !self.multicast.is_unresolved(topic) {
             return;
         }
-        let allowed = self.trust.as_mut().is_none_or(|trust| {
-            trust.learn_topic(topic, &text);
-            trust.check_subscribe(topic).is_ok()
-        });
+        let Some(text) = self.members.text(topic).cloned() else { return };
+        let members = &self.members;
+        let allowed = Some(topic) != self.orders_topic()
+            && self.trust.as_ref().is_none_or(|it| it.check_subscribe(topic, members).is_ok());
         self.multicast.resolve(topic, (&text, allowed), &mut cx!(self, now));
     }
 
@@ -124,6 +123,7 @@ impl Node {
     pub(super) fn on_topic_text(&mut self, text: &str, now: Instant) {
         let topic = TopicId::of_text(text, &mut *self.crypto);
         if self.members.is_text_asked(topic) && self.members.learn_text(topic, text) {
+            self.trust.iter_mut().for_each(|trust| trust.on_text());
             self.resolve_topic(topic, now);
         }
     }

@@ -92,7 +92,7 @@ impl Node {
                     // What an order may say is decided by the row in it.
                     return trust.check(sender, now.wall_s()).map(|_| ());
                 }
-                trust.check_origin(stream, now.wall_s())
+                trust.check_origin(stream, &self.members, now.wall_s())
             }
             _ => Ok(()),
         }

@@ -8,7 +8,7 @@ use crate::crypto::Crypto;
 use crate::event::Reject;
 use crate::id::{MemberId, StreamId, TopicId};
 use crate::identity::SpiffeId;
-use crate::members::MemberRecord;
+use crate::members::{MemberRecord, Members};
 use crate::orders;
 use crate::rules::{Action, Decision, Policy};
 use crate::table::{Kind, RESERVED, UnverifiedRow};
@@ -110,12 +110,18 @@ impl Trust {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn check_origin(&mut self, stream: &StreamId, wall_s: u64) -> Result<(), Reject> {
+    pub(crate) fn check_origin(
+        &mut self,
+        stream: &StreamId,
+        members: &Members,
+        wall_s: u64,
+    ) -> Result<(), Reject> {
         let StreamId { sender, topic, .. } = *stream;
         let holder = self.check(sender, wall_s)?;
         let Some(policy) = rules(&self.policy, &self.ordered) else { return Ok(()) };
         let who = (sender, holder.certified.name());
-        if self.topics.may_publish(policy, who, topic) { Ok(()) } else { Err(Reject::Denied) }
+        let text = || members.text(topic).cloned();
+        if self.topics.may_publish(policy, who, topic, text) { Ok(()) } else { Err(Reject::Denied) }
     }
 
     /// Whether this member may publish on a topic. Of one whose text it was never told it says what
@@ -123,16 +129,20 @@ impl Trust {
     ///
     /// # Errors
     /// It may not.
-    pub(crate) fn check_publish(&mut self, topic: TopicId) -> Result<(), Denied> {
+    pub(crate) fn check_publish(
+        &mut self,
+        topic: TopicId,
+        members: &Members,
+    ) -> Result<(), Denied> {
         let rules = rules(&self.policy, &self.ordered);
         let (Some(policy), Some(held)) = (rules, self.held.get(&self.own)) else {
             return Ok(());
         };
         let who = (self.own, held.holder.certified.name());
-        if self.topics.may_publish(policy, who, topic) {
+        let text = members.text(topic);
+        if self.topics.may_publish(policy, who, topic, || text.cloned()) {
             return Ok(());
         }
-        let text = self.topics.text(topic);
         text.map_or(Err(Denied { rule: None }), |text| self.decide_own(&Action::Publish(text)))
     }
 
@@ -140,17 +150,17 @@ impl Trust {
     ///
     /// # Errors
     /// It may not.
-    pub(crate) fn check_subscribe(&self, topic: TopicId) -> Result<(), Denied> {
-        match self.topics.text(topic) {
+    pub(crate) fn check_subscribe(&self, topic: TopicId, members: &Members) -> Result<(), Denied> {
+        match members.text(topic) {
             Some(text) => self.decide_own(&Action::Subscribe(text)),
             None if rules(&self.policy, &self.ordered).is_none() => Ok(()),
             None => Err(Denied { rule: None }),
         }
     }
 
-    /// Learns a topic's text.
-    pub(crate) fn learn_topic(&mut self, topic: TopicId, text: &str) {
-        self.topics.learn(topic, text);
+    /// A topic's text has become known.
+    pub(crate) fn on_text(&mut self) {
+        self.topics.forget_decisions();
     }
 
     /// Whether a row may be taken in, as far as its issuer's certificate and the rules go.

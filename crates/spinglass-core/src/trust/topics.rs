@@ -6,7 +6,7 @@
 //! about every topic. So a relay that does not know the text lets pass what some rule could allow.
 
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::crypto::Crypto;
@@ -14,8 +14,6 @@ use crate::id::{MemberId, TopicId};
 use crate::identity::SpiffeId;
 use crate::rules::{Action, ActionPattern, Effect, Policy, Rule};
 
-/// Texts of topics known. When full, no further one is: its topic is treated as a relay's.
-const TEXTS_MAX: usize = 4096;
 /// Decisions kept. When full, all are forgotten, and made again as they are needed.
 const DECISIONS_MAX: usize = 16_384;
 
@@ -31,7 +29,6 @@ enum About {
 pub(super) struct Topics {
     /// The topics that rules name without stars, by rule.
     exact: Vec<Vec<TopicId>>,
-    texts: BTreeMap<TopicId, String>,
     decisions: BTreeMap<(MemberId, TopicId), bool>,
 }
 
@@ -53,34 +50,24 @@ impl Topics {
         self.forget_decisions();
     }
 
-    /// Learns a topic's text.
-    pub(super) fn learn(&mut self, topic: TopicId, text: &str) {
-        if !self.texts.contains_key(&topic) && self.texts.len() < TEXTS_MAX {
-            self.texts.insert(topic, text.into());
-            self.forget_decisions();
-        }
-    }
-
-    pub(super) fn text(&self, topic: TopicId) -> Option<&str> {
-        self.texts.get(&topic).map(String::as_str)
-    }
-
+    /// Forgets what was decided: the rules are others, or a topic's text has become known.
     pub(super) fn forget_decisions(&mut self) {
         self.decisions.clear();
     }
 
-    /// Whether this member may publish on this topic, or, if its text is not known, might.
+    /// Whether this member may publish on this topic, or, if `text` does not know its text, might.
     pub(super) fn may_publish(
         &mut self,
         policy: &Policy,
         (id, name): (MemberId, &SpiffeId),
         topic: TopicId,
+        text: impl FnOnce() -> Option<Arc<str>>,
     ) -> bool {
         if let Some(known) = self.decisions.get(&(id, topic)) {
             return *known;
         }
-        let allowed = match self.texts.get(&topic) {
-            Some(text) => policy.decide(name, &Action::Publish(text)).allowed,
+        let allowed = match text() {
+            Some(text) => policy.decide(name, &Action::Publish(&text)).allowed,
             None => self.might_publish(policy, name, topic),
         };
         if self.decisions.len() >= DECISIONS_MAX {
@@ -156,19 +143,20 @@ mod tests {
         let [news, ny, other] = [1, 2, 3].map(|byte| TopicId([byte; 8]));
         let exact = vec![vec![ny], vec![news], vec![news], vec![], vec![], vec![]];
         let mut topics = Topics { exact, ..Topics::default() };
-        let may = |topics: &mut Topics, name: &str, topic| {
+        let may_know = |topics: &mut Topics, name: &str, topic, text: Option<&str>| {
             let name = SpiffeId::parse(&alloc::format!("spiffe://example.org{name}")).unwrap();
             topics.forget_decisions();
-            topics.may_publish(&policy, (MemberId([1; 16]), &name), topic)
+            topics.may_publish(&policy, (MemberId([1; 16]), &name), topic, || text.map(Into::into))
         };
+        let may = |topics: &mut Topics, name, topic| may_know(topics, name, topic, None);
         assert!(may(&mut topics, "/usa/n1", news) && !may(&mut topics, "/usa/bad", news));
         assert!(may(&mut topics, "/usa/n1", ny) && !may(&mut topics, "/usa/bad", ny));
         assert!(may(&mut topics, "/usa/bad", other), "it might be grid/something");
         assert!(!may(&mut topics, "/eu/n1", other), "** is about every topic");
         assert!(may(&mut topics, "/asia/n1", other), "it might be a/something");
-        topics.learn(other, "b/c");
         for name in ["/usa/bad", "/eu/n1", "/asia/n1"] {
-            assert!(!may(&mut topics, name, other), "{name}: the text decides");
+            let may = may_know(&mut topics, name, other, Some("b/c"));
+            assert!(!may, "{name}: the text decides");
         }
     }
 }
