@@ -210,11 +210,10 @@ impl Node {
         timers.set(Timer::Table, table::first_look(now.monotonic, first_table_round));
         timers.set_if(Timer::Probe, first_probe);
         timers.set_if(Timer::Announce, discovery::first_turn(&discovery, now.monotonic, &rng));
-        let objects = Objects::new(settings.objects.clone());
         let knocks = Knocks::new(settings.link.keyless, rng.fork("knocks"));
         let parts = (&mut multicast, &mut members);
-        let new_orders = || Orders::new((sender, epoch), parts, knocks, &mut *crypto);
-        let orders = trust.is_some().then(new_orders).map(Box::new);
+        let orders = || Orders::new((sender, epoch), parts, knocks, &mut *crypto);
+        let orders = trust.is_some().then(orders).map(Box::new);
         Ok(Self {
             identity,
             seed,
@@ -227,7 +226,7 @@ impl Node {
             detector,
             discovery,
             queries,
-            objects,
+            objects: Objects::new(settings.objects.clone()),
             object_rng: rng.fork("objects"),
             crypto,
             trust: trust.map(Box::new),

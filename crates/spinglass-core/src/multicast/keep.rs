@@ -36,6 +36,8 @@ const AGAIN_ROUNDS: Range<u32> = 3 * PLAN_ROUNDS..4 * PLAN_ROUNDS;
 pub(super) const KEPT_GIVE_UP_ROUNDS: u32 = 60;
 /// As old as anything that nobody knows the age of.
 const UNKNOWN_ROUNDS: u32 = u8::MAX as u32;
+/// From where on a stream is told that began when all of it had been sent long before: nowhere yet.
+pub(super) const NOTHING: u64 = u64::MAX;
 /// The share of the buffers that quiet streams may fill is one in so many.
 const QUIET_ONE_IN: usize = 2;
 

@@ -364,9 +364,8 @@ impl Multicast {
             missing.truncate(room / 6);
             // What is missing below the last range told is not told: it can't be offered either.
             let told = missing.last().filter(|_| missing.len() >= RANGES_MAX.min(room / 6));
-            let is_own = stream.id.sender == self.own;
-            let low = if is_own { stream.own_low() } else { stream.low() };
-            let low = low.max(told.map_or(0, |range| range.end));
+            let low =
+                stream.low(stream.id.sender == self.own).max(told.map_or(0, |range| range.end));
             let sample = self.sample(stream, crypto);
             let share = stream.sieve().share();
             let quiet = u8::try_from(stream.newest.quiet_rounds(self.round)).unwrap_or(u8::MAX);

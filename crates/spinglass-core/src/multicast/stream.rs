@@ -16,7 +16,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::framing::Assembler;
-use super::keep::{KEPT_GIVE_UP_ROUNDS, Newest, TAIL_ROUNDS};
+use super::keep::{KEPT_GIVE_UP_ROUNDS, NOTHING, Newest, TAIL_ROUNDS};
 use super::lesser::Lesser;
 use super::packet::{PacketHeader, PacketRef, header_of};
 use super::slot::{Accepted, Held, Hole, Next, Released, Slot};
@@ -31,9 +31,6 @@ use crate::time::Instant;
 const WINDOW_PACKETS: usize = 1 << 18;
 /// Holes that one packet may open. What lies farther back is given up at once.
 const HOLES_PER_PACKET_MAX: u64 = 1 << 16;
-
-/// Where a stream is told from whose packets were all sent long before: nowhere yet.
-pub(super) const NOTHING: u64 = u64::MAX;
 
 /// A stream as one member has it.
 #[derive(Debug)]
@@ -123,9 +120,10 @@ impl Stream {
         self.base.saturating_add(self.slots.len() as u64)
     }
 
-    /// From here on, every packet that is not missing can be sent.
-    pub(super) const fn low(&self) -> u64 {
-        self.idle
+    /// From here on, every packet that is not missing can be sent; a sender has all that is kept.
+    pub(super) fn low(&self, is_own: bool) -> u64 {
+        let kept = self.kept_from.max(self.trim).clamp(self.base, self.idle);
+        if is_own { kept } else { self.idle }
     }
 
     /// Whether nothing of it is held or missing.
@@ -515,13 +513,8 @@ impl Stream {
         self.high().saturating_sub(self.newest.kept(round))
     }
 
-    /// From here on its sender has every packet.
-    pub(super) fn own_low(&self) -> u64 {
-        self.kept_from.max(self.trim).clamp(self.base, self.idle)
-    }
-
-    /// Goes back to a number, to deliver what follows to an application that has had nothing of it so
-    /// far. What is not there any more is missing.
+    /// Goes back to a number, to deliver what follows to an application that has had nothing of it.
+    /// What is not there any more is missing.
     pub(super) fn rewind(&mut self, from: u64, now: Instant, round: u32) {
         let from = from.min(self.next);
         let hole = Hole { is_kept: true, ..Hole::new(now, round, self.load) };
@@ -582,16 +575,10 @@ impl Stream {
 
     /// Checks what must always hold; nothing is held for more than `keep_rounds`.
     pub(super) fn check_invariants(&self, round: u32, keep_rounds: u32) {
-        let old = |(sequence, slot): (u64, &Slot)| match slot {
-            Slot::Held(held) if sequence < self.kept_from => {
-                round.saturating_sub(held.round) > keep_rounds
-            }
-            _ => false,
-        };
-        assert!(
-            !(self.base..).zip(&self.slots).any(old),
-            "a packet is held for more than {keep_rounds} rounds"
-        );
+        let is_old = |held: &Held| round.saturating_sub(held.round) > keep_rounds;
+        let mut unkept = (self.base..self.kept_from).zip(&self.slots).map(|(_, slot)| slot);
+        let is_late = unkept.any(|slot| matches!(slot, Slot::Held(held) if is_old(held)));
+        assert!(!is_late, "a packet is held for more than {keep_rounds} rounds");
         assert!(self.base <= self.idle && self.idle <= self.next && self.next <= self.high());
         let missing = self.slots.iter().filter(|slot| matches!(slot, Slot::Missing)).count();
         assert_eq!(missing, self.holes.len(), "a hole for every missing slot, and no other");

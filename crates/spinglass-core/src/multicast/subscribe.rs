@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use super::framing::Assembler;
-use super::keep::TAIL_ROUNDS;
+use super::keep::{NOTHING, TAIL_ROUNDS};
 use super::packet::{PacketHeader, PacketRef};
 use super::sender::RECENT_ROUNDS;
-use super::stream::{NOTHING, Stream};
+use super::stream::Stream;
 use super::{Cx, DISCOVER_ROUNDS, Multicast};
 use crate::config::Start;
 use crate::id::{StreamId, TopicId};
@@ -33,11 +33,11 @@ impl Multicast {
             }
             if start == Start::Buffered {
                 (stream.told_from, stream.begins) = (0, true);
-                let kept = stream.kept_from(self.round).min(stream.low());
+                let kept = stream.kept_from(self.round).min(stream.low(false));
                 stream.rewind(kept, cx.now, self.round);
                 cx.timers.set_earlier(Timer::Solicit, cx.now);
             } else {
-                stream.rewind(stream.told_from.max(stream.low()), cx.now, self.round);
+                stream.rewind(stream.told_from.max(stream.low(false)), cx.now, self.round);
             }
             stream.assembler = Some(Assembler::default());
             self.deliver(id, cx);
