@@ -179,7 +179,7 @@ fn who_heard_nobody_at_first_hears_of_a_streams_end_where_much_is_lost() {
         let blocked = (0..MEMBERS).filter(|other| *other != deaf).map(|other| (other, deaf));
         fleet.world.network.blocked.extend(blocked);
         fleet.send(1, 40);
-        fleet.world.run(Duration::from_millis(3_300), &mut fleet.got);
+        fleet.world.run(Duration::from_millis(4_500), &mut fleet.got);
         fleet.world.network.blocked.clear();
         fleet.run(10);
         for taker in [deaf, 30] {
