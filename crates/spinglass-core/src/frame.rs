@@ -162,9 +162,9 @@ impl<'a> Frame<'a> {
                 }
                 Self::Record(record)
             }
-            WHO_IS => Self::WhoIs(parse_members(body)?),
+            WHO_IS => Self::WhoIs(parse_names(body, WHO_IS_MAX, MemberId)?),
             CERTIFICATE => Self::Certificate(Chain::parse(body)?),
-            WHOSE => Self::Whose(parse_members(body)?),
+            WHOSE => Self::Whose(parse_names(body, WHO_IS_MAX, MemberId)?),
             KEY_ASK => Self::KeyAsk(KeyAsk::parse(body)?),
             KEY_GIVE => Self::KeyGive(KeyGive::parse(body)?),
             TABLE_DIGEST => Self::TableDigest(TableDigest::parse(body)?),
@@ -190,7 +190,7 @@ impl<'a> Frame<'a> {
                 Body::Exhibit(exhibit) => Self::Exhibit(exhibit),
                 Body::Proven(proven) => Self::Proven(proven),
             },
-            WHAT_TOPIC => Self::WhatTopic(parse_topics(body)?),
+            WHAT_TOPIC => Self::WhatTopic(parse_names(body, WHAT_TOPIC_MAX, TopicId)?),
             TOPIC => Self::Topic(parse_topic(body)?),
             _ => Self::Unknown,
         })
@@ -437,22 +437,18 @@ pub fn put_proven(buffer: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     put_frame(PROVEN, buffer, body);
 }
 
-fn parse_members(body: &[u8]) -> Result<Vec<MemberId>, Malformed> {
+/// Names to the end, at most so many.
+fn parse_names<const N: usize, T>(
+    body: &[u8],
+    most: usize,
+    name: impl Fn([u8; N]) -> T,
+) -> Result<Vec<T>, Malformed> {
     let mut reader = Reader::new(body);
-    let mut members = Vec::new();
+    let mut names = Vec::new();
     while !reader.is_empty() {
-        members.push(MemberId(reader.array()?));
+        names.push(name(reader.array()?));
     }
-    if members.len() > WHO_IS_MAX { Err(Malformed) } else { Ok(members) }
-}
-
-fn parse_topics(body: &[u8]) -> Result<Vec<TopicId>, Malformed> {
-    let mut reader = Reader::new(body);
-    let mut topics = Vec::new();
-    while !reader.is_empty() {
-        topics.push(TopicId(reader.array()?));
-    }
-    if topics.len() > WHAT_TOPIC_MAX { Err(Malformed) } else { Ok(topics) }
+    if names.len() > most { Err(Malformed) } else { Ok(names) }
 }
 
 fn parse_topic(body: &[u8]) -> Result<&str, Malformed> {

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::rng::mix;
+use crate::rng::{FNV_BASIS, fnv1a, mix};
 
 /// Levels of a pattern at most.
 const LEVELS_MAX: usize = 8;
@@ -122,7 +122,7 @@ impl Pattern {
     /// What rows tell of it.
     pub(crate) fn tag(&self) -> Tag {
         let levels = self.0.split(SEPARATOR).enumerate();
-        finish(levels.fold(BASIS, |print, (at, level)| extend(print, at, level)))
+        finish(levels.fold(FNV_BASIS, |print, (at, level)| extend(print, at, level)))
     }
 }
 
@@ -145,7 +145,7 @@ impl Matching {
         let mut tags = Vec::new();
         if topic.len() <= TEXT_BYTES_MAX {
             let levels: Vec<&str> = topic.split(SEPARATOR).take(LEVELS_MAX + 1).collect();
-            gather(BASIS, 0, &levels, &mut tags);
+            gather(FNV_BASIS, 0, &levels, &mut tags);
         }
         tags.sort_unstable();
         tags.dedup();
@@ -178,14 +178,10 @@ fn gather(print: u64, at: usize, levels: &[&str], tags: &mut Vec<Tag>) {
     }
 }
 
-/// FNV-1a of 64 bits: each level is hashed once for all patterns that go on from there.
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0100_0000_01b3;
-
+/// Each level is hashed once for all patterns that go on from there.
 fn extend(print: u64, at: usize, level: &str) -> u64 {
     let separator = if at > 0 { "/" } else { "" };
-    let bytes = separator.bytes().chain(level.bytes());
-    bytes.fold(print, |print, byte| (print ^ u64::from(byte)).wrapping_mul(PRIME))
+    fnv1a(print, separator.bytes().chain(level.bytes()))
 }
 
 fn finish(print: u64) -> Tag {

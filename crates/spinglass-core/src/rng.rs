@@ -61,6 +61,15 @@ fn split_mix(state: &mut u64) -> u64 {
     word ^ (word >> 31)
 }
 
+/// What the FNV-1a hash of no bytes is, of 64 bits.
+pub(crate) const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// The FNV-1a hash of bytes, after what is hashed already. For what an adversary may guess.
+pub(crate) fn fnv1a(hash: u64, bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.into_iter().fold(hash, step)
+}
+
 /// A well-spread function of two numbers; not for secrets.
 pub(crate) fn mix(wide: u128, word: u64) -> u64 {
     let mut hash = word;

@@ -8,18 +8,12 @@ use spinglass_core::{Event as CoreEvent, Pattern, Rating, Start, TopicId};
 use crate::event::Event;
 use crate::subscription::SharedQueue;
 
-/// Topics remembered that patterns have matched. When full, one is forgotten: who subscribes later
-/// by another pattern is not given it until a stream of it begins.
-const MATCHED_MAX: usize = 4096;
-
 /// All subscriptions, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     topics: Vec<Topic>,
     patterns: Vec<Patterned>,
-    /// The topics that patterns have matched.
-    matched: BTreeMap<TopicId, Arc<str>>,
-    /// Those of them that were not told on.
+    /// Topics that patterns have matched since this was asked last.
     met: Vec<(TopicId, Arc<str>)>,
     /// The topic found last: most messages come in runs of one.
     last: usize,
@@ -56,13 +50,14 @@ impl Hub {
         }
     }
 
-    /// Gives `queue` the events of all topics that a pattern matches, from now on.
+    /// Gives `queue` the events of all topics that a pattern matches, as they are met: the core
+    /// tells those that it has met already when it is told of the pattern.
     pub(crate) fn add_pattern(&mut self, pattern: Pattern, start: Start, queue: SharedQueue) {
-        let known = self.matched.iter().filter(|(_, text)| pattern.matches(text));
-        let known: Vec<TopicId> = known.map(|(id, _)| *id).collect();
-        known.into_iter().for_each(|id| self.add(id, Arc::clone(&queue)));
         match self.patterns.iter_mut().find(|known| known.pattern == pattern) {
-            Some(known) => known.queues.push(queue),
+            Some(known) => {
+                known.start = start;
+                known.queues.push(queue);
+            }
             None => self.patterns.push(Patterned { pattern, start, queues: vec![queue] }),
         }
     }
@@ -74,10 +69,6 @@ impl Hub {
 
     /// A topic of this text is one that patterns match.
     pub(crate) fn meet(&mut self, id: TopicId, text: &Arc<str>) {
-        if self.matched.len() >= MATCHED_MAX {
-            self.matched.pop_first();
-        }
-        self.matched.insert(id, Arc::clone(text));
         self.met.push((id, Arc::clone(text)));
         let matching = self.patterns.iter().filter(|known| known.pattern.matches(text));
         let queues: Vec<_> = matching.flat_map(|known| &known.queues).cloned().collect();
@@ -98,10 +89,6 @@ impl Hub {
             deserted.extend((!has_any).then(|| known.pattern.clone()));
             has_any
         });
-        let is_taken = |text: &str| self.patterns.iter().any(|known| known.pattern.matches(text));
-        if !deserted.is_empty() {
-            self.matched.retain(|_, text| is_taken(text));
-        }
         deserted
     }
 

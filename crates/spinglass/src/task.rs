@@ -239,6 +239,10 @@ impl Task {
         }
         if self.due.is_some_and(|due| due <= now.monotonic) {
             self.driver.handle_timeout(now);
+            // Of a pattern that matches nothing no message would tell.
+            for pattern in self.outside.hub.take_deserted_patterns() {
+                let _ = self.driver.subscribe_pattern(now, &pattern, Start::Live, Rating::NONE);
+            }
         }
         if let Some(port) = self.outside.replies.on_turn(self.driver.node(), now.monotonic) {
             self.driver.set_reply_port(now, port);
@@ -246,10 +250,6 @@ impl Task {
         // What nobody here reads any more need not come.
         for topic in self.outside.hub.take_deserted() {
             self.driver.rate(now, topic, Rating::NONE);
-        }
-        for pattern in self.outside.hub.take_deserted_patterns() {
-            // Who takes nothing by it needs no room for it.
-            let _ = self.driver.subscribe_pattern(now, &pattern, Start::Live, Rating::NONE);
         }
         self.drain(now);
         self.tell_rules();

@@ -24,7 +24,7 @@ const RESERVE_BYTES_MAX: usize = 64 << 10;
 pub struct Framer {
     waiting: VecDeque<Piece>,
     bytes: usize,
-    started: u64,
+    /// Messages of which nothing has left.
     unstarted: usize,
 }
 
@@ -60,12 +60,6 @@ impl Framer {
         self.unstarted
     }
 
-    /// Messages of which something has been moved to packets, so far.
-    #[must_use]
-    pub const fn started(&self) -> u64 {
-        self.started
-    }
-
     /// Moves up to `room` bytes to the end of `packet`; returns where in them the first message
     /// starts, or [`NO_FIRST`], and since when that message has waited.
     pub fn fill(&mut self, room: usize, packet: &mut Vec<u8>) -> (u16, Option<Instant>) {
@@ -77,7 +71,6 @@ impl Framer {
                 break;
             }
             let starts = piece.starts.take();
-            self.started += u64::from(starts.is_some());
             self.unstarted -= usize::from(starts.is_some());
             if starts.is_some() && since.is_none() {
                 first = u16::try_from(filled).unwrap_or(NO_FIRST);

@@ -17,7 +17,7 @@ use super::{Cx, Multicast, PLAN_ROUNDS};
 use crate::config::{Keep, Start};
 use crate::id::{StreamId, TopicId};
 use crate::rating::Rating;
-use crate::rng::mix;
+use crate::rng::{FNV_BASIS, fnv1a};
 
 /// Packets of one stream that are kept at most: whoever comes late can ask for so many, of 1,200
 /// bytes each, before it must give them up.
@@ -129,10 +129,7 @@ impl Keeper {
         // Those that waited when this was wished for have no keys that anybody asked for.
         self.waiting.resize(before, 0);
         let key = payload.split(|byte| *byte == separator).next().unwrap_or_default();
-        let words = key
-            .chunks(8)
-            .map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        self.waiting.push_back(words.fold(key.len() as u64, |print, word| mix(word.into(), print)));
+        self.waiting.push_back(fnv1a(FNV_BASIS, key.iter().copied()));
     }
 
     /// A packet is made in which so many messages start; returns how many packets are kept, this
@@ -190,30 +187,38 @@ impl Multicast {
             || cx.members.carried(topic).rating > Rating::NONE
     }
 
+    /// What is done now and then about what is kept.
+    pub(super) fn look_at_kept(&mut self, cx: &mut Cx<'_>) {
+        if self.round.is_multiple_of(PLAN_ROUNDS) {
+            self.tell_to_others(cx);
+            self.tell_ends_again();
+            self.let_go();
+        }
+    }
+
     /// Tells of what is kept, if those who take it are others than before.
-    pub(super) fn tell_kept(&mut self, cx: &mut Cx<'_>) {
-        if !self.round.is_multiple_of(PLAN_ROUNDS) {
-            return;
-        }
-        let revision = cx.members.revision();
+    fn tell_to_others(&mut self, cx: &mut Cx<'_>) {
+        let (round, revision) = (self.round, cx.members.revision());
         let is_other = core::mem::replace(&mut self.told_revision, revision) != revision;
-        let round = self.round;
-        if !self.loss.is_little() {
-            let said_again =
-                |stream: &&mut Stream| AGAIN_ROUNDS.contains(&stream.newest.quiet_rounds(round));
-            let ended = self.streams.values_mut().filter(said_again);
-            ended.for_each(|stream| stream.active_round = round);
-        }
-        let may_tell = |stream: &&mut Stream| {
-            stream.newest.kept(round) > 0 && (is_other || stream.takers == 0)
-        };
-        for stream in self.streams.values_mut().filter(may_tell) {
-            let takers = cx.members.takers_print(stream.id.topic);
+        let kept = self.streams.values_mut().filter(|stream| stream.newest.kept(round) > 0);
+        for stream in kept.filter(|stream| is_other || stream.takers.is_none()) {
+            let takers = Some(cx.members.takers_print(stream.id.topic));
             if core::mem::replace(&mut stream.takers, takers) != takers {
-                stream.active_round = self.round + TOLD_MORE_ROUNDS;
+                stream.active_round = round + TOLD_MORE_ROUNDS;
             }
         }
-        self.let_go();
+    }
+
+    /// Tells once more of streams that have gone quiet, where much is lost.
+    fn tell_ends_again(&mut self) {
+        if self.loss.is_little() {
+            return;
+        }
+        let round = self.round;
+        let has_ended =
+            |stream: &&mut Stream| AGAIN_ROUNDS.contains(&stream.newest.quiet_rounds(round));
+        let ended = self.streams.values_mut().filter(has_ended);
+        ended.for_each(|stream| stream.active_round = stream.active_round.max(round));
     }
 
     /// Keeps no more of quiet streams than there is room for: those that have been quiet for

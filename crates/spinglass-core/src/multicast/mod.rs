@@ -414,7 +414,7 @@ impl Multicast {
         }
         self.look_at_cap(cx);
         self.age(cx);
-        self.tell_kept(cx);
+        self.look_at_kept(cx);
         // Who has nothing to say says so now and then: others may have lost sight of it.
         let speaks = self.has_any_part() || round.is_multiple_of(PLAN_ROUNDS);
         let digests = if speaks { self.config.digest_fanout } else { 0 };

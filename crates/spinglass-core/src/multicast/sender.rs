@@ -91,9 +91,9 @@ impl Sender {
         while packets.len() < count && self.framer.bytes() > 0 {
             let mut packet = Vec::with_capacity(packet_bytes.min(LEAF_HEADER_BYTES + room + 512));
             packet.resize(LEAF_HEADER_BYTES, 0);
-            let started = self.framer.started();
+            let unstarted = self.framer.unstarted();
             let (first, since) = self.framer.fill(room, &mut packet);
-            let kept = self.keeper.note(self.next, self.framer.started() - started);
+            let kept = self.keeper.note(self.next, (unstarted - self.framer.unstarted()) as u64);
             let (stream, sequence) = (self.stream, Sequence(self.next));
             let recent = u32::try_from(self.next - recent).unwrap_or(u32::MAX);
             let bytes = packet.len() + proof_bytes(count) + ENVELOPE_BYTES;

@@ -62,8 +62,8 @@ pub(super) struct Stream {
     pub(super) newest: Newest,
     /// Where what is kept began when this was looked at last.
     kept_from: u64,
-    /// Who took the topic then, as a print.
-    pub(super) takers: u64,
+    /// Who took the topic when this was looked at last, as a print.
+    pub(super) takers: Option<u64>,
     /// Which packets are taken, for the application or for others.
     sieve: Sieve,
     /// What was taken before more was.
@@ -103,7 +103,7 @@ impl Stream {
             load: Load::NONE,
             newest: Newest::unknown(round),
             kept_from: start,
-            takers: 0,
+            takers: None,
             sieve: Sieve::new(Share::ALL, &id),
             lesser: None,
             told: Sieve::new(Share::ALL, &id),

@@ -81,12 +81,12 @@ pub(super) async fn changes(
 
 /// From where on a topic is told.
 #[derive(Debug, Deserialize)]
-pub(super) struct From {
+pub(super) struct Begun {
     #[serde(default)]
     buffered: bool,
 }
 
-impl From {
+impl Begun {
     const fn start(self) -> Start {
         if self.buffered { Start::Buffered } else { Start::Live }
     }
@@ -95,7 +95,8 @@ impl From {
 /// A topic, if it is one, and not a pattern.
 pub(super) fn one(node: &Node, topic: &str) -> Result<Group, Problem> {
     if Pattern::has_wildcards(topic) {
-        let detail = "this is a pattern: topics that match it can be read, as server-sent events";
+        let detail =
+            "this is a pattern: name one topic; what matches is read by GET, as server-sent events";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
     Ok(node.group(topic))
@@ -112,16 +113,16 @@ fn subscribed(group: &Group, start: Start) -> Result<Subscription, Problem> {
 pub(super) async fn topic(
     State(door): State<Door>,
     Path(topic): Path<String>,
-    from: Result<Query<From>, QueryRejection>,
+    begun: Result<Query<Begun>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Told, Infallible>>>, Problem> {
-    let (Query(from), node) = (from?, door.node()?);
+    let (Query(begun), node) = (begun?, door.node()?);
     let is_pattern = Pattern::has_wildcards(&topic);
     let subscription = if is_pattern {
         let groups = node.groups(&topic);
         let bad = |error: PatternError| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-        groups.map_err(bad)?.subscribe_from(from.start())
+        groups.map_err(bad)?.subscribe_from(begun.start())
     } else {
-        subscribed(&node.group(&topic), from.start())?
+        subscribed(&node.group(&topic), begun.start())?
     };
     let state = (subscription, Arc::downgrade(&node), room(&door.streams)?);
     let told = stream::unfold(state, move |(mut subscription, node, room)| async move {
@@ -165,16 +166,16 @@ pub(super) async fn web_socket(
     State(door): State<Door>,
     trusted: Result<Trusted, Problem>,
     Path(topic): Path<String>,
-    from: Result<Query<From>, QueryRejection>,
+    begun: Result<Query<Begun>, QueryRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
     let key = key.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "this is for WebSockets; a GET of the topic streams")
     })?;
-    let Query(from) = from?;
+    let Query(begun) = begun?;
     let group = one(&*door.node()?, &topic)?;
-    let subscription = subscribed(&group, from.start())?;
+    let subscription = subscribed(&group, begun.start())?;
     let room = room(&door.streams)?;
     let group = trusted.ok().map(|_| group);
     let upgrade = hyper::upgrade::on(&mut request);
