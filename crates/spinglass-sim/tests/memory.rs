@@ -9,7 +9,7 @@ use spinglass_sim::{Blind, World};
 /// A million agents, each of which holds 300 rows, are to fit 20 GiB: 21,474 bytes each. Of these
 /// 16 go for each row held and 92 for each member met; here an agent holds 30 rows, and has met
 /// some 20 members.
-const AGENT_BYTES_MAX: usize = 10_900;
+const AGENT_BYTES_MAX: usize = 10_700;
 /// Another level on top, of ten zones: a level's head, its lines, a longer path.
 const LEVEL_BYTES_MAX: usize = 500;
 /// Rounds after which most agents of a region of ten have met each other.

@@ -97,7 +97,8 @@ pub(crate) struct Members {
     own: Arc<MemberRecord>,
     directory: Directory,
     view: View,
-    texts: Texts,
+    /// Topics' texts, once one is named or asked for.
+    texts: Option<Box<Texts>>,
     /// Whom one has told who somebody is, in order. Who was told of this member, and is met, has
     /// its note in the directory.
     told: Vec<((To, MemberId), Told)>,
@@ -115,7 +116,7 @@ impl Members {
             own: Arc::clone(own),
             directory: Directory::new(config.records_max),
             view: View::default(),
-            texts: Texts::default(),
+            texts: None,
             told: Vec::new(),
             round: 1,
             count: 1,
@@ -327,24 +328,25 @@ impl Members {
 
     /// A topic's text, if it is known.
     pub(crate) fn text(&self, topic: TopicId) -> Option<&Arc<str>> {
-        self.texts.of(topic)
+        self.texts.as_ref()?.of(topic)
     }
 
     /// A topic's text, if it is known and may be told in this round.
     pub(crate) fn tell_text(&mut self, topic: TopicId) -> Option<Arc<str>> {
-        let text = Arc::clone(self.texts.of(topic)?);
-        self.texts.may_tell(self.round).then_some(text)
+        let texts = self.texts.as_mut()?;
+        let text = Arc::clone(texts.of(topic)?);
+        texts.may_tell(self.round).then_some(text)
     }
 
     /// Learns the text of a topic that the application names. Returns whether that is news.
     pub(crate) fn name_text(&mut self, topic: TopicId, text: &str) -> bool {
-        let is_new = self.texts.name(topic, text);
+        let is_new = self.texts.get_or_insert_default().name(topic, text);
         self.note_text(topic, is_new)
     }
 
     /// Learns one from somebody else. Returns whether that is news.
     pub(crate) fn learn_text(&mut self, topic: TopicId, text: &str) -> bool {
-        let is_new = self.texts.learn(topic, text);
+        let is_new = self.texts.get_or_insert_default().learn(topic, text);
         self.note_text(topic, is_new)
     }
 
@@ -358,12 +360,12 @@ impl Members {
     /// Whether a topic's text is to be asked for now, and how often it was before; it then counts
     /// as asked for.
     pub(crate) fn asks_text(&mut self, topic: TopicId) -> Option<u32> {
-        self.texts.ask(topic, self.round)
+        self.texts.get_or_insert_default().ask(topic, self.round)
     }
 
     /// Whether it was, and is not known yet.
     pub(crate) fn is_text_asked(&self, topic: TopicId) -> bool {
-        self.texts.is_asked(topic)
+        self.texts.as_ref().is_some_and(|texts| texts.is_asked(topic))
     }
 
     /// Whether anybody on the own path takes topics by patterns.
@@ -372,7 +374,7 @@ impl Members {
     }
 
     pub(crate) fn check_invariants(&self, config: &MembersConfig) {
-        self.texts.check_invariants();
+        self.texts.iter().for_each(|texts| texts.check_invariants());
         self.directory.check_invariants(config.records_max);
         assert!(self.told.len() <= TOLD_MAX);
     }

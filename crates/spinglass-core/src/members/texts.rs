@@ -8,7 +8,6 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use crate::id::TopicId;
-use crate::pattern::Matching;
 
 /// Texts remembered. When full, one that others have told is forgotten: it is asked for again as it
 /// is needed. Of those that are named here none is, and no further one is remembered.
@@ -107,11 +106,6 @@ impl Texts {
     /// Whether somebody was asked for it, and has not answered.
     pub(super) fn is_asked(&self, topic: TopicId) -> bool {
         self.asked.contains_key(&topic)
-    }
-
-    /// Which patterns match a topic.
-    pub(super) fn matching(&self, topic: TopicId) -> Matching {
-        self.of(topic).map_or(Matching::Any, |text| Matching::of(text))
     }
 
     pub(super) fn check_invariants(&self) {

@@ -414,7 +414,8 @@ impl Members {
 
     /// Which patterns match a topic, where there are any.
     fn matching(&self, topic: TopicId) -> Matching {
-        if self.view.has_patterns { self.texts.matching(topic) } else { Matching::Any }
+        let text = self.text(topic).filter(|_| self.view.has_patterns);
+        text.map_or(Matching::Any, |text| Matching::of(text))
     }
 
     fn takers_of(&mut self, packet: &PacketKey) -> Arc<Takers> {

@@ -45,8 +45,8 @@ mod subscribe;
 mod tally;
 mod twins;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -65,7 +65,7 @@ use self::cap::Cap;
 use self::claims::Claims;
 use self::keep::TAIL_ROUNDS;
 use self::loss::LossMeter;
-use self::patterns::Taken;
+use self::patterns::Patterns;
 use self::peers::{Ledger, MULTICAST_REQUESTS_MIN, Peers};
 pub(crate) use self::sender::ENVELOPE_BYTES;
 use self::sender::{Pacer, Sender};
@@ -80,7 +80,6 @@ use crate::id::{Incarnation, MemberId, StreamId, TopicId};
 use crate::load::Load;
 use crate::members::Members;
 use crate::outbox::{Control, Outbox, Way};
-use crate::pattern::Pattern;
 use crate::plan;
 use crate::quarantine::{Proof, Quarantine};
 use crate::rating::{PacketKey, Rating};
@@ -139,13 +138,10 @@ pub(crate) struct Multicast {
     cap: Cap,
     /// What is taken of topics of which not everything is.
     ratings: BTreeMap<TopicId, Rating>,
-    /// Patterns that topics are taken by, and what is taken of each topic met, if they match.
-    patterns: BTreeMap<Pattern, Taken>,
-    matched: BTreeMap<TopicId, Option<Taken>>,
+    /// Topics are seldom taken by patterns.
+    patterns: Option<Box<Patterns>>,
     /// Who was there when this was last told of what is kept.
     told_revision: u64,
-    /// Topics that they have turned out to match, and the application has not been told of.
-    told: VecDeque<(TopicId, Arc<str>)>,
     bursts: VerifiedBursts,
     peers: Peers,
     ledger: Ledger,
@@ -203,10 +199,8 @@ impl Multicast {
             subscriptions: BTreeMap::new(),
             cap: Cap::new(config.receive_rate_max),
             ratings: BTreeMap::new(),
-            patterns: BTreeMap::new(),
-            matched: BTreeMap::new(),
+            patterns: None,
             told_revision: 0,
-            told: VecDeque::new(),
             bursts: VerifiedBursts::default(),
             peers: Peers::default(),
             ledger,
@@ -450,8 +444,8 @@ impl Multicast {
         let (own, round, give_up) = (self.own, self.round, self.give_up_rounds);
         let (idle, count) = (self.config.idle_rounds, self.config.long_term_bufferers);
         let mut changed = Vec::new();
-        let (patterns, matched) = (&self.patterns, &self.matched);
-        let is_open = |topic: TopicId| !patterns.is_empty() && !matched.contains_key(&topic);
+        let patterns = self.patterns.as_ref();
+        let is_open = |topic| patterns.is_some_and(|patterns| patterns.leave_open(topic));
         for stream in self.streams.values_mut() {
             #[cfg(not(spinglass_bug = "never_gives_up"))]
             let lost = stream.give_up(round, give_up);
@@ -500,6 +494,7 @@ impl Multicast {
             }
             stays
         });
+        self.forget_matched();
     }
 
     /// Keeps the buffers within their bound: the stream that grew pays.

@@ -174,7 +174,7 @@ impl Multicast {
     pub(super) fn has_any_part(&self) -> bool {
         let is_taken = |topic: &TopicId| self.rating(*topic) > Rating::NONE;
         !self.senders.is_empty()
-            || !self.patterns.is_empty()
+            || self.patterns.is_some()
             || self.subscriptions.keys().any(is_taken)
             || self.streams.values().any(|stream| self.has_part(stream))
     }

@@ -110,9 +110,9 @@ impl Multicast {
         for (topic, sender) in &self.senders {
             topics.entry(*topic).or_default().add(sender.tally());
         }
-        for topic in self.subscriptions.keys().chain(self.matched.keys()) {
-            let tally = topics.entry(*topic).or_default();
-            tally.rating = self.rating(*topic);
+        for topic in self.subscriptions.keys().copied().chain(self.topics_matched()) {
+            let tally = topics.entry(topic).or_default();
+            tally.rating = self.rating(topic);
             tally.subscribed = tally.rating > Rating::NONE;
         }
         topics

@@ -74,7 +74,7 @@ impl Node {
 
     /// Looks for the texts of topics that patterns may match, if packets of them have come.
     pub(super) fn name_topics(&mut self, now: Instant) {
-        for (topic, sender) in self.multicast.nameless(self.members.know_patterns()) {
+        for (topic, sender) in self.multicast.topics_active(self.members.know_patterns()) {
             self.name_topic(topic, (sender, sender), now);
         }
     }
