@@ -23,6 +23,7 @@ Examples:
   spinglass send --whole reports < report.pdf
   spinglass send --keep 1 --whole prices < prices.json     whoever comes later gets it, too
   spinglass send --keep-latest = settings < file           the last `name=` of each name is kept
+  spinglass send --for-all readings < alarms               also to those with `recv --rating 0.1`
   spinglass send --group-key g.key --bind 10.0.0.5:7710 --seeds 10.0.0.9:7710 logs < lines
 
 Without --group-key only members on this machine hear it.")]
@@ -32,6 +33,9 @@ pub(crate) struct Send {
     /// Send all of standard input as one message, not a message a line
     #[arg(long)]
     whole: bool,
+    /// Send to all who take anything of the topic, whatever their ratings
+    #[arg(long)]
+    for_all: bool,
     /// Keep so many messages, the last ones, for those who come later with `recv --buffered`
     #[arg(long, value_name = "MESSAGES", default_value_t, conflicts_with = "keep_latest")]
     keep: usize,
@@ -112,7 +116,10 @@ pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     let node = options.join.start().await?;
     let topic = &options.topic;
     ensure!(!Pattern::has_wildcards(topic), "{topic:?} is a pattern: send to a topic");
-    let group = node.group(topic);
+    let mut group = node.group(topic);
+    if options.for_all {
+        group = group.for_all();
+    }
     group.may_publish().with_context(|| format!("cannot send to {topic:?}"))?;
     group.keep(options.keep_latest.map_or(Keep::Last(options.keep), Keep::Latest));
     let patience = Duration::from_secs(options.patience);
@@ -176,6 +183,8 @@ enum Heard<'a> {
         topic: &'a str,
         from: String,
         first: u64,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        for_all: bool,
         bytes: usize,
         text: std::borrow::Cow<'a, str>,
     },
@@ -301,6 +310,7 @@ fn as_json(topic: &str, event: &Event, out: &mut impl io::Write) -> io::Result<(
             topic,
             from: message.stream.sender.to_string(),
             first: message.first.0,
+            for_all: message.stream.topic.is_for_all(),
             bytes: message.payload.len(),
             text: String::from_utf8_lossy(&message.payload),
         },

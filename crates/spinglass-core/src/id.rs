@@ -8,9 +8,15 @@ use crate::crypto::{Crypto, Domain, Hash, PublicKey};
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub [u8; 16]);
 
-/// A topic's name on the wire: the first 8 bytes of the hash of its text.
+/// A topic's name on the wire: the first 8 bytes of the hash of its text, without the last bit.
+///
+/// With that bit set it names what is [for all](Self::for_all) who take anything of the topic.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub [u8; 8]);
+
+/// The bit of a topic's name that is set for what is for all. Rows tell what a member takes by
+/// other bits, so they say nothing of it.
+const FOR_ALL: u8 = 0x80;
 
 /// Which life of a member this is: `max(persisted, wall-clock seconds) + 1` at each start, signed
 /// by the member, so that no restart can reuse a sequence number.
@@ -64,12 +70,33 @@ impl TopicId {
     #[must_use]
     pub fn from_hash(hash: Hash) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = hash.0;
-        Self([a, b, c, d, e, f, g, h])
+        Self([a, b, c, d, e, f, g, h]).plain()
     }
 
     /// The name that belongs to a topic's text.
     pub fn of_text(text: &str, crypto: &mut dyn Crypto) -> Self {
         Self::from_hash(crypto.hash(Domain::Topic, text.as_bytes()))
+    }
+
+    /// The name of what is for all who take anything of this topic, whatever their rating.
+    #[must_use]
+    pub const fn for_all(self) -> Self {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        Self([a, b, c, d, e, f, g, h | FOR_ALL])
+    }
+
+    /// Whether it names what is for all.
+    #[must_use]
+    pub const fn is_for_all(self) -> bool {
+        let [.., last] = self.0;
+        last & FOR_ALL != 0
+    }
+
+    /// The name of the topic itself.
+    #[must_use]
+    pub const fn plain(self) -> Self {
+        let [a, b, c, d, e, f, g, h] = self.0;
+        Self([a, b, c, d, e, f, g, h & !FOR_ALL])
     }
 }
 

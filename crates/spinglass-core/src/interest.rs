@@ -210,7 +210,8 @@ pub(crate) fn share_in(said: Option<&[u8]>, topic: TopicId, matching: &Matching)
             if bits(wanted).all(is_set) { rating } else { Rating::NONE }
         }
     };
-    Share { rating: matched.map_or(rating, |matched| rating.max(matched)), ceiling }
+    let rating = matched.map_or(rating, |matched| rating.max(matched));
+    Share { rating: rating.of_topic(topic), ceiling }
 }
 
 /// What was said, made out.

@@ -12,7 +12,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::id::StreamId;
+use crate::id::{StreamId, TopicId};
 use crate::load::Load;
 use crate::rng::mix;
 
@@ -60,6 +60,12 @@ impl Rating {
     /// They are more than one.
     pub const fn from_millionths(millionths: u32) -> Result<Self, NoShare> {
         if millionths > ONE { Err(NoShare) } else { Ok(Self(millionths)) }
+    }
+
+    /// What whoever takes so much of a topic takes of a name of it: of what is
+    /// [for all](TopicId::for_all), everything.
+    pub(crate) fn of_topic(self, topic: TopicId) -> Self {
+        if topic.is_for_all() && self > Self::NONE { Self::ALL } else { self }
     }
 
     /// In millionths.

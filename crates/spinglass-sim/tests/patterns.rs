@@ -21,16 +21,21 @@ const TOPICS: [&str; 6] = [
     "market/ny",
 ];
 
-/// What each member got: of each topic how many messages; and the gaps it was told.
+/// What each member got: of each topic how many messages, and how many that were for all; and the
+/// gaps it was told.
 struct Got {
     topics: BTreeMap<TopicId, &'static str>,
     messages: Vec<BTreeMap<&'static str, u64>>,
+    for_all: Vec<u64>,
     gaps: u64,
 }
 
 impl Observer for Got {
     fn event(&mut self, _at: Instant, member: usize, _life: u64, event: &Event) {
         match event {
+            Event::Message(message) if message.stream.topic.is_for_all() => {
+                self.for_all[member] += 1;
+            }
             Event::Message(message) => {
                 let topic = self.topics[&message.stream.topic];
                 *self.messages[member].entry(topic).or_default() += 1;
@@ -54,13 +59,18 @@ impl Fleet {
         let mut world = World::new(setup, Network { loss_ppm, ..Network::default() });
         let topics = TOPICS.iter().map(|text| (world.topic(text), *text)).collect();
         let messages = vec![BTreeMap::new(); MEMBERS];
-        let mut fleet = Self { world, got: Got { topics, messages, gaps: 0 } };
+        let got = Got { topics, messages, for_all: vec![0; MEMBERS], gaps: 0 };
+        let mut fleet = Self { world, got };
         fleet.run(15);
         fleet
     }
 
     fn run(&mut self, seconds: u64) {
-        self.world.run(Duration::from_secs(seconds), &mut self.got);
+        self.run_ms(1_000 * seconds);
+    }
+
+    fn run_ms(&mut self, ms: u64) {
+        self.world.run(Duration::from_millis(ms), &mut self.got);
     }
 
     fn take(&mut self, member: usize, pattern: &str, start: Start, share: f64) {
@@ -77,7 +87,7 @@ impl Fleet {
                     self.world.publish(sender, topic, vec![7; 40].into(), &mut self.got).unwrap();
                 }
             }
-            self.world.run(Duration::from_millis(20), &mut self.got);
+            self.run_ms(20);
         }
     }
 
@@ -177,6 +187,36 @@ fn shared_ended_and_kept(seed: u64) {
     assert_eq!(fleet.got(9), fifth);
     assert_eq!(fleet.got(12), expected("grid/ny/#", 25));
     assert_eq!(fleet.got.gaps, 0);
+}
+
+/// In whatever region, and as soon as it turns out that the pattern matches.
+#[test]
+fn what_is_for_all_comes_to_whoever_takes_a_share_by_a_pattern() {
+    for (seed, loss_ppm) in (0..6).map(|seed| (seed, [0, 50_000, 200_000][seed as usize % 3])) {
+        let mut fleet = Fleet::new(loss_ppm, seed);
+        let takers = [(9, "grid/#", 0.2), (25, "#", 0.01), (41, "market/+", 0.5)];
+        for (member, pattern, share) in takers {
+            fleet.take(member, pattern, Start::Live, share);
+        }
+        fleet.run(10);
+        for _ in 0..100 {
+            for sender in SENDERS {
+                for text in TOPICS {
+                    let topic = fleet.world.name_topic(sender, text).for_all();
+                    fleet.world.publish(sender, topic, vec![7; 40].into(), &mut fleet.got).unwrap();
+                }
+            }
+            fleet.run_ms(20);
+        }
+        fleet.run(10);
+        for (member, pattern, _) in takers {
+            let all: u64 = expected(pattern, 100).iter().sum();
+            let what = format!("{member} by {pattern}, seed {seed}, {loss_ppm} lost");
+            assert_eq!(fleet.got.for_all[member], all, "{what}");
+        }
+        assert_eq!(fleet.got.for_all.iter().filter(|got| **got > 0).count(), takers.len());
+        assert_eq!(fleet.got.gaps, 0, "seed {seed}");
+    }
 }
 
 /// Who carries a topic for its region holds some of what is kept, and is told of none of it unless

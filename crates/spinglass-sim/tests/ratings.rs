@@ -147,6 +147,43 @@ fn long_messages_are_taken_whole_and_as_often_as_short_ones() {
     assert_eq!(group.got.lost, 0);
 }
 
+/// Of messages numbered so every tenth is for all.
+const ONE_FOR_ALL_IN: u32 = 10;
+
+/// Whoever takes anything takes what is for all, as rows tell no more than before; who takes
+/// nothing is sent none of it; and what is not for all is shared as ever.
+#[test]
+fn what_is_for_all_comes_to_all_who_take_anything() {
+    let is_for_all = |number: &u32| number.is_multiple_of(ONE_FOR_ALL_IN);
+    for dissemination in [Dissemination::Multicast, Dissemination::Trees] {
+        for (seed, loss_ppm) in [(5, 0), (6, 50_000), (7, 200_000)] {
+            let mut group = Group::new(dissemination, loss_ppm, seed);
+            let nothing = 7;
+            group.world.rate(nothing, group.topic, Rating::NONE);
+            group.world.run(Duration::from_secs(2), &mut group.got);
+            for number in 0..2_000_u32 {
+                let (plain, for_all) = (group.topic, group.topic.for_all());
+                let topic = if is_for_all(&number) { for_all } else { plain };
+                let message = number.to_le_bytes().to_vec();
+                group.world.publish(0, topic, message.into(), &mut group.got).unwrap();
+                group.world.run(Duration::from_millis(5), &mut group.got);
+            }
+            group.settle();
+            let what = format!("by {dissemination:?}, {loss_ppm} lost");
+            for (member, (share, numbers)) in (1..).zip(group.members()) {
+                let got = numbers.iter().filter(|number| is_for_all(number)).count();
+                assert_eq!(got, if member == nothing { 0 } else { 200 }, "of {share} {what}");
+                let others = (numbers.len() - got) as f64 / 1_800.0;
+                let share = if member == nothing { 0.0 } else { share };
+                assert!((others - share).abs() < 0.001, "{others} of {share} {what}");
+            }
+            let untaken = group.world.stats(nothing).packets_received;
+            assert!(dissemination == Dissemination::Multicast || untaken == 0, "{untaken} {what}");
+            assert_eq!(group.got.lost, 0, "{what}");
+        }
+    }
+}
+
 #[test]
 fn what_is_taken_changes_while_it_runs() {
     let mut group = Group::new(Dissemination::Trees, 50_000, 4);

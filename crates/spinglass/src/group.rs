@@ -47,6 +47,15 @@ impl Group {
         self.topic
     }
 
+    /// The same topic, to publish what is for all who take anything of it, whatever their
+    /// [ratings](Self::set_rating): an alarm among readings. Such messages are streams of their
+    /// own, [named](TopicId::is_for_all) so, and leave before others; who publishes both gives up
+    /// that they come in one order. Subscriptions and ratings are the topic's, as ever.
+    #[must_use]
+    pub fn for_all(&self) -> Self {
+        Self { topic: self.topic.for_all(), ..self.clone() }
+    }
+
     /// Whether the rules let this member publish here.
     ///
     /// # Errors
@@ -145,7 +154,8 @@ impl Group {
 
     fn subscribe_by(&self, start: Start, key_of: Option<KeyOf>) -> Subscription {
         let queue = Arc::new(Queue::new(self.shared.limits, key_of));
-        let command = Command::Subscribe { topic: self.topic, start, queue: Arc::clone(&queue) };
+        let topic = self.topic.plain();
+        let command = Command::Subscribe { topic, start, queue: Arc::clone(&queue) };
         if self.may_subscribe().is_err() || self.shared.inbox.command(command).is_err() {
             queue.close();
         }
@@ -173,7 +183,7 @@ impl Group {
     /// not at all; several that shared a packet are taken together.
     pub fn set_rating(&self, rating: Rating) {
         // A node that is gone takes nothing.
-        let _ = self.shared.inbox.command(Command::Rate { topic: self.topic, rating });
+        let _ = self.shared.inbox.command(Command::Rate { topic: self.topic.plain(), rating });
     }
 }
 

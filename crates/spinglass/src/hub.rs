@@ -113,8 +113,8 @@ impl Hub {
     pub(crate) fn gather(&mut self, event: CoreEvent) {
         self.gathered = true;
         let id = match &event {
-            CoreEvent::Message(message) => message.stream.topic,
-            CoreEvent::Gap(gap) => gap.stream.topic,
+            CoreEvent::Message(message) => message.stream.topic.plain(),
+            CoreEvent::Gap(gap) => gap.stream.topic.plain(),
             CoreEvent::MemberUp(_)
             | CoreEvent::MemberDown { .. }
             | CoreEvent::Quarantined { .. }

@@ -44,6 +44,6 @@ impl Texts {
     }
 
     pub(crate) fn of(&self, topic: TopicId) -> Option<Arc<str>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&topic).cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&topic.plain()).cloned()
     }
 }

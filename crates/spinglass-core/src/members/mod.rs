@@ -328,13 +328,13 @@ impl Members {
 
     /// A topic's text, if it is known.
     pub(crate) fn text(&self, topic: TopicId) -> Option<&Arc<str>> {
-        self.texts.as_ref()?.of(topic)
+        self.texts.as_ref()?.of(topic.plain())
     }
 
     /// A topic's text, if it is known and may be told in this round.
     pub(crate) fn tell_text(&mut self, topic: TopicId) -> Option<Arc<str>> {
         let texts = self.texts.as_mut()?;
-        let text = Arc::clone(texts.of(topic)?);
+        let text = Arc::clone(texts.of(topic.plain())?);
         texts.may_tell(self.round).then_some(text)
     }
 
@@ -360,7 +360,7 @@ impl Members {
     /// Whether a topic's text is to be asked for now, and how often it was before; it then counts
     /// as asked for.
     pub(crate) fn asks_text(&mut self, topic: TopicId) -> Option<u32> {
-        self.texts.get_or_insert_default().ask(topic, self.round)
+        self.texts.get_or_insert_default().ask(topic.plain(), self.round)
     }
 
     /// Whether it was, and is not known yet.

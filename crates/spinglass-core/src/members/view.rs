@@ -134,8 +134,8 @@ impl View {
 
     /// Forgets who takes a topic: it is known by its text now.
     pub(super) fn forget_topic(&mut self, topic: TopicId) {
-        self.topics.retain(|(known, _), _| *known != topic);
-        let is_other = |cut: &Option<Cut>| cut.is_none_or(|cut| cut.topic() != topic);
+        self.topics.retain(|(known, _), _| known.plain() != topic);
+        let is_other = |cut: &Option<Cut>| cut.is_none_or(|cut| cut.topic().plain() != topic);
         self.trees.retain(|(_, cut), _| is_other(cut));
     }
 

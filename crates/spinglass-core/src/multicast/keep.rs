@@ -177,7 +177,9 @@ impl Keeper {
 impl Multicast {
     /// Has a topic's last messages kept, of those that this member sends, from its next on.
     pub(crate) fn keep(&mut self, topic: TopicId, keep: Keep) {
-        self.sender(topic).keeper.set(keep);
+        for name in [topic.plain(), topic.for_all()] {
+            self.sender(name).keeper.set(keep);
+        }
     }
 
     /// Whether this member asks for what is kept of a topic: for itself, or for those behind it.

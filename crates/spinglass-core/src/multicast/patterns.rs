@@ -31,7 +31,7 @@ pub(super) struct Patterns {
 impl Patterns {
     /// Whether it has not turned out what is taken of a topic.
     pub(super) fn leave_open(&self, topic: TopicId) -> bool {
-        !self.matched.contains_key(&topic)
+        !self.matched.contains_key(&topic.plain())
     }
 
     fn has_room_for(&self, pattern: &Pattern) -> bool {
@@ -94,7 +94,7 @@ impl Multicast {
 
     /// What is taken of a topic by patterns, as far as it has turned out.
     pub(super) fn matched(&self, topic: TopicId) -> Option<Taken> {
-        self.patterns.as_ref()?.matched.get(&topic).copied().flatten()
+        self.patterns.as_ref()?.matched.get(&topic.plain()).copied().flatten()
     }
 
     /// Whether patterns may match a topic, and it has not turned out.
@@ -148,7 +148,7 @@ impl Multicast {
         }
         let others = self.streams.values().filter(|stream| stream.id.sender != self.own);
         let active = others.filter(|stream| stream.newest.kept(self.round) > 0);
-        let mut topics: Vec<_> = active.map(|it| (it.id.topic, it.id.sender)).collect();
+        let mut topics: Vec<_> = active.map(|it| (it.id.topic.plain(), it.id.sender)).collect();
         topics.dedup_by_key(|(topic, _)| *topic);
         topics
     }
@@ -156,7 +156,7 @@ impl Multicast {
     /// The topics of others' streams.
     pub(crate) fn topics_met(&self) -> Vec<TopicId> {
         let others = self.streams.keys().filter(|id| id.sender != self.own);
-        let mut topics: Vec<TopicId> = others.map(|id| id.topic).collect();
+        let mut topics: Vec<TopicId> = others.map(|id| id.topic.plain()).collect();
         topics.dedup();
         topics
     }

@@ -27,6 +27,16 @@ impl Multicast {
         self.senders.entry(topic).or_insert_with(|| Sender::new(stream))
     }
 
+    /// Which topic is next. They take turns: the one that waits longest is the one sent least. What
+    /// is for all goes first.
+    fn whose_turn(&mut self) -> Option<TopicId> {
+        let waiting = self.senders.iter().filter(|(_, sender)| sender.waiting() > 0);
+        let topics = waiting.map(|(topic, _)| *topic);
+        let any_for_all = topics.clone().any(TopicId::is_for_all);
+        let mut next = topics.filter(|topic| topic.is_for_all() == any_for_all);
+        next.nth(self.rng.index(next.clone().count()))
+    }
+
     /// Bytes of messages waiting to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.senders.values().map(Sender::waiting).sum()
@@ -35,8 +45,7 @@ impl Multicast {
     /// Whether anything may be published at `now`; if so, makes the next burst. Sets the timer for
     /// when more may be.
     pub(crate) fn make_burst(&mut self, cx: &mut Cx<'_>) -> bool {
-        let waiting = |sender: &Sender| sender.waiting() > 0;
-        if !self.senders.values().any(waiting) {
+        if self.waiting() == 0 {
             return false;
         }
         let available = self.pacer.available(cx.now);
@@ -47,10 +56,8 @@ impl Multicast {
             cx.timers.set_earlier(Timer::Pace, cx.now + self.pacer.wait(packet));
             return false;
         }
-        // The topics take turns: the one that waits longest is the one sent least.
-        let turn = self.rng.index(self.senders.values().filter(|sender| waiting(sender)).count());
-        let Some(sender) = self.senders.values_mut().filter(|sender| waiting(sender)).nth(turn)
-        else {
+        let next = self.whose_turn();
+        let Some(sender) = next.and_then(|topic| self.senders.get_mut(&topic)) else {
             return false;
         };
         // A stream's first packets leave room for who signed them, whom nobody may know yet.

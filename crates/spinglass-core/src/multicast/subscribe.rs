@@ -17,6 +17,7 @@ use crate::timer::Timer;
 impl Multicast {
     /// Delivers a topic's messages from now on, or from what is still held.
     pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
+        let topic = topic.plain();
         self.subscriptions.insert(topic, start);
         self.meet_anew(Some(topic));
         self.rate_streams(Some(topic), cx);
@@ -74,19 +75,26 @@ impl Multicast {
 
     /// Others' streams, of one topic or of all.
     fn streams_of_others(&self, only: Option<TopicId>) -> Vec<StreamId> {
-        let first = StreamId { topic: only.unwrap_or_default(), ..StreamId::default() };
-        let streams = self.streams.range(first..).map(|(id, _)| *id);
-        let of_topic = streams.take_while(|id| only.is_none_or(|topic| id.topic == topic));
-        of_topic.filter(|id| id.sender != self.own).collect()
+        let others = |id: &StreamId| id.sender != self.own;
+        let Some(topic) = only else {
+            return self.streams.keys().copied().filter(others).collect();
+        };
+        let of_name = |topic| {
+            let streams = self.streams.range(StreamId { topic, ..StreamId::default() }..);
+            streams.map(|(id, _)| *id).take_while(move |id| id.topic == topic)
+        };
+        [topic.plain(), topic.for_all()].into_iter().flat_map(of_name).filter(others).collect()
     }
 
     /// What this member takes of a topic for itself.
     pub(super) fn rating(&self, topic: TopicId) -> Rating {
-        let named = match self.subscriptions.contains_key(&topic) {
-            true => self.ratings.get(&topic).copied().unwrap_or_default(),
+        let plain = topic.plain();
+        let named = match self.subscriptions.contains_key(&plain) {
+            true => self.ratings.get(&plain).copied().unwrap_or_default(),
             false => Rating::NONE,
         };
-        self.matched(topic).map_or(named, |(_, rating)| named.max(rating))
+        let matched = self.matched(topic).map(|(_, rating)| rating);
+        matched.map_or(named, |rating| named.max(rating)).of_topic(topic)
     }
 
     /// The same, and how busy its streams may be.
@@ -97,12 +105,13 @@ impl Multicast {
     /// From where on it takes a topic for itself; `None`: it takes nothing.
     pub(super) fn start(&self, topic: TopicId) -> Option<Start> {
         let matched = self.matched(topic).map(|(start, _)| start);
-        self.subscriptions.get(&topic).copied().or(matched)
+        self.subscriptions.get(&topic.plain()).copied().or(matched)
     }
 
     /// What it takes in all: for itself, and for zones that it speaks for.
     pub(super) fn share_in_all(&self, topic: TopicId, cx: &mut Cx<'_>) -> Share {
         let perhaps = self.perhaps(topic, cx).map_or(Rating::NONE, |(_, rating)| rating);
+        let perhaps = perhaps.of_topic(topic);
         let share = self.share(topic);
         let own = Share { rating: share.rating.max(perhaps), ..share };
         own.or(cx.members.carried(topic))
@@ -181,6 +190,7 @@ impl Multicast {
 
     /// Takes a share of a topic's messages from now on.
     pub(crate) fn rate(&mut self, topic: TopicId, rating: Rating, cx: &mut Cx<'_>) {
+        let topic = topic.plain();
         if rating == Rating::ALL {
             self.ratings.remove(&topic);
         } else {

@@ -88,6 +88,7 @@ pub(super) struct Past(BTreeMap<TopicId, TopicTally>);
 
 impl Past {
     pub(super) fn add(&mut self, topic: TopicId, tally: &TopicTally) {
+        let topic = topic.plain();
         if self.0.len() >= TOPICS_MAX && !self.0.contains_key(&topic) {
             let least = self.0.iter().min_by_key(|(_, tally)| tally.packets_received);
             if let Some(least) = least.map(|(topic, _)| *topic) {
@@ -103,12 +104,12 @@ impl Multicast {
     pub(crate) fn topics(&self) -> BTreeMap<TopicId, TopicTally> {
         let mut topics = self.past.0.clone();
         for stream in self.streams.values().filter(|stream| stream.id.sender != self.own) {
-            let topic = topics.entry(stream.id.topic).or_default();
+            let topic = topics.entry(stream.id.topic.plain()).or_default();
             topic.add(&stream.tally);
             topic.streams += 1;
         }
         for (topic, sender) in &self.senders {
-            topics.entry(*topic).or_default().add(sender.tally());
+            topics.entry(topic.plain()).or_default().add(sender.tally());
         }
         for topic in self.subscriptions.keys().copied().chain(self.topics_matched()) {
             let tally = topics.entry(topic).or_default();

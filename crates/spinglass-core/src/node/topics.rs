@@ -87,6 +87,7 @@ impl Node {
         (from, sender): (MemberId, MemberId),
         now: Instant,
     ) {
+        let topic = topic.plain();
         self.resolve_topic(topic, now);
         let matters = self.members.know_patterns() || self.multicast.is_unresolved(topic);
         if matters

@@ -63,6 +63,7 @@ impl Topics {
         topic: TopicId,
         text: impl FnOnce() -> Option<Arc<str>>,
     ) -> bool {
+        let topic = topic.plain();
         if let Some(known) = self.decisions.get(&(id, topic)) {
             return *known;
         }

@@ -110,6 +110,8 @@ pub(super) async fn remove(
 #[derive(Debug, Deserialize)]
 pub(super) struct Published {
     keep: Option<usize>,
+    #[serde(default)]
+    for_all: bool,
 }
 
 /// The body is the message, whatever it is.
@@ -120,9 +122,12 @@ pub(super) async fn publish(
     published: Result<Query<Published>, QueryRejection>,
     message: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Query(Published { keep }) = published?;
-    let group = one(&*door.node()?, &topic)?;
+    let Query(Published { keep, for_all }) = published?;
+    let mut group = one(&*door.node()?, &topic)?;
     keep.into_iter().for_each(|messages| group.keep(Keep::Last(messages)));
+    if for_all {
+        group = group.for_all();
+    }
     let sent = group.publish(message?).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
     Ok(StatusCode::ACCEPTED)
