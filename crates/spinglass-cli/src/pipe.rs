@@ -9,9 +9,15 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use spinglass::{Event, Keep, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Start};
+use serde_json::{Map, Value as Json};
+use spinglass::{
+    Draft, Event, Filter, Keep, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Row, Value,
+    Wanted,
+};
+use spinglass_doors::json::row_to_json;
 use tokio::sync::mpsc;
 
+use crate::agent::assignment;
 use crate::join::{Join, meet};
 use crate::output::{Format, Verdict};
 
@@ -24,6 +30,7 @@ Examples:
   spinglass send --keep 1 --whole prices < prices.json     whoever comes later gets it, too
   spinglass send --keep-latest = settings < file           the last `name=` of each name is kept
   spinglass send --for-all readings < alarms               also to those with `recv --rating 0.1`
+  spinglass send --header symbol=IBM --header price=12.5 trades < trade
   spinglass send --group-key g.key --bind 10.0.0.5:7710 --seeds 10.0.0.9:7710 logs < lines
 
 Without --group-key only members on this machine hear it.")]
@@ -36,6 +43,9 @@ pub(crate) struct Send {
     /// Send to all who take anything of the topic, whatever their ratings
     #[arg(long)]
     for_all: bool,
+    /// Give each message this header: true, a number or a text, for `recv --where`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    header: Vec<(String, Value)>,
     /// Keep so many messages, the last ones, for those who come later with `recv --buffered`
     #[arg(long, value_name = "MESSAGES", default_value_t, conflicts_with = "keep_latest")]
     keep: usize,
@@ -63,6 +73,8 @@ Examples:
   spinglass recv readings alarms            both, as they come
   spinglass recv 'grid/+/hz' 'alarms/#'     what matches: + is any one level, # all that are left
   spinglass recv --buffered prices          first the last messages, if they are kept
+  spinglass recv --where 'price > 10' trades       by headers (`send --header price=12.5`)
+  spinglass recv --latest = settings | slow        of lines `name=value` the newest of each
 
 Messages go to standard output, in each sender's order. What was lost is told on standard error, in
 its place: `gap: 3 packets of ...`. With --json every event is an object on a line of its own.")]
@@ -80,6 +92,13 @@ pub(crate) struct Recv {
     /// now on
     #[arg(long)]
     buffered: bool,
+    /// Print only messages of whose headers this is true: what may stand behind WHERE in SQL
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::parse)]
+    only: Option<Filter>,
+    /// Of messages that wait to be printed, print only the newest of each key: what stands before
+    /// this character
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    latest: Option<u8>,
     /// Take a share of each sender's messages, evenly, from 0 (nothing) to 1 (everything)
     #[arg(long, value_name = "SHARE", default_value_t)]
     rating: Rating,
@@ -126,17 +145,27 @@ pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     if !meet(&node, options.members, patience).await {
         format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));
     }
+    let headers = headers(&options.header)?;
     let mut sent = Sent { messages: 0, bytes: 0, members: node.member_count() };
     let mut input = read_input(options.whole);
     while let Some(message) = input.recv().await {
         let message = message.context("cannot read standard input")?;
         sent.bytes += message.len() as u64;
-        group.publish(message).await?;
+        let headers = headers.clone();
+        group.publish(Draft { headers, payload: message.into() }).await?;
         sent.messages += 1;
     }
     node.close().await?;
     format.print(&sent, |_| String::new())?;
     Ok(Verdict::Good)
+}
+
+/// What each message is given.
+fn headers(given: &[(String, Value)]) -> Result<Row> {
+    let with = |draft: Draft, (name, value): &(String, Value)| draft.header(name, value.clone());
+    let draft = given.iter().try_fold(Draft::default(), with)?;
+    draft.check()?;
+    Ok(draft.headers)
 }
 
 /// Reads standard input on a thread of its own: reading it cannot be cancelled.
@@ -186,6 +215,8 @@ enum Heard<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         for_all: bool,
         bytes: usize,
+        #[serde(skip_serializing_if = "Map::is_empty")]
+        headers: Map<String, Json>,
         text: std::borrow::Cow<'a, str>,
     },
     Gap {
@@ -257,22 +288,34 @@ pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
     Ok(Verdict::Good)
 }
 
+/// Which messages are to be printed.
+fn wanted(options: &Recv) -> Wanted {
+    let mut wanted = if options.buffered { Wanted::buffered() } else { Wanted::live() };
+    if let Some(filter) = &options.only {
+        wanted = wanted.only(filter.clone());
+    }
+    let Some(separator) = options.latest else { return wanted };
+    wanted.latest(move |message| {
+        let text = message.payload.split(|byte| *byte == separator).next().unwrap_or_default();
+        [&message.stream.topic.plain().0, text].concat().into()
+    })
+}
+
 /// Whatever comes of the topics, by the topic's place among them; of members' comings and goings,
 /// what the first one's subscription tells.
 fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<Event>)>> {
-    let start = if options.buffered { Start::Buffered } else { Start::Live };
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
     for (place, topic) in options.topics.iter().enumerate() {
         let mut heard = if Pattern::has_wildcards(topic) {
             let what = || format!("{topic:?} is no pattern");
             let mut groups = node.groups(topic).with_context(what)?;
             groups.set_rating(options.rating);
-            groups.subscribe_from(start)
+            groups.subscribe_to(wanted(options))
         } else {
             let group = node.group(topic);
             group.may_subscribe().with_context(|| format!("cannot receive {topic:?}"))?;
             group.set_rating(options.rating);
-            group.subscribe_from(start)
+            group.subscribe_to(wanted(options))
         };
         let sender = sender.clone();
         tokio::spawn(async move {
@@ -312,6 +355,7 @@ fn as_json(topic: &str, event: &Event, out: &mut impl io::Write) -> io::Result<(
             first: message.first.0,
             for_all: message.stream.topic.is_for_all(),
             bytes: message.payload.len(),
+            headers: row_to_json(&message.headers),
             text: String::from_utf8_lossy(&message.payload),
         },
         Event::Gap(gap) => Heard::Gap {

@@ -190,6 +190,36 @@ fn lines_go_through_a_group_and_the_recording_replays() {
 }
 
 #[test]
+fn messages_are_chosen_by_their_headers_and_some_are_for_all() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut chosen = vec!["recv", "--json", "--bind", &port, "--rating", "0.000001"];
+    chosen.extend(["--where", "price > 10 AND symbol = 'IBM'", "--count", "1", "trades"]);
+    let mut receiver =
+        spinglass(&chosen).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut warning = String::new();
+    BufReader::new(receiver.stderr.take().unwrap()).read_line(&mut warning).unwrap();
+    for (price, text) in [("price=9.5", "too cheap"), ("price=12.5", "dear")] {
+        let mut sender = vec!["send", "--bind", "127.0.0.1:0", "--seeds", &port, "--for-all"];
+        sender.extend(["--header", "symbol=IBM", "--header", price, "trades"]);
+        let mut sender =
+            spinglass(&sender).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        sender.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(sender.wait().unwrap().success());
+    }
+    let heard = BufReader::new(receiver.stdout.take().unwrap()).lines();
+    let heard = heard.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let message = heard.filter(|event| event["event"] == "message").last().unwrap();
+    assert_eq!((&message["text"], &message["for_all"]), (&"dear".into(), &true.into()));
+    assert_eq!(message["headers"], serde_json::json!({"price": 12.5, "symbol": "IBM"}));
+    assert!(receiver.wait().unwrap().success());
+    let wrong = run(&["recv", "--where", "price >", "trades"]);
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(wrong.status.code() == Some(2) && said.contains("column 8"), "{said}");
+    let wrong = run(&["send", "--header", "no name=1", "trades"]);
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("no header's name"));
+}
+
+#[test]
 fn several_topics_are_received_each_by_its_name() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let mut receiver = spinglass(&["sub", "--json", "--bind", &port, "grid", "market"])

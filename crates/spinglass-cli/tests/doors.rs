@@ -137,6 +137,8 @@ fn settings_come_from_the_command_line_the_environment_and_a_file() {
 fn what_http_refuses_it_explains() {
     let agent = Agent::start("refused", "region = \"/usa\"\n", &[], &[]);
     let json = "Host: localhost\r\nContent-Type: application/json";
+    let unread = "Host: localhost\r\nSpinglass-Headers: price";
+    let nameless = "Host: localhost\r\nSpinglass-Headers: {\"a b\": 1}";
     let large = "x".repeat(2 << 20);
     let function = r#"{"zone": "/", "name": "x", "sql": "SELECT MAXX(a) AS b FROM zone"}"#;
     for (method, path, headers, body, status, says) in [
@@ -161,6 +163,9 @@ fn what_http_refuses_it_explains() {
         ("GET", "/v1/topics/%23%2Fa", "Host: localhost", "", 400, "it is the last"),
         ("POST", "/v1/topics/a%2F+", "Host: localhost", "x", 400, "a pattern"),
         ("POST", "/v1/topics/a?keep=-1", "Host: localhost", "x", 400, "keep"),
+        ("POST", "/v1/topics/a", unread, "x", 400, "spinglass-headers: expected"),
+        ("POST", "/v1/topics/a", nameless, "x", 400, "no header's"),
+        ("GET", "/v1/topics/a?where=price%20%3E", "Host: localhost", "", 400, "column 8"),
     ] {
         let (got, said) = agent.ask(method, path, headers, body);
         assert!(got == status && said.contains(says), "{method} {path}: {got} {said}");
@@ -175,14 +180,18 @@ fn what_is_kept_of_topics_is_streamed_by_pattern_to_who_comes_later() {
     let one = Agent::start("keeps", "region = \"/usa\"\n", &[], &[]);
     let seed = one.started["address"].as_str().expect("it has an address").to_owned();
     let other = Agent::start("comes", "region = \"/usa\"\n", &["--seeds", &seed], &[]);
-    for (topic, text) in [("grid%2Fny", "50.0"), ("grid%2Fnj", "49.9"), ("market", "42")] {
-        let path = format!("/v1/topics/{topic}?keep=1");
-        assert_eq!(one.ask("POST", &path, "Host: localhost", text).0, 202);
+    for (topic, hz) in [("grid%2Fny", "50.0"), ("grid%2Fnj", "49.9"), ("market", "42")] {
+        for (hz, count) in [("30", 1), (hz, 2)] {
+            let path = format!("/v1/topics/{topic}?keep={count}");
+            let headers = format!("Host: localhost\r\nSpinglass-Headers: {{\"hz\": {hz}}}");
+            assert_eq!(one.ask("POST", &path, &headers, hz).0, 202);
+        }
     }
     let door = other.started["http"].as_str().expect("it has a door");
     let mut stream = TcpStream::connect(door).expect("the door is open");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("it takes one");
-    let request = "GET /v1/topics/grid%2F+?buffered=true HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let path = "/v1/topics/grid%2F+?buffered=true&where=hz%3E40";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it listens");
     let lines = BufReader::new(stream).lines().map(|line| line.expect("it goes on"));
     let mut told: Vec<String> = lines

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use spinglass_summary::{Name, Value};
 
 use crate::config::{Keep, Security, Start};
+use crate::draft::Draft;
 use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
@@ -119,16 +120,11 @@ impl Driver {
     ///
     /// # Errors
     /// As [`Node::publish`]; nothing changed.
-    pub fn publish(
-        &mut self,
-        now: Now,
-        topic: TopicId,
-        payload: Bytes,
-    ) -> Result<(), PublishError> {
+    pub fn publish(&mut self, now: Now, topic: TopicId, draft: Draft) -> Result<(), PublishError> {
         if self.recorder.is_some() {
-            self.record(&Entry::Publish { now, topic, payload: payload.clone() });
+            self.record(&Entry::Publish { now, topic, draft: draft.clone() });
         }
-        self.node.publish(now, topic, payload)
+        self.node.publish(now, topic, draft)
     }
 
     /// Follows messages, or no longer: see [`Node::follow_messages`]. It changes nothing that the

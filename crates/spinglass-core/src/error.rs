@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use crate::config::ConfigError;
+use crate::draft::TooLarge;
 use crate::identity::Refusal;
 use crate::table::ZonePath;
 use crate::trust::Denied;
@@ -93,12 +94,7 @@ impl From<ConfigError> for NodeError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishError {
     /// The message is larger than any message may be.
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-        /// The message's size.
-        got: usize,
-    },
+    TooLarge(TooLarge),
     /// The send queue is full: the pace set for this member is slower than its application.
     Full {
         /// The queue's limit, in bytes.
@@ -113,9 +109,7 @@ pub enum PublishError {
 impl fmt::Display for PublishError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLarge { limit, got } => {
-                write!(formatter, "the message has {got} bytes, the limit is {limit}: split it")
-            }
+            Self::TooLarge(error) => write!(formatter, "{error}"),
             Self::Full { limit } => write!(
                 formatter,
                 "{limit} bytes are waiting to be sent: publish more slowly, or raise the send rate"

@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::SocketAddr;
 
 use bytes::Bytes;
+use spinglass_summary::Row;
 
 use crate::id::{Incarnation, MemberId, Sequence, StreamId};
 
@@ -65,6 +66,8 @@ pub struct Message {
     pub first: Sequence,
     /// The packet in which it ends.
     pub last: Sequence,
+    /// Named values, if its sender gave it any.
+    pub headers: Row,
     /// Its bytes, 0 to 16 MiB.
     pub payload: Bytes,
 }
@@ -239,7 +242,7 @@ impl core::error::Error for Reject {}
 
 impl fmt::Debug for Message {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stream, first, last, payload } = self;
+        let Self { stream, first, last, payload, .. } = self;
         write!(formatter, "Message({stream:?} {}..={} {} B)", first.0, last.0, payload.len())
     }
 }

@@ -34,6 +34,7 @@ mod config;
 pub mod crypto;
 pub mod detector;
 mod discovery;
+mod draft;
 mod driver;
 pub mod epochs;
 mod error;
@@ -75,6 +76,7 @@ pub use config::{
     TableConfig,
 };
 pub use discovery::SEEDS_MAX;
+pub use draft::{BadHeader, Draft, HEADERS_BYTES_MAX, TooLarge};
 pub use driver::{Driver, Host};
 pub use error::{NodeError, PublishError};
 pub use event::{

@@ -13,13 +13,13 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::{NonZeroU16, NonZeroU32};
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::config::{Checked, Config, ConfigError, MESSAGE_BYTES_MAX};
+use crate::config::{Checked, Config, ConfigError};
 use crate::crypto::{Crypto, Epoch, Hash, Salt};
 use crate::detector::Detector;
 use crate::discovery::Discovery;
+use crate::draft::Draft;
 use crate::error::{NodeError, PublishError};
 use crate::event::{Datagram, Event, Reject};
 use crate::frame::Frame;
@@ -346,30 +346,22 @@ impl Node {
     /// # Errors
     /// The message is too large, the queue is full, the member has left, or the rules deny it;
     /// nothing changed.
-    pub fn publish(
-        &mut self,
-        now: Now,
-        topic: TopicId,
-        payload: Bytes,
-    ) -> Result<(), PublishError> {
+    pub fn publish(&mut self, now: Now, topic: TopicId, draft: Draft) -> Result<(), PublishError> {
         self.stats.inputs += 1;
-        let (limit, got) = (MESSAGE_BYTES_MAX, payload.len());
         if self.has_left {
             return Err(PublishError::Left);
         }
-        if got > limit {
-            return Err(PublishError::TooLarge { limit, got });
-        }
+        draft.check().map_err(PublishError::TooLarge)?;
         if let Some(trust) = &mut self.trust {
             trust.check_publish(topic, &self.members).map_err(PublishError::Denied)?;
         }
         let limit = self.config.get().multicast.send_queue_bytes;
         let waiting = self.multicast.waiting();
-        if waiting > 0 && waiting + got > limit {
+        if waiting > 0 && waiting + draft.bytes() > limit {
             return Err(PublishError::Full { limit });
         }
         self.stats.messages_published += 1;
-        self.multicast.publish(topic, payload, now.monotonic);
+        self.multicast.publish(topic, draft, now.monotonic);
         Ok(())
     }
 

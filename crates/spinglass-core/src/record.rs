@@ -28,6 +28,7 @@ use spinglass_summary::{Name, Value};
 
 use crate::config::{Keep, Security, Start};
 use crate::crypto::{Hash, PublicKey};
+use crate::draft::Draft;
 use crate::event::{Datagram, Event, Transmit};
 use crate::id::TopicId;
 use crate::identity::{Claims, Refusal};
@@ -70,7 +71,7 @@ pub enum Entry<'a> {
         /// On which topic.
         topic: TopicId,
         /// The message.
-        payload: Bytes,
+        draft: Draft,
     },
     /// A topic was subscribed to.
     Subscribe {

@@ -218,7 +218,7 @@ fn everybody_hears(config: &Config, count: usize, loss_ppm: u32, sizes: &[usize]
         (0_u8..).zip(sizes).map(|(tag, size)| Bytes::from(vec![tag; *size])).collect();
     for message in &messages {
         let now = group.now();
-        group.nodes[1].0.publish(now, topic, message.clone()).unwrap();
+        group.nodes[1].0.publish(now, topic, message.clone().into()).unwrap();
         group.run(Duration::from_millis(5));
     }
     group.run(Duration::from_secs(2));
@@ -261,7 +261,7 @@ fn a_message_with_none_after_it_is_heard_all_the_same() {
             }
         }
         let now = group.now();
-        group.nodes[1].0.publish(now, topic, Bytes::from_static(b"alone")).unwrap();
+        group.nodes[1].0.publish(now, topic, "alone".into()).unwrap();
         group.run(Duration::from_secs(4));
         for index in [0, 2] {
             let stats = group.nodes[index].0.node().stats();

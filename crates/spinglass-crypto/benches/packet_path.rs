@@ -83,7 +83,7 @@ fn run(size: usize, datagram_bytes: usize) -> (Duration, Duration) {
         now.monotonic = Instant::from_nanos(now.monotonic.as_nanos() + 5_000_000);
         let start = Clock::now();
         for _ in 0..BATCH {
-            sender.publish(now, topic, payload.clone()).expect("the queue has room");
+            sender.publish(now, topic, payload.clone().into()).expect("the queue has room");
         }
         if sender.node().poll_timeout().is_some_and(|due| due <= now.monotonic) {
             sender.handle_timeout(now);

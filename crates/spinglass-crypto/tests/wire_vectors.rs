@@ -30,8 +30,8 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::{Put as _, Reader};
 use spinglass_core::{
-    Config, Identity, Incarnation, Instant, Load, MemberId, Node, Now, Rating, Sequence, Share,
-    StreamId, TopicId,
+    Config, Draft, Identity, Incarnation, Instant, Load, MemberId, Node, Now, Rating, Sequence,
+    Share, StreamId, TopicId,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -41,7 +41,7 @@ const VECTOR: &str = "```vector ";
 /// Hexadecimal digits on one line of the document.
 const LINE_DIGITS: usize = 96;
 /// Content bytes of the vectors' packets.
-const ROOM: usize = 4;
+const ROOM: usize = 8;
 const INCARNATION: Incarnation = Incarnation(3);
 const PORT: ReplyPort = ReplyPort { port: NonZeroU16::new(40_123).unwrap(), has_met: true };
 /// A probe's number.
@@ -177,11 +177,15 @@ fn table_frames() -> Vectors {
     ])
 }
 
-/// A burst of two packets that carry `hello` and an empty message.
+/// `good day`, and an empty message with a header.
+fn messages() -> [Draft; 2] {
+    ["good day".into(), Draft::default().header("n", 1).unwrap()]
+}
+
+/// A burst of two packets that carry them.
 fn packets() -> Vec<Vec<u8>> {
     let mut framer = Framer::default();
-    framer.push(Bytes::from_static(b"hello"), Instant::START);
-    framer.push(Bytes::new(), Instant::START);
+    messages().into_iter().for_each(|message| framer.push(message, Instant::START));
     let mut packets = Vec::new();
     while framer.bytes() > 0 {
         let mut content = Vec::new();
@@ -256,9 +260,10 @@ fn made() -> Vectors {
     let [long, short] = datagrams();
     let [first, second] = packets().try_into().unwrap();
     let mut messages = Vec::new();
-    messages.put(&[5]);
-    messages.put(b"hello");
-    messages.put(&[0]);
+    messages.put(&[8 << 1]);
+    messages.put(b"good day");
+    // One header: the name's length, the name, a whole number, twice 1.
+    messages.put(&[5 << 1 | 1, 1, 1, b'n', 3, 2]);
     let mut vectors = table_frames();
     vectors.extend([
         ("member-a-public-key", member(1).public_key().0.to_vec()),
@@ -377,7 +382,7 @@ fn anybody_verifies_the_documents_record_and_packets() {
     assert_eq!(record.id(), MemberId(vector("member-a-name").try_into().unwrap()));
     let key = PublicKey(vector("member-a-public-key").try_into().unwrap());
     let mut assembler = Assembler::at_start();
-    let mut messages = Vec::new();
+    let mut told = Vec::new();
     let mut content = Vec::new();
     for name in ["packet-0", "packet-1"] {
         let bytes = vector(name);
@@ -388,9 +393,9 @@ fn anybody_verifies_the_documents_record_and_packets() {
         let PacketHeader { sequence, first, .. } = packet.header;
         let part = Bytes::copy_from_slice(&packet.leaf[LEAF_HEADER_BYTES..]);
         content.put(&part);
-        assembler.push(sequence, first, &part, |whole| messages.push(whole.2)).unwrap();
+        assembler.push(sequence, first, &part, |whole| told.push(whole.draft)).unwrap();
     }
-    assert_eq!(messages, [Bytes::from_static(b"hello"), Bytes::new()]);
+    assert_eq!(told, messages());
     assert_eq!(content, vector("messages"));
 }
 

@@ -19,9 +19,10 @@ use bytes::Bytes;
 use spinglass_core::frame::Frame;
 use spinglass_core::link::Header;
 use spinglass_core::multicast::Entry;
+use spinglass_core::table::{Name, Row, Value};
 use spinglass_core::wire::Reader;
 use spinglass_core::{
-    Destinations, Event, Gap, Instant, Message, Node, Sequence, StreamId, Transmit,
+    Destinations, Draft, Event, Gap, Instant, Message, Node, Sequence, StreamId, Transmit,
 };
 
 use crate::crypto::mix;
@@ -33,6 +34,12 @@ pub const PAYLOAD_BYTES_MIN: usize = 20;
 const ENTRY_LOOK_BACK: u64 = 64;
 /// Violations kept; the first tells most.
 pub(crate) const VIOLATIONS_MAX: usize = 16;
+
+/// What a message has for headers: every other one has any.
+fn headers(index: u64) -> Row {
+    let number = if index % 2 == 1 { i64::try_from(index).ok() } else { None };
+    Name::new("index").into_iter().zip(number.map(Value::Int)).collect()
+}
 
 /// A message that tells everything about itself.
 #[must_use]
@@ -138,10 +145,11 @@ impl Checker {
     }
 
     /// The next message of a member's present life.
-    pub fn publish(&mut self, member: usize, life: u64, bytes: usize) -> Bytes {
-        let index = self.published.entry((member, life)).or_default();
-        *index += 1;
-        payload(member, life, *index - 1, bytes)
+    pub fn publish(&mut self, member: usize, life: u64, bytes: usize) -> Draft {
+        let count = self.published.entry((member, life)).or_default();
+        let index = *count;
+        *count += 1;
+        Draft { headers: headers(index), payload: payload(member, life, index, bytes) }
     }
 
     /// Takes back a message that the core refused.
@@ -174,6 +182,10 @@ impl Checker {
             let what = format!("{message:?} was never published");
             return self.violate("BM-1/BM-10", member, at, what);
         };
+        if message.headers != headers(index) {
+            let what = format!("{message:?} has {:?}", message.headers);
+            return self.violate("BM-1/BM-10", member, at, what);
+        }
         if index >= self.published(sender, sender_life) {
             let what = format!("message {index} of {sender}/{sender_life} is not published yet");
             self.violate("BM-1", member, at, what);

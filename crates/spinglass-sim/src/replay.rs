@@ -456,8 +456,8 @@ impl Replay {
     /// The same of a call about a topic; `None`: it tells no time.
     fn verb_on_topic(&mut self, verb: Entry<'_>) -> Option<Now> {
         match verb {
-            Entry::Publish { now, topic, payload } => {
-                let _ = self.node.publish(now, topic, payload);
+            Entry::Publish { now, topic, draft } => {
+                let _ = self.node.publish(now, topic, draft);
                 Some(now)
             }
             Entry::Subscribe { now, topic, start } => {

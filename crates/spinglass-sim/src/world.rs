@@ -11,12 +11,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Salt};
 use spinglass_core::query::{Answer, AskError, Question, QuestionId};
 use spinglass_core::{
-    Checked, Datagram, Driver, Event, Identity, Incarnation, Instant, Keep, Node, Now, Pattern,
-    PatternError, Prng, PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
+    Checked, Datagram, Draft, Driver, Event, Identity, Incarnation, Instant, Keep, Node, Now,
+    Pattern, PatternError, Prng, PublishError, Rating, Sighting, Start, Stats, TopicId, Transmit,
 };
 use spinglass_crypto::{GroupKeys, RealCrypto, SigningKey};
 
@@ -374,13 +373,13 @@ impl World {
         &mut self,
         index: usize,
         topic: TopicId,
-        payload: Bytes,
+        draft: impl Into<Draft>,
         observer: &mut impl Observer,
     ) -> Result<(), PublishError> {
         let now = self.local_now(index);
         self.handled += 1;
         let driver = self.driver(index).ok_or(PublishError::Left)?;
-        let published = driver.publish(now, topic, payload);
+        let published = driver.publish(now, topic, draft.into());
         if !self.is_asleep(index) {
             self.drain(index, observer);
         } else if published.is_ok() {

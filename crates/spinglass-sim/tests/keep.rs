@@ -60,7 +60,7 @@ impl Fleet {
             let mut message = vec![7; bytes];
             message[..4].copy_from_slice(&self.sent.to_le_bytes());
             self.sent += 1;
-            self.world.publish(SENDER, self.topic, message.into(), &mut self.got).unwrap();
+            self.world.publish(SENDER, self.topic, message, &mut self.got).unwrap();
             self.world.run(Duration::from_millis(3), &mut self.got);
         }
     }

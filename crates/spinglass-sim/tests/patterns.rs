@@ -84,7 +84,7 @@ impl Fleet {
             for sender in SENDERS {
                 for text in TOPICS {
                     let topic = self.world.name_topic(sender, text);
-                    self.world.publish(sender, topic, vec![7; 40].into(), &mut self.got).unwrap();
+                    self.world.publish(sender, topic, vec![7_u8; 40], &mut self.got).unwrap();
                 }
             }
             self.run_ms(20);
@@ -203,7 +203,7 @@ fn what_is_for_all_comes_to_whoever_takes_a_share_by_a_pattern() {
             for sender in SENDERS {
                 for text in TOPICS {
                     let topic = fleet.world.name_topic(sender, text).for_all();
-                    fleet.world.publish(sender, topic, vec![7; 40].into(), &mut fleet.got).unwrap();
+                    fleet.world.publish(sender, topic, vec![7_u8; 40], &mut fleet.got).unwrap();
                 }
             }
             fleet.run_ms(20);

@@ -61,7 +61,7 @@ impl Group {
             let mut message = vec![7; bytes(self.sent)];
             message[..4].copy_from_slice(&self.sent.to_le_bytes());
             self.sent += 1;
-            self.world.publish(0, self.topic, message.into(), &mut self.got).unwrap();
+            self.world.publish(0, self.topic, message, &mut self.got).unwrap();
             self.world.run(Duration::from_millis(5), &mut self.got);
         }
     }
@@ -165,7 +165,7 @@ fn what_is_for_all_comes_to_all_who_take_anything() {
                 let (plain, for_all) = (group.topic, group.topic.for_all());
                 let topic = if is_for_all(&number) { for_all } else { plain };
                 let message = number.to_le_bytes().to_vec();
-                group.world.publish(0, topic, message.into(), &mut group.got).unwrap();
+                group.world.publish(0, topic, message, &mut group.got).unwrap();
                 group.world.run(Duration::from_millis(5), &mut group.got);
             }
             group.settle();
@@ -224,7 +224,7 @@ impl Few {
         for number in numbers {
             let mut message = vec![7; 200];
             message[..4].copy_from_slice(&number.to_le_bytes());
-            self.world.publish(sender, self.topic, message.into(), &mut self.got).unwrap();
+            self.world.publish(sender, self.topic, message, &mut self.got).unwrap();
             self.world.run(Duration::from_millis(5), &mut self.got);
         }
         self.world.run(Duration::from_secs(5), &mut self.got);
@@ -300,7 +300,7 @@ fn who_takes_little_asks_for_what_lies_far_back() {
     few.world.network.blocked.extend([0, 1, 2, 3, 5].map(|other| (other, little)));
     for number in 200..350 {
         let message = u32::to_le_bytes(number).to_vec();
-        few.world.publish(5, few.topic, message.into(), &mut few.got).unwrap();
+        few.world.publish(5, few.topic, message, &mut few.got).unwrap();
         few.world.run(Duration::from_millis(2), &mut few.got);
     }
     few.world.network.blocked.clear();

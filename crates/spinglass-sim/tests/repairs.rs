@@ -25,7 +25,7 @@ fn multicast_repairs(members: usize, messages: u64) -> f64 {
     let (mut world, topic) = group(members, 200_000, 5);
     let mut count = |messages: u64| {
         for _ in 0..messages {
-            world.publish(0, topic, vec![7; 300].into(), &mut Blind).unwrap();
+            world.publish(0, topic, vec![7_u8; 300], &mut Blind).unwrap();
             world.run(Duration::from_millis(5), &mut Blind);
         }
         (0..members).map(|member| world.stats(member).repairs_multicast).sum::<u64>()
@@ -47,7 +47,7 @@ fn as_many_of_a_region_hold_a_packet_for_long_as_are_to() {
     for seed in 0..20 {
         let (mut world, topic) = group(64, 0, seed);
         let sender = seed as usize;
-        world.publish(sender, topic, vec![7; 300].into(), &mut Blind).unwrap();
+        world.publish(sender, topic, vec![7_u8; 300], &mut Blind).unwrap();
         // Longer than all hold it, and not so long that its holders let it go.
         world.run(Duration::from_secs(1), &mut Blind);
         let holds = |member: &usize| world.stats(*member).buffered_bytes > 0;
@@ -66,7 +66,7 @@ fn tails_each(loss_ppm: u32) -> f64 {
     let (mut world, topic) = group(members, loss_ppm, 3);
     let mut count = |messages: u64| {
         for _ in 0..messages {
-            world.publish(0, topic, vec![7; 300].into(), &mut Blind).unwrap();
+            world.publish(0, topic, vec![7_u8; 300], &mut Blind).unwrap();
             world.run(Duration::from_millis(100), &mut Blind);
         }
         (0..members).map(|member| world.stats(member).tails_sent).sum::<u64>()
@@ -94,7 +94,7 @@ fn late_far_away(seed: u64) -> (u64, u64) {
     (0..members).for_each(|member| world.subscribe(member, topic, Start::Live));
     let mut stream = |seconds: u64| {
         for _ in 0..seconds * 100 {
-            world.publish(0, topic, vec![7; 210].into(), &mut Blind).unwrap();
+            world.publish(0, topic, vec![7_u8; 210], &mut Blind).unwrap();
             world.run(Duration::from_millis(10), &mut Blind);
         }
         (0..members).map(|member| world.stats(member)).collect::<Vec<Stats>>()

@@ -72,7 +72,7 @@ fn run(way: Dissemination, loss_ppm: u32, one_in: u32, seed: u64) -> (World, See
     for message in 0..MESSAGES {
         for sender in SENDERS {
             let bytes = if message % 8 == 3 { 5_000 } else { 40 };
-            world.publish(sender, topic, vec![7; bytes].into(), &mut seers).unwrap();
+            world.publish(sender, topic, vec![7_u8; bytes], &mut seers).unwrap();
         }
         world.run(Duration::from_millis(7), &mut seers);
     }
@@ -155,7 +155,7 @@ fn a_message_tells_how_long_it_waited_and_a_lost_one_that_it_is_lost() {
     let mut seers = Seers::default();
     world.run(Duration::from_secs(1), &mut seers);
     for _ in 0..10 {
-        world.publish(0, topic, vec![7; 1_000].into(), &mut seers).unwrap();
+        world.publish(0, topic, vec![7_u8; 1_000], &mut seers).unwrap();
     }
     world.run(Duration::from_secs(3), &mut seers);
     let waited: Vec<Duration> = seers.made.values().map(|(_, waited)| *waited).collect();
@@ -163,12 +163,12 @@ fn a_message_tells_how_long_it_waited_and_a_lost_one_that_it_is_lost() {
     assert!(waited.is_sorted() && *waited.last().unwrap() > Duration::from_millis(500));
     // What nobody hears until its sender holds it no longer is given up when the next one comes.
     world.network.loss_ppm = 1_000_000;
-    world.publish(0, topic, b"lost".to_vec().into(), &mut seers).unwrap();
+    world.publish(0, topic, b"lost".to_vec(), &mut seers).unwrap();
     world.run(Duration::from_secs(12), &mut seers);
     let (lost, _) = seers.made.last_key_value().unwrap();
     let lost = *lost;
     world.network.loss_ppm = 0;
-    world.publish(0, topic, b"next".to_vec().into(), &mut seers).unwrap();
+    world.publish(0, topic, b"next".to_vec(), &mut seers).unwrap();
     world.run(Duration::from_secs(15), &mut seers);
     let stay = &seers.stays[&lost][&1];
     assert!(stay.is_lost && stay.received.is_empty() && stay.delivered.is_empty(), "{stay:?}");

@@ -39,7 +39,7 @@ fn waiting(dead: usize, spares: bool) -> Vec<usize> {
     let mut heard = Heard::default();
     world.run(Duration::from_secs(1), &mut heard);
     world.crash(dead);
-    world.publish(0, topic, b"at once".to_vec().into(), &mut heard).unwrap();
+    world.publish(0, topic, b"at once".to_vec(), &mut heard).unwrap();
     world.run(Duration::from_secs(1), &mut heard);
     assert_eq!(heard.0.range(..REGION).count(), REGION - 1, "the sender's own region");
     let alive = (REGION..2 * REGION).filter(|member| *member != dead);
@@ -68,7 +68,7 @@ fn what_is_multicast_over_links_stays_in_its_part_of_the_network() {
     let mut heard = Heard::default();
     world.run(Duration::from_secs(1), &mut heard);
     world.network.parts = (0..REGION).map(|member| u8::from(member >= 4)).collect();
-    world.publish(0, topic, b"here".to_vec().into(), &mut heard).unwrap();
+    world.publish(0, topic, b"here".to_vec(), &mut heard).unwrap();
     world.run(Duration::from_millis(150), &mut heard);
     assert!(heard.0.iter().eq(&[1, 2, 3]), "{:?}", heard.0);
     world.network.parts.clear();

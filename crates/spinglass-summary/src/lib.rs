@@ -39,6 +39,7 @@ mod codec;
 mod error;
 mod eval;
 mod expr;
+mod filter;
 mod function;
 mod kinds;
 mod lexer;
@@ -56,6 +57,7 @@ mod value;
 
 pub use codec::Malformed;
 pub use error::{EvalError, SqlError, SqlErrorKind};
+pub use filter::Filter;
 pub use function::{Bound, BoundKind, Evaluation, Function};
 pub use meter::Budget;
 pub use prune::Range;

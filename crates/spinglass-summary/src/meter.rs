@@ -15,6 +15,11 @@ pub struct Budget {
     pub output_bytes: u32,
 }
 
+/// What a query or a filter may cost in one row: a guess, the steps of the longest text with room
+/// to spare.
+pub(crate) const ROW_BUDGET: Budget =
+    Budget { steps: 20_000, memory_bytes: 64 << 10, output_bytes: 16 << 10 };
+
 impl Default for Budget {
     /// 250,000 steps: a step takes at most some 40 ns on a slow machine, so 10 ms; 128 rows and 20
     /// outputs of 10 nodes each take a tenth. 1 MiB of memory. 16 KiB of output: a guess, several

@@ -16,16 +16,14 @@ use core::cmp::Ordering;
 use crate::error::{EvalError, SqlError};
 use crate::eval::Frame;
 use crate::expr::Expr;
+use crate::filter;
 use crate::function::{Function, cell};
-use crate::meter::{Budget, Meter};
+use crate::meter::{Budget, Meter, ROW_BUDGET};
 use crate::order;
 use crate::prune::{Knowledge, Range};
 use crate::row::{Name, Row, RowBuilder};
 use crate::statement::{self, QueryText};
 use crate::value::{LIST_DEPTH_MAX, Value};
-
-/// What a query may cost in one row: a guess, the steps of the longest text with room to spare.
-const ROW_BUDGET: Budget = Budget { steps: 20_000, memory_bytes: 64 << 10, output_bytes: 16 << 10 };
 
 /// What a query found in one table's rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,10 +104,8 @@ impl Query {
     }
 
     fn is_match(&self, row: &Row, meter: &mut Meter) -> Result<bool, EvalError> {
-        let Some(filter) = &self.inner.text.filter else { return Ok(true) };
-        let cells = self.cells(row);
-        let frame = Frame { columns: &cells, aggregates: &[] };
-        Ok(filter.truth(frame, meter)? == Some(true))
+        let QueryText { filter, columns, .. } = &self.inner.text;
+        filter.as_ref().map_or(Ok(true), |filter| filter::holds(filter, columns, row, meter))
     }
 
     /// What is told of a host. A column that takes too many steps or bytes is absent.

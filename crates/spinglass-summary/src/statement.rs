@@ -4,6 +4,7 @@
 //! function  SELECT aggregates AS name, ..  FROM zone   [WHERE condition] [GROUP BY expression]
 //! query     SELECT * | expression AS name, ..  FROM hosts  [WHERE condition]
 //!           [ORDER BY expression [DESC], ..] [LIMIT count]
+//! filter    condition
 //! ```
 
 use alloc::format;
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 use crate::aggregate::Aggregate;
 use crate::error::{SqlError, SqlErrorKind};
 use crate::expr::Expr;
+use crate::filter::Condition;
 use crate::parser::{Node, Parser, Scope};
 use crate::row::Name;
 use crate::value::Value;
@@ -113,6 +115,20 @@ pub(crate) fn query(sql: &str) -> Result<QueryText, SqlError> {
     let limit = if parser.take_word("LIMIT") { Some(parser.limit()?) } else { None };
     parser.end("a query lists hosts")?;
     Ok(QueryText { columns: parser.columns, outputs, filter, order, limit })
+}
+
+pub(crate) fn condition(sql: &str) -> Result<Condition, SqlError> {
+    let mut parser = Parser::new(sql)?;
+    parser.scope = Scope::Row("a filter");
+    if parser.is_word("WHERE") || parser.is_word("SELECT") {
+        let message = "a filter is what stands behind WHERE, such as price > 10";
+        return Err(parser.error(SqlErrorKind::Syntax, parser.at(), message));
+    }
+    let expr = parser.condition("a filter")?.expr;
+    if !parser.is_end() {
+        return Err(parser.expected("AND, OR or the end"));
+    }
+    Ok(Condition { columns: parser.columns, expr })
 }
 
 impl Parser<'_> {

@@ -4,11 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use bytes::Bytes;
 use spinglass_core::object::{Failure, ObjectError, ObjectName};
 use spinglass_core::query::AskError;
 use spinglass_core::table::{PathError, SetError, Value, ZonePath};
-use spinglass_core::{ConfigError, Denied, NodeError};
+use spinglass_core::{ConfigError, Denied, Draft, NodeError, TooLarge};
 use spinglass_crypto::KeyError;
 use spinglass_relay::{RelayError, UrlError};
 
@@ -121,13 +120,8 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum PublishError {
     /// It is larger than any message may be.
-    #[error("the message has {got} bytes, the limit is {limit}: split it")]
-    TooLarge {
-        /// The limit, in bytes.
-        limit: usize,
-        /// The message's size.
-        got: usize,
-    },
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
     /// The rules do not let this member publish on the topic.
     #[error("this member may not publish here: {0}")]
     Denied(Denied),
@@ -142,7 +136,7 @@ pub enum PublishError {
 pub enum TryPublishError {
     /// The queue is full; here is the message back.
     #[error("the send queue is full: publish more slowly, or raise the pace")]
-    Full(Bytes),
+    Full(Draft),
     /// It will never be taken.
     #[error(transparent)]
     Refused(#[from] PublishError),

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use spinglass_core::rules::Action;
-use spinglass_core::{Denied, Keep, MESSAGE_BYTES_MAX, Message, Rating, Start, TopicId};
+use spinglass_core::{Denied, Draft, Keep, Rating, Start, TopicId};
 use tokio::sync::oneshot;
 
 use crate::error::{Closed, PublishError, TryPublishError};
 use crate::inbox::{Command, Refused};
 use crate::node::Shared;
-use crate::subscription::{KeyOf, Queue, Subscription};
+use crate::subscription::{Queue, Subscription};
 use crate::topics::id_of;
+use crate::wanted::Wanted;
 
 /// A handle to a topic: cheap to clone, and of no use once its [`Node`](crate::Node) is gone.
 #[derive(Clone)]
@@ -78,21 +78,22 @@ impl Group {
         self.shared.rules.check(&subscribe)
     }
 
-    /// Publishes a message to everybody but this member itself. It returns when the message has
-    /// been taken to wait for its turn, which is at once unless the application publishes faster
-    /// than the pace that was set.
+    /// Publishes a message to everybody but this member itself: bytes of any kind, or a [`Draft`]
+    /// with headers. It returns when the message has been taken to wait for its turn, which is at
+    /// once unless the application publishes faster than the pace that was set.
     ///
     /// # Errors
-    /// The message is larger than 16 MiB, the rules deny it, or the node is gone.
-    pub async fn publish(&self, payload: impl Into<Bytes>) -> Result<(), PublishError> {
-        let mut payload = payload.into();
+    /// The message is larger than 16 MiB, or has headers of more than 1 KiB; the rules deny it; or
+    /// the node is gone.
+    pub async fn publish(&self, message: impl Into<Draft>) -> Result<(), PublishError> {
+        let mut draft = message.into();
         loop {
             // Made first, so that room which comes up in between is not missed.
             let space = self.shared.inbox.space();
-            match self.try_publish(payload) {
+            match self.try_publish(draft) {
                 Ok(()) => return Ok(()),
                 Err(TryPublishError::Refused(error)) => return Err(error),
-                Err(TryPublishError::Full(back)) => payload = back,
+                Err(TryPublishError::Full(back)) => draft = back,
             }
             space.await;
         }
@@ -102,15 +103,12 @@ impl Group {
     ///
     /// # Errors
     /// There is no room, and the message comes back; or as [`publish`](Self::publish).
-    pub fn try_publish(&self, payload: impl Into<Bytes>) -> Result<(), TryPublishError> {
-        let payload = payload.into();
-        let (limit, got) = (MESSAGE_BYTES_MAX, payload.len());
-        if got > limit {
-            return Err(PublishError::TooLarge { limit, got }.into());
-        }
+    pub fn try_publish(&self, message: impl Into<Draft>) -> Result<(), TryPublishError> {
+        let draft = message.into();
+        draft.check().map_err(PublishError::from)?;
         self.may_publish().map_err(PublishError::Denied)?;
-        self.shared.inbox.publish(self.topic, payload).map_err(|refused| match refused {
-            Refused::Full(payload) => TryPublishError::Full(payload),
+        self.shared.inbox.publish(self.topic, draft).map_err(|refused| match refused {
+            Refused::Full(draft) => TryPublishError::Full(draft),
             Refused::Closed => PublishError::Closed.into(),
         })
     }
@@ -137,23 +135,15 @@ impl Group {
     /// what is [kept](Self::keep), or still held for repair; further ones start live.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
-        self.subscribe_by(start, None)
+        self.subscribe_to(start.into())
     }
 
-    /// Subscribes to the latest values alone: of what waits to be read, each message takes the
-    /// place of the one before with its key. So who reads seldom reads the newest of each key, and
-    /// lags behind nobody, as long as there is room for one message of every key. Messages of
-    /// different keys may come in another order than they were published in.
+    /// Subscribes to a choice of the messages: of those of whose headers a filter is true, or of
+    /// the latest of each key.
     #[must_use]
-    pub fn subscribe_latest(
-        &self,
-        key: impl Fn(&Message) -> Bytes + Send + Sync + 'static,
-    ) -> Subscription {
-        self.subscribe_by(Start::Live, Some(Box::new(key)))
-    }
-
-    fn subscribe_by(&self, start: Start, key_of: Option<KeyOf>) -> Subscription {
-        let queue = Arc::new(Queue::new(self.shared.limits, key_of));
+    pub fn subscribe_to(&self, wanted: Wanted) -> Subscription {
+        let start = wanted.start;
+        let queue = Arc::new(Queue::new(self.shared.limits, wanted));
         let topic = self.topic.plain();
         let command = Command::Subscribe { topic, start, queue: Arc::clone(&queue) };
         if self.may_subscribe().is_err() || self.shared.inbox.command(command).is_err() {

@@ -8,6 +8,7 @@ use spinglass_core::{Pattern, Rating, Start};
 use crate::inbox::Command;
 use crate::node::Shared;
 use crate::subscription::{Queue, Subscription};
+use crate::wanted::Wanted;
 
 /// A handle to all topics that a pattern matches, met already or not: of no use once its
 /// [`Node`](crate::Node) is gone.
@@ -49,7 +50,14 @@ impl Groups {
     /// pattern, and of topics that it takes no other way.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
-        let queue = Arc::new(Queue::new(self.shared.limits, None));
+        self.subscribe_to(start.into())
+    }
+
+    /// Subscribes to a choice of the messages.
+    #[must_use]
+    pub fn subscribe_to(&self, wanted: Wanted) -> Subscription {
+        let start = wanted.start;
+        let queue = Arc::new(Queue::new(self.shared.limits, wanted));
         let (pattern, rating) = (self.pattern.clone(), self.rating);
         let taken = Arc::clone(&queue);
         let command = Command::SubscribePattern { pattern, start, rating, queue: taken };

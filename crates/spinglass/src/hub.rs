@@ -156,9 +156,9 @@ impl Hub {
     /// Ends all subscriptions.
     pub(crate) fn close(&mut self) {
         self.hand_over();
-        for topic in self.topics.drain(..) {
-            topic.queues.iter().for_each(|queue| queue.close());
-        }
+        let named = self.topics.drain(..).flat_map(|topic| topic.queues);
+        let patterned = self.patterns.drain(..).flat_map(|patterned| patterned.queues);
+        named.chain(patterned).for_each(|queue| queue.close());
     }
 }
 

@@ -17,7 +17,7 @@ use spinglass_core::orders::{NewOrder, OrderError};
 use spinglass_core::path::PathQuestion;
 use spinglass_core::query::{Answer, AskError, Question};
 use spinglass_core::table::{Name, SetError, Value, ZonePath};
-use spinglass_core::{Keep, Member, Pattern, Rating, Sighting, Start, TopicId};
+use spinglass_core::{Draft, Keep, Member, Pattern, Rating, Sighting, Start, TopicId};
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -104,7 +104,7 @@ pub(crate) enum Command {
 /// Why a message was not taken.
 #[derive(Debug)]
 pub(crate) enum Refused {
-    Full(Bytes),
+    Full(Draft),
     Closed,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    messages: VecDeque<(TopicId, Bytes)>,
+    messages: VecDeque<(TopicId, Draft)>,
     bytes: usize,
     commands: Vec<Command>,
     /// The sleeping task.
@@ -136,13 +136,13 @@ pub(crate) struct Room {
 
 impl Room {
     /// Whether a message may be taken.
-    pub(crate) const fn fits(self, payload: &Bytes) -> bool {
-        self.empty || payload.len() + LENGTH_BYTES_MAX <= self.bytes
+    pub(crate) fn fits(self, draft: &Draft) -> bool {
+        self.empty || draft.bytes() + LENGTH_BYTES_MAX <= self.bytes
     }
 
     /// What is left once it has been.
-    const fn without(self, payload: &Bytes) -> Self {
-        let bytes = self.bytes.saturating_sub(payload.len() + LENGTH_BYTES_MAX);
+    fn without(self, draft: &Draft) -> Self {
+        let bytes = self.bytes.saturating_sub(draft.bytes() + LENGTH_BYTES_MAX);
         Self { bytes, empty: false }
     }
 }
@@ -153,19 +153,20 @@ impl Inbox {
     }
 
     /// Adds a message to publish.
-    pub(crate) fn publish(&self, topic: TopicId, payload: Bytes) -> Result<(), Refused> {
+    pub(crate) fn publish(&self, topic: TopicId, draft: Draft) -> Result<(), Refused> {
+        let bytes = draft.bytes();
         let mut state = self.lock();
         if state.closed {
             return Err(Refused::Closed);
         }
         let count = state.messages.len();
-        let full = count >= INBOX_MESSAGES_MAX
-            || count > 0 && state.bytes + payload.len() > INBOX_BYTES_MAX;
+        let full =
+            count >= INBOX_MESSAGES_MAX || count > 0 && state.bytes + bytes > INBOX_BYTES_MAX;
         if full {
-            return Err(Refused::Full(payload));
+            return Err(Refused::Full(draft));
         }
-        state.bytes += payload.len();
-        state.messages.push_back((topic, payload));
+        state.bytes += bytes;
+        state.messages.push_back((topic, draft));
         let task = state.task.take();
         drop(state);
         task.into_iter().for_each(Waker::wake);
@@ -194,7 +195,7 @@ impl Inbox {
     /// Whether there is something for the task; if not, it is woken when there is.
     pub(crate) fn poll(&self, room: Room, cx: &Context<'_>) -> bool {
         let mut state = self.lock();
-        let publishable = state.messages.front().is_some_and(|(_, payload)| room.fits(payload));
+        let publishable = state.messages.front().is_some_and(|(_, draft)| room.fits(draft));
         let ready = publishable || !state.commands.is_empty();
         if !ready && !state.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             state.task = Some(cx.waker().clone());
@@ -206,19 +207,19 @@ impl Inbox {
     pub(crate) fn take(
         &self,
         mut room: Room,
-        messages: &mut VecDeque<(TopicId, Bytes)>,
+        messages: &mut VecDeque<(TopicId, Draft)>,
         commands: &mut Vec<Command>,
     ) {
         let mut state = self.lock();
         commands.append(&mut state.commands);
-        while let Some((topic, payload)) = state.messages.pop_front() {
-            if !room.fits(&payload) {
-                state.messages.push_front((topic, payload));
+        while let Some((topic, draft)) = state.messages.pop_front() {
+            if !room.fits(&draft) {
+                state.messages.push_front((topic, draft));
                 break;
             }
-            state.bytes -= payload.len();
-            room = room.without(&payload);
-            messages.push_back((topic, payload));
+            state.bytes -= draft.bytes();
+            room = room.without(&draft);
+            messages.push_back((topic, draft));
         }
         drop(state);
         if !messages.is_empty() {
@@ -241,7 +242,9 @@ impl Inbox {
         let commands = std::mem::take(&mut state.commands);
         drop(state);
         for command in commands {
-            if let Command::Subscribe { queue, .. } = command {
+            if let Command::Subscribe { queue, .. } | Command::SubscribePattern { queue, .. } =
+                command
+            {
                 queue.close();
             }
         }
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn is_bounded_in_bytes_and_messages_yet_takes_any_one() {
         let inbox = Inbox::default();
-        let large = Bytes::from(vec![0; 2 * INBOX_BYTES_MAX]);
+        let large = Draft::from(vec![0; 2 * INBOX_BYTES_MAX]);
         inbox.publish(TOPIC, large.clone()).unwrap();
         assert!(
             matches!(inbox.publish(TOPIC, large.clone()), Err(Refused::Full(back)) if back == large)
@@ -272,13 +275,13 @@ mod tests {
         assert_eq!(taken(&inbox, Room { bytes: 10, empty: false }), 0, "no room in the core");
         assert_eq!(taken(&inbox, Room { bytes: 10, empty: true }), 1);
         for _ in 0..INBOX_MESSAGES_MAX {
-            inbox.publish(TOPIC, Bytes::new()).unwrap();
+            inbox.publish(TOPIC, Draft::default()).unwrap();
         }
-        assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Full(_))));
+        assert!(matches!(inbox.publish(TOPIC, Draft::default()), Err(Refused::Full(_))));
         assert_eq!(taken(&inbox, Room { bytes: 0, empty: false }), 0);
         let room = Room { bytes: 10 * LENGTH_BYTES_MAX, empty: false };
         assert_eq!(taken(&inbox, room), 10, "each counts, however small");
         inbox.close();
-        assert!(matches!(inbox.publish(TOPIC, Bytes::new()), Err(Refused::Closed)));
+        assert!(matches!(inbox.publish(TOPIC, Draft::default()), Err(Refused::Closed)));
     }
 }

@@ -65,6 +65,7 @@ mod table;
 mod task;
 mod topics;
 mod traffic;
+mod wanted;
 
 pub use builder::{Builder, DATAGRAM_BYTES_LOOPBACK, DATAGRAM_BYTES_PATH, MULTICAST_GROUP};
 pub use error::{
@@ -88,13 +89,14 @@ pub use spinglass_core::orders::{Body, NewOrder, Order};
 pub use spinglass_core::query::{AskError, Reach};
 pub use spinglass_core::rules::NamePattern;
 pub use spinglass_core::table::{
-    ATTRIBUTE_BYTES_MAX, Budget, Function, Kind as RowKind, Name, NewFunction, PathError, Query,
-    Row, SetError, SqlError, Summary, SummaryError, TableRow, Time, Value, ZonePath,
+    ATTRIBUTE_BYTES_MAX, Budget, Filter, Function, Kind as RowKind, Name, NewFunction, PathError,
+    Query, Row, SetError, SqlError, Summary, SummaryError, TableRow, Time, Value, ZonePath,
 };
 pub use spinglass_core::{
-    Config, ConfigError, Denied, Dissemination, DownReason, Gap, Incarnation, Keep,
-    MESSAGE_BYTES_MAX, Member, MemberId, Message, NodeError, Offence, Pattern, PatternError,
-    Rating, Reject, Reliability, Seen, Sequence, Start, StreamId, TopicId,
+    BadHeader, Config, ConfigError, Denied, Dissemination, DownReason, Draft, Gap,
+    HEADERS_BYTES_MAX, Incarnation, Keep, MESSAGE_BYTES_MAX, Member, MemberId, Message, NodeError,
+    Offence, Pattern, PatternError, Rating, Reject, Reliability, Seen, Sequence, Start, StreamId,
+    TooLarge, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};
@@ -103,3 +105,4 @@ pub use subscription::Subscription;
 pub use table::{Hosts, SummaryFunction, Table, Zone, ZoneRow};
 pub use topics::Topic;
 pub use traffic::Traffic;
+pub use wanted::Wanted;

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use spinglass_core::{MemberId, Message, StreamId};
+use spinglass_core::{MemberId, StreamId};
 
 use crate::event::{Event, Lagged};
+use crate::wanted::Wanted;
 
 /// How much may wait for a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +22,6 @@ pub(crate) struct Limits {
     /// Bytes of their messages. One message always fits.
     pub(crate) bytes: usize,
 }
-
-/// What a message is the value of.
-pub(crate) type KeyOf = Box<dyn Fn(&Message) -> Bytes + Send + Sync>;
 
 /// A queue, as its subscriber and the task share it.
 pub(crate) type SharedQueue = Arc<Queue>;
@@ -36,8 +34,7 @@ pub(crate) type SharedQueue = Arc<Queue>;
 /// and what a slow subscriber costs is bounded.
 pub(crate) struct Queue {
     limits: Limits,
-    /// Of each key's messages only the newest waits.
-    key_of: Option<KeyOf>,
+    wanted: Wanted,
     state: Mutex<State>,
 }
 
@@ -54,8 +51,8 @@ struct State {
 }
 
 impl Queue {
-    pub(crate) fn new(limits: Limits, key_of: Option<KeyOf>) -> Self {
-        Self { limits, key_of, state: Mutex::new(State::default()) }
+    pub(crate) fn new(limits: Limits, wanted: Wanted) -> Self {
+        Self { limits, wanted, state: Mutex::new(State::default()) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -69,8 +66,8 @@ impl Queue {
         if state.closed {
             return None;
         }
-        let key_of = self.key_of.as_ref();
-        let push = |event| u64::from(!state.push(event, self.limits, key_of));
+        let events = events.filter(|event| self.wanted.has(event));
+        let push = |event| u64::from(!state.push(event, self.limits, &self.wanted));
         let dropped = events.map(push).sum();
         let reader = state.reader.take();
         drop(state);
@@ -119,11 +116,8 @@ impl Queue {
 impl State {
     /// Adds an event, or notes that there was no room. Returns false if it was a message that was
     /// dropped.
-    fn push(&mut self, event: Event, limits: Limits, key_of: Option<&KeyOf>) -> bool {
-        let key = match &event {
-            Event::Message(message) => key_of.map(|key_of| key_of(message)),
-            _ => None,
-        };
+    fn push(&mut self, event: Event, limits: Limits, wanted: &Wanted) -> bool {
+        let key = wanted.key(&event);
         let Some(event) = self.replace(event, key.as_ref()) else { return true };
         let (stream, bytes) = match &event {
             Event::Message(message) => (Some(message.stream), message.payload.len()),
@@ -270,14 +264,15 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use spinglass_core::{Gap, Sequence};
+    use spinglass_core::table::{Filter, Row};
+    use spinglass_core::{Draft, Gap, Message, Sequence};
 
     use super::*;
 
     const LIMITS: Limits = Limits { events: 4, bytes: 100 };
 
     fn new() -> Queue {
-        Queue::new(LIMITS, None)
+        Queue::new(LIMITS, Wanted::live())
     }
 
     fn stream(topic: u8) -> StreamId {
@@ -287,7 +282,8 @@ mod tests {
     fn message(topic: u8, at: u64, bytes: usize) -> Event {
         let (first, last) = (Sequence(at), Sequence(at));
         let payload = Bytes::from(vec![0; bytes]);
-        Event::Message(Message { stream: stream(topic), first, last, payload })
+        let headers = Row::empty();
+        Event::Message(Message { stream: stream(topic), first, last, headers, payload })
     }
 
     fn lagged(topic: u8, messages: u64, bytes: u64, gap_packets: u64) -> Event {
@@ -325,7 +321,7 @@ mod tests {
     #[test]
     fn of_each_key_only_the_newest_waits() {
         let by_length = |message: &Message| Bytes::from(vec![message.payload.len() as u8]);
-        let queue = Queue::new(LIMITS, Some(Box::new(by_length)));
+        let queue = Queue::new(LIMITS, Wanted::live().latest(by_length));
         let sent = (0..1_000).map(|at| message(1, at, 1 + at as usize % 3));
         assert_eq!(queue.extend(sent), Some(0), "nothing is dropped");
         let gap = Event::Gap(Gap { stream: stream(1), from: Sequence(9), packets: 3 });
@@ -334,6 +330,23 @@ mod tests {
         assert_eq!(read(&queue), newest);
         queue.extend([message(1, 1_001, 1)].into_iter());
         assert_eq!(read(&queue), [message(1, 1_001, 1)], "what was read is not replaced");
+    }
+
+    #[test]
+    fn what_a_filter_is_not_true_of_takes_no_room() {
+        let filter = Filter::parse("price > 97").expect("a condition");
+        let queue = Queue::new(LIMITS, Wanted::live().only(filter));
+        let priced = |at: u64| match message(1, at, 30) {
+            Event::Message(message) => {
+                let headers = Draft::default().header("price", at as i64).expect("a name").headers;
+                Event::Message(Message { headers, ..message })
+            }
+            other => other,
+        };
+        let gap = Event::Gap(Gap { stream: stream(1), from: Sequence(9), packets: 3 });
+        let sent = (0..100).map(priced).chain([message(1, 100, 30), gap.clone()]);
+        assert_eq!(queue.extend(sent), Some(0), "nothing is dropped");
+        assert_eq!(read(&queue), [priced(98), priced(99), gap]);
     }
 
     #[test]

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, Driver, Instant, Now, PublishError, Rating, Start, TopicId};
+use spinglass_core::{Datagram, Draft, Driver, Instant, Now, PublishError, Rating, Start, TopicId};
 use spinglass_relay::{Incoming, Tunnel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -63,7 +62,7 @@ pub(crate) struct Task {
     /// Whether subscribers were woken that have not had their turn yet.
     owes_yield: bool,
     /// Messages on their way from the inbox to the core.
-    messages: VecDeque<(TopicId, Bytes)>,
+    messages: VecDeque<(TopicId, Draft)>,
     commands: Vec<Command>,
     flushes: Vec<oneshot::Sender<()>>,
     /// The rules that handles ask are those of so many changes.
@@ -309,10 +308,10 @@ impl Task {
                 _ => (),
             }
         }
-        while let Some((topic, payload)) = self.messages.front() {
+        while let Some((topic, draft)) = self.messages.front() {
             // Sizes were checked before, and nothing comes after the good-bye: if the core will not
             // have it, it is for want of room, and it waits.
-            let published = self.driver.publish(now, *topic, payload.clone());
+            let published = self.driver.publish(now, *topic, draft.clone());
             if matches!(published, Err(PublishError::Full { .. })) {
                 break;
             }
@@ -502,7 +501,7 @@ impl Task {
     /// Bytes of messages that are not on the wire. An empty message counts as one.
     fn unsent(&self) -> usize {
         let (bytes, any) = self.shared.inbox.waiting();
-        let held: usize = self.messages.iter().map(|(_, payload)| payload.len() + 1).sum();
+        let held: usize = self.messages.iter().map(|(_, draft)| draft.bytes() + 1).sum();
         self.driver.node().send_queue_bytes() + held + bytes.max(usize::from(any))
     }
 

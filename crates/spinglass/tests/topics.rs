@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use spinglass::{Event, Keep, Rating, Start, Subscription};
+use spinglass::{Draft, Event, Filter, Keep, PublishError, Rating, Start, Subscription, Wanted};
 
 use self::common::{members, next_message, patiently, subscribe_to};
 
@@ -120,7 +120,8 @@ async fn who_reads_seldom_reads_the_latest_values() {
     let nodes = members(2, |_, builder| builder).await;
     let [sender, reader] = &nodes[..] else { panic!("two") };
     let topic = reader.group("values");
-    let mut latest = topic.subscribe_latest(|message| message.payload.slice(..1));
+    let mut latest =
+        topic.subscribe_to(Wanted::live().latest(|message| message.payload.slice(..1)));
     let mut all = topic.subscribe();
     let values = sender.group("values");
     let sent: Vec<[u8; 2]> = (0..100).map(|value| [value % 2, value]).collect();
@@ -132,6 +133,34 @@ async fn who_reads_seldom_reads_the_latest_values() {
     }
     let left = [next_message(&mut latest).await, next_message(&mut latest).await];
     assert_eq!([&left[0][..], &left[1][..]], [[0, 98], [1, 99]]);
+}
+
+#[tokio::test]
+async fn a_filter_chooses_by_headers() {
+    let nodes = members(2, |_, builder| builder).await;
+    let [sender, reader] = &nodes[..] else { panic!("two") };
+    let dear = Filter::parse("price > 10 AND symbol LIKE 'I%'").expect("a condition");
+    let mut heard = reader.group("trades").subscribe_to(Wanted::live().only(dear));
+    reader.stats().await;
+    let trades = sender.group("trades");
+    for (symbol, price) in [("IBM", 9.5), ("IBM", 12.5), ("AAPL", 200.0), ("INTC", 20.0)] {
+        let draft = Draft::from(symbol).header("symbol", symbol).expect("a name");
+        let draft = draft.header("price", price).expect("a name");
+        trades.publish(draft).await.expect("it runs");
+    }
+    trades.publish("no trade").await.expect("it runs");
+    let mut got = Vec::new();
+    while got.len() < 2 {
+        if let Some(Event::Message(message)) = patiently(heard.next()).await {
+            got.push(message);
+        }
+    }
+    assert!(got.iter().map(|message| &message.payload[..]).eq([&b"IBM"[..], b"INTC"]));
+    assert_eq!(got[0].headers.get("price"), Some(&12.5.into()));
+    assert!(Draft::from("x").header("no name", 1).is_err());
+    let large = Draft::from("x").header("name", "x".repeat(2_000).as_str()).expect("a name");
+    let refused = trades.publish(large).await.expect_err("it is too large");
+    assert!(matches!(refused, PublishError::TooLarge(_)), "{refused}");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ pub(crate) use query::{QueryCommand, query};
 pub(crate) use settings::{Completed, complete, is_named_in, told, with_variables};
 pub(crate) use summary::{SummaryCommand, summary};
 pub(crate) use table::{TableCommand, table, zone_of};
-pub(crate) use values::shown;
+pub(crate) use values::{assignment, shown};
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -8,7 +8,7 @@ use spinglass_doors::json::of_json;
 use super::protocol::Wire;
 
 /// Reads `NAME=VALUE`.
-pub(super) fn assignment(text: &str) -> Result<(String, Value)> {
+pub(crate) fn assignment(text: &str) -> Result<(String, Value)> {
     let (name, value) = text.split_once('=').context("write NAME=VALUE")?;
     Ok((name.into(), parse(value)?))
 }

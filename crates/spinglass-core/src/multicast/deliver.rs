@@ -4,6 +4,7 @@ use super::framing::{Assembler, Whole};
 use super::slot::Next;
 use super::tally::TopicTally;
 use super::{Cx, Multicast};
+use crate::draft::Draft;
 use crate::event::{Event, Gap, Message};
 use crate::id::{Sequence, StreamId};
 use crate::rating::Sieve;
@@ -32,7 +33,7 @@ impl Multicast {
                     let (content, tally) = (held.content(), &mut stream.tally);
                     let pushed =
                         assembler.push(Sequence(sequence), held.first(), &content, |whole| {
-                            if whole.0.0 >= told_from {
+                            if whole.first.0 >= told_from {
                                 tell_message(&sieve, id, whole, tally, cx);
                             }
                         });
@@ -80,16 +81,16 @@ fn tell_message(
     tally: &mut TopicTally,
     cx: &mut Cx<'_>,
 ) {
-    if !sieve.takes(whole.0.0) {
+    if !sieve.takes(whole.first.0) {
         return;
     }
     tally.delivered(&whole);
-    let (first, last, payload) = whole;
+    let Whole { first, last, draft: Draft { headers, payload } } = whole;
     cx.stats.messages_delivered += 1;
     cx.stats.bytes_delivered += payload.len() as u64;
     let delivered = || Seen::Delivered { last, bytes: payload.len() };
     cx.tracer.note(cx.now, stream, first.0, delivered);
-    cx.events.push_back(Event::Message(Message { stream, first, last, payload }));
+    cx.events.push_back(Event::Message(Message { stream, first, last, headers, payload }));
 }
 
 fn tell_gap(stream: StreamId, from: u64, packets: u64, cx: &mut Cx<'_>) {

@@ -53,7 +53,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 pub use digest::{Digest, Entry, RANGES_MAX, Sample, Solicit};
-pub use framing::{Assembler, Framer, Oversized, Whole};
+pub use framing::{Assembler, Framer, Misframed, Whole};
 pub use keep::KEPT_PACKETS_MAX;
 pub use packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, PacketRef, VerifiedBursts,

@@ -2,12 +2,11 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 use super::sender::Sender;
 use super::stream::Stream;
 use super::{Cx, LEAF_HEADER_BYTES, Multicast, proof_bytes};
 use crate::config::Dissemination;
+use crate::draft::Draft;
 use crate::id::{StreamId, TopicId};
 use crate::outbox::Way;
 use crate::time::Instant;
@@ -17,8 +16,8 @@ use crate::timer::Timer;
 const INTRODUCED_PACKETS: u64 = 4;
 impl Multicast {
     /// Takes a message to publish.
-    pub(crate) fn publish(&mut self, topic: TopicId, payload: Bytes, now: Instant) {
-        self.sender(topic).push(payload, now);
+    pub(crate) fn publish(&mut self, topic: TopicId, draft: Draft, now: Instant) {
+        self.sender(topic).push(draft, now);
     }
 
     /// What this member sends on a topic.

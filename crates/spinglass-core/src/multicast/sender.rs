@@ -4,8 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use super::Cx;
 use super::framing::Framer;
 use super::keep::Keeper;
@@ -13,6 +11,7 @@ use super::packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, proof_bytes, sign_burst,
 };
 use super::tally::TopicTally;
+use crate::draft::Draft;
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::id::{Sequence, StreamId};
 use crate::link::OVERHEAD_BYTES;
@@ -58,10 +57,10 @@ impl Sender {
     }
 
     /// Takes a message to be cut into packets.
-    pub(super) fn push(&mut self, payload: Bytes, now: Instant) {
-        self.tally.published(payload.len());
-        self.keeper.push(&payload, self.framer.unstarted());
-        self.framer.push(payload, now);
+    pub(super) fn push(&mut self, draft: Draft, now: Instant) {
+        self.tally.published(draft.payload.len());
+        self.keeper.push(&draft.payload, self.framer.unstarted());
+        self.framer.push(draft, now);
     }
 
     /// What was published.

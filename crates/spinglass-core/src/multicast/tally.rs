@@ -66,9 +66,9 @@ impl TopicTally {
         self.bytes_received += bytes as u64;
     }
 
-    pub(super) fn delivered(&mut self, (_, _, payload): &Whole) {
+    pub(super) fn delivered(&mut self, whole: &Whole) {
         self.messages_delivered += 1;
-        self.bytes_delivered += payload.len() as u64;
+        self.bytes_delivered += whole.draft.payload.len() as u64;
     }
 
     fn add(&mut self, other: &Self) {

@@ -169,7 +169,7 @@ impl Node {
         self.stats.orders_given += 1;
         if let Some(topic) = self.orders_topic() {
             let payload = Bytes::copy_from_slice(row.encoded());
-            self.multicast.publish(topic, payload, now.monotonic);
+            self.multicast.publish(topic, payload.into(), now.monotonic);
         }
         self.after_table(now.monotonic);
         self.heed_orders(None, now);

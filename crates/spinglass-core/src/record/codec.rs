@@ -8,13 +8,14 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use spinglass_summary::{Name, Value};
+use spinglass_summary::{Name, Row, Value};
 
 use super::papers::{put_security, security};
 use super::settings::{NUMBERS, config, numbers};
 use super::{Beginnings, Entry};
 use crate::config::{Config, Keep, MESSAGE_BYTES_MAX, REGION_BYTES_MAX, Start};
 use crate::crypto::{Hash, PublicKey, Salt};
+use crate::draft::Draft;
 use crate::event::{
     DESTINATIONS_MAX, Destinations, DownReason, Event, Gap, Member, Message, Offence, Transmit,
 };
@@ -61,10 +62,11 @@ impl<'a> Entry<'a> {
                 buffer.put_u8(2);
                 put_now(*now, buffer);
             }
-            Self::Publish { now, topic, payload } => {
+            Self::Publish { now, topic, draft: Draft { headers, payload } } => {
                 buffer.put_u8(3);
                 put_now(*now, buffer);
                 buffer.put(&topic.0);
+                headers.encode(buffer);
                 buffer.put(payload);
             }
             Self::Subscribe { now, topic, start } => {
@@ -203,7 +205,7 @@ impl<'a> Entry<'a> {
             3 => Self::Publish {
                 now: now(reader)?,
                 topic: TopicId(reader.array()?),
-                payload: rest(reader)?,
+                draft: Draft { headers: row(reader)?, payload: rest(reader)? },
             },
             4 => Self::Subscribe {
                 now: now(reader)?,
@@ -344,6 +346,13 @@ fn addresses(reader: &mut Reader<'_>) -> Result<Vec<SocketAddr>, Malformed> {
     Ok(addresses)
 }
 
+fn row(reader: &mut Reader<'_>) -> Result<Row, Malformed> {
+    let mut rest = reader.rest();
+    let row = Row::decode(&mut rest).map_err(|_| Malformed)?;
+    reader.bytes(reader.rest().len() - rest.len())?;
+    Ok(row)
+}
+
 pub(super) fn rest(reader: &mut Reader<'_>) -> Result<Bytes, Malformed> {
     Ok(Bytes::copy_from_slice(reader.bytes(reader.rest().len())?))
 }
@@ -448,11 +457,12 @@ fn stream(reader: &mut Reader<'_>) -> Result<StreamId, Malformed> {
 
 fn put_event(event: &Event, buffer: &mut Vec<u8>) {
     match event {
-        Event::Message(Message { stream, first, last, payload }) => {
+        Event::Message(Message { stream, first, last, headers, payload }) => {
             buffer.put_u8(0);
             put_stream(stream, buffer);
             buffer.put_u64(first.0);
             buffer.put_u64(last.0);
+            headers.encode(buffer);
             buffer.put(payload);
         }
         Event::Gap(Gap { stream, from, packets }) => {
@@ -498,7 +508,8 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Malformed> {
         0 => {
             let stream = stream(reader)?;
             let (first, last) = (Sequence(reader.u64()?), Sequence(reader.u64()?));
-            Event::Message(Message { stream, first, last, payload: rest(reader)? })
+            let (headers, payload) = (row(reader)?, rest(reader)?);
+            Event::Message(Message { stream, first, last, headers, payload })
         }
         1 => {
             let (stream, from) = (stream(reader)?, Sequence(reader.u64()?));
@@ -619,6 +630,7 @@ mod tests {
             stream,
             first: Sequence(1),
             last: Sequence(2),
+            headers: Draft::default().header("price", 12.5).unwrap().headers,
             payload: Bytes::from_static(b"hello"),
         };
         let to = Destinations::Members(alloc::vec![address; 3]);
@@ -685,7 +697,7 @@ mod tests {
         let (topic, start, rating) = (TopicId([1; 8]), Start::Buffered, Rating::NONE);
         come_back(&[
             Entry::Topic("news/ithaca".into()),
-            Entry::Publish { now, topic, payload: Bytes::from_static(b"x") },
+            Entry::Publish { now, topic, draft: "x".into() },
             Entry::Subscribe { now, topic, start },
             Entry::Rate { now, topic, rating },
             Entry::Keep { now, topic, keep: Keep::Last(300) },

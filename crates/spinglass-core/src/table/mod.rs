@@ -51,7 +51,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 pub use spinglass_summary::{
-    Budget, Function, Name, Query, Row, RowBuilder, SqlError, Time, Value,
+    Budget, Filter, Function, Name, Query, Row, RowBuilder, SqlError, Time, Value,
 };
 
 pub use discovery::ACQUAINTANCES_MAX;

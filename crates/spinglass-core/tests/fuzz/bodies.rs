@@ -199,15 +199,15 @@ pub fn messages(bytes: &[u8]) {
         given += content.len();
         let content = Bytes::copy_from_slice(content);
         // An impossible length is an error of the sender's; the stream goes on.
-        let _ = assembler.push(sequence, first, &content, |(first, last, message)| {
-            assert!(first <= last && last == sequence);
-            got.push(message);
+        let _ = assembler.push(sequence, first, &content, |whole| {
+            assert!(whole.first <= whole.last && whole.last == sequence);
+            got.push(whole.draft);
         });
     }
-    assert!(got.iter().map(|message| message.len() + 1).sum::<usize>() <= given);
+    assert!(got.iter().map(|draft| draft.bytes() + 1).sum::<usize>() <= given);
     // Framed again, in packets of another size, they are the same.
     let mut framer = Framer::default();
-    got.iter().for_each(|message| framer.push(message.clone(), Instant::START));
+    got.iter().for_each(|draft| framer.push(draft.clone(), Instant::START));
     let (mut assembler, mut again) = (Assembler::at_start(), Vec::new());
     for sequence in (0..).map(Sequence) {
         let mut content = Vec::new();
@@ -215,7 +215,8 @@ pub fn messages(bytes: &[u8]) {
         if content.is_empty() {
             break;
         }
-        let pushed = assembler.push(sequence, first, &content.into(), |whole| again.push(whole.2));
+        let content = content.into();
+        let pushed = assembler.push(sequence, first, &content, |whole| again.push(whole.draft));
         assert_eq!(pushed, Ok(()));
     }
     assert_eq!(again, got);

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use bytes::Bytes;
 use spinglass_core::crypto::{Crypto, Domain, Epoch, Hash, LinkKey, PublicKey, Salt, Signature};
 use spinglass_core::frame;
 use spinglass_core::link::{Boot, Link};
@@ -163,9 +162,9 @@ impl Run {
                 self.receive(false, frames);
             }
             PUBLISH => {
-                let payload = Bytes::from(vec![7; reader.u16().ok()?.into()]);
+                let payload = vec![7; reader.u16().ok()?.into()];
                 // A full queue is the caller's to hear about, not a fault.
-                let _ = self.driver.publish(now, topic, payload);
+                let _ = self.driver.publish(now, topic, payload.into());
             }
             SUBSCRIBE => drop(self.driver.subscribe(now, topic, Start::Buffered)),
             LEAVE => self.driver.leave(now),

@@ -35,9 +35,9 @@ use spinglass_core::table::{
 };
 use spinglass_core::wire::Put;
 use spinglass_core::{
-    Config, Destinations, DownReason, Event, Gap, Identity, Incarnation, Instant, Keep, Load,
-    Member, MemberId, Message, Now, Offence, Rating, Sequence, Share, Start, StreamId, TopicId,
-    Transmit,
+    Config, Destinations, DownReason, Draft, Event, Gap, Identity, Incarnation, Instant, Keep,
+    Load, Member, MemberId, Message, Now, Offence, Rating, Sequence, Share, Start, StreamId,
+    TopicId, Transmit,
 };
 
 use spinglass_summary::{Name, RowBuilder, Time, Value};
@@ -58,11 +58,17 @@ fn stream() -> StreamId {
     StreamId { topic, sender: peer_boot().sender, incarnation: Incarnation(1) }
 }
 
+/// A message of so many bytes; an empty one has headers.
+fn draft(length: usize) -> Draft {
+    let draft = Draft::from(vec![b'm'; length]);
+    if length > 0 { draft } else { draft.header("price", 12.5).expect("a name") }
+}
+
 /// A burst of packets that carry a few messages.
 fn burst() -> Vec<Vec<u8>> {
     let mut framer = Framer::default();
     for length in [0, 5, 300, 1] {
-        framer.push(Bytes::from(vec![b'm'; length]), Instant::START);
+        framer.push(draft(length), Instant::START);
     }
     let mut packets = Vec::new();
     while framer.bytes() > 0 {
@@ -367,6 +373,7 @@ fn entries() -> Vec<Entry<'static>> {
         stream: stream(),
         first: Sequence(1),
         last: Sequence(2),
+        headers: draft(0).headers,
         payload: Bytes::from_static(b"hello"),
     };
     let to = Destinations::Members(vec![address; 3]);
@@ -388,7 +395,7 @@ fn entries() -> Vec<Entry<'static>> {
         })),
         Entry::Datagrams { now, datagrams: vec![(address, (&[7; 44][..]).into(), 900)] },
         Entry::Timeout { now },
-        Entry::Publish { now, topic: TopicId([1; 8]), payload: Bytes::from_static(b"x") },
+        Entry::Publish { now, topic: TopicId([1; 8]), draft: draft(0) },
         Entry::Subscribe { now, topic: TopicId([1; 8]), start: Start::Buffered },
         Entry::AddSeeds { now, seeds: vec![address; 2] },
         Entry::SetAddress { now, address },
@@ -433,7 +440,7 @@ fn contents() -> Vec<u8> {
     bytes(|buffer| {
         let mut framer = Framer::default();
         for length in [3, 0, 200, 40] {
-            framer.push(Bytes::from(vec![b'm'; length]), Instant::START);
+            framer.push(draft(length), Instant::START);
         }
         for lost in (0..).map(|packet| packet == 3) {
             let mut content = Vec::new();

@@ -1,6 +1,7 @@
 //! What the door lets clients change, if they may: an agent under the development key, which keeps
 //! nothing secret, lets everybody on the machine; any other whoever knows its token.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::Json;
@@ -8,10 +9,10 @@ use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json_};
-use spinglass::{Keep, NewFunction};
+use spinglass::{Draft, Keep, NewFunction};
 
 use super::streams::one;
 use super::{Door, Problem};
@@ -106,6 +107,9 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Where a message's headers are told: HTTP's own are about the request.
+const HEADERS: &str = "spinglass-headers";
+
 /// How a message is published.
 #[derive(Debug, Deserialize)]
 pub(super) struct Published {
@@ -114,21 +118,36 @@ pub(super) struct Published {
     for_all: bool,
 }
 
+/// The message, with the headers that it is given, a JSON object.
+fn draft(message: Bytes, told: &HeaderMap) -> Result<Draft, Problem> {
+    let bad =
+        |error: &dyn Display| Problem::new(StatusCode::BAD_REQUEST, format!("{HEADERS}: {error}"));
+    let Some(told) = told.get(HEADERS) else { return Ok(message.into()) };
+    let headers: Map<String, Json_> =
+        serde_json::from_slice(told.as_bytes()).map_err(|error| bad(&error))?;
+    headers.iter().try_fold(Draft::from(message), |draft, (name, json)| {
+        let value = of_json(json).map_err(|error| bad(&error))?;
+        draft.header(name, value).map_err(|error| bad(&error))
+    })
+}
+
 /// The body is the message, whatever it is.
 pub(super) async fn publish(
     State(door): State<Door>,
     _: Trusted,
     Path(topic): Path<String>,
     published: Result<Query<Published>, QueryRejection>,
+    told: HeaderMap,
     message: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let Query(Published { keep, for_all }) = published?;
+    let draft = draft(message?, &told)?;
     let mut group = one(&*door.node()?, &topic)?;
     keep.into_iter().for_each(|messages| group.keep(Keep::Last(messages)));
     if for_all {
         group = group.for_all();
     }
-    let sent = group.publish(message?).await;
+    let sent = group.publish(draft).await;
     sent.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
     Ok(StatusCode::ACCEPTED)
 }

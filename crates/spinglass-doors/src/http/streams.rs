@@ -17,7 +17,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::json;
-use spinglass::{Event, Group, Node, Pattern, PatternError, Start, Subscription, Table};
+use spinglass::{Event, Filter, Group, Node, Pattern, PatternError, Subscription, Table, Wanted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -79,16 +79,22 @@ pub(super) async fn changes(
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 
-/// From where on a topic is told.
+/// What of a topic is told.
 #[derive(Debug, Deserialize)]
-pub(super) struct Begun {
+pub(super) struct Asked {
     #[serde(default)]
     buffered: bool,
+    /// A condition on headers.
+    #[serde(rename = "where")]
+    only: Option<String>,
 }
 
-impl Begun {
-    const fn start(self) -> Start {
-        if self.buffered { Start::Buffered } else { Start::Live }
+impl Asked {
+    fn wanted(&self) -> Result<Wanted, Problem> {
+        let wanted = if self.buffered { Wanted::buffered() } else { Wanted::live() };
+        let Some(only) = &self.only else { return Ok(wanted) };
+        let bad = |error| Problem::new(StatusCode::BAD_REQUEST, format!("where: {error}"));
+        Ok(wanted.only(Filter::parse(only).map_err(bad)?))
     }
 }
 
@@ -102,10 +108,10 @@ pub(super) fn one(node: &Node, topic: &str) -> Result<Group, Problem> {
     Ok(node.group(topic))
 }
 
-fn subscribed(group: &Group, start: Start) -> Result<Subscription, Problem> {
+fn subscribed(group: &Group, wanted: Wanted) -> Result<Subscription, Problem> {
     let allowed = group.may_subscribe();
     allowed.map_err(|error| Problem::new(StatusCode::FORBIDDEN, error.to_string()))?;
-    Ok(group.subscribe_from(start))
+    Ok(group.subscribe_to(wanted))
 }
 
 /// A topic's messages, or those of all topics that a pattern matches, each with its topic for an
@@ -113,16 +119,17 @@ fn subscribed(group: &Group, start: Start) -> Result<Subscription, Problem> {
 pub(super) async fn topic(
     State(door): State<Door>,
     Path(topic): Path<String>,
-    begun: Result<Query<Begun>, QueryRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Told, Infallible>>>, Problem> {
-    let (Query(begun), node) = (begun?, door.node()?);
+    let (Query(asked), node) = (asked?, door.node()?);
+    let wanted = asked.wanted()?;
     let is_pattern = Pattern::has_wildcards(&topic);
     let subscription = if is_pattern {
         let groups = node.groups(&topic);
         let bad = |error: PatternError| Problem::new(StatusCode::BAD_REQUEST, error.to_string());
-        groups.map_err(bad)?.subscribe_from(begun.start())
+        groups.map_err(bad)?.subscribe_to(wanted)
     } else {
-        subscribed(&node.group(&topic), begun.start())?
+        subscribed(&node.group(&topic), wanted)?
     };
     let state = (subscription, Arc::downgrade(&node), room(&door.streams)?);
     let told = stream::unfold(state, move |(mut subscription, node, room)| async move {
@@ -166,16 +173,16 @@ pub(super) async fn web_socket(
     State(door): State<Door>,
     trusted: Result<Trusted, Problem>,
     Path(topic): Path<String>,
-    begun: Result<Query<Begun>, QueryRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
     let key = key.ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "this is for WebSockets; a GET of the topic streams")
     })?;
-    let Query(begun) = begun?;
+    let Query(asked) = asked?;
     let group = one(&*door.node()?, &topic)?;
-    let subscription = subscribed(&group, begun.start())?;
+    let subscription = subscribed(&group, asked.wanted()?)?;
     let room = room(&door.streams)?;
     let group = trusted.ok().map(|_| group);
     let upgrade = hyper::upgrade::on(&mut request);

@@ -59,7 +59,7 @@ impl Buffers {
         world.run(Duration::from_secs(1), &mut Blind);
         let sender = job.seed as usize % job.members;
         // An empty queue takes it.
-        let _ = world.publish(sender, topic, vec![7; self.bytes].into(), &mut Blind);
+        let _ = world.publish(sender, topic, vec![7_u8; self.bytes], &mut Blind);
         // Longer than all hold it, and not so long that its holders let it go.
         world.run(idle * 2, &mut Blind);
         let holds = |member: &usize| world.stats(*member).buffered_bytes > 0;

@@ -86,7 +86,7 @@ impl Fec {
         let mut stream = |messages: u64| {
             for _ in 0..messages {
                 // The queue never fills: the pace is far above the rate.
-                let _ = world.publish(0, topic, vec![7; self.bytes].into(), &mut Blind);
+                let _ = world.publish(0, topic, vec![7_u8; self.bytes], &mut Blind);
                 world.run(gap, &mut Blind);
             }
             (1..job.members).map(|at| world.stats(at)).collect::<Vec<Stats>>()

@@ -188,7 +188,7 @@ impl Figure2 {
                 world.run(source.next_gap(), &mut watch);
                 watch.gaps[0].add(world.now().monotonic.as_nanos());
                 // The queue never fills: the pace is far above the rate.
-                let message = vec![7; self.load.bytes].into();
+                let message = vec![7_u8; self.load.bytes];
                 let _ = world.publish(0, topic, message, &mut watch);
             }
         }

@@ -104,7 +104,7 @@ impl Figure3 {
         let gap = Duration::from_nanos(1_000_000_000 / self.rate);
         let mut stream = |span: Duration| {
             for _ in 0..span.as_nanos() / gap.as_nanos() {
-                let message = vec![7; self.bytes].into();
+                let message = vec![7_u8; self.bytes];
                 // The queue never fills: the pace is far above the rate.
                 let _ = world.publish(0, topic, message, &mut Blind);
                 world.run(gap, &mut Blind);

@@ -83,7 +83,7 @@ impl Ratings {
         let mut got = Got { messages: vec![0; members], gaps, untold: 0 };
         for _ in 0..self.ours_messages {
             // The queue never fills: the pace is far above the rate.
-            let _ = world.publish(0, topic, vec![7; 100].into(), &mut got);
+            let _ = world.publish(0, topic, vec![7_u8; 100], &mut got);
             world.run(GAP, &mut got);
         }
         world.run(SETTLE, &mut got);

@@ -97,8 +97,8 @@ pub(crate) fn run(members: usize, phases: [u32; 3]) -> Outcome<String> {
                 for (region, (frequency, contract)) in topics.iter().enumerate() {
                     let first = region * REGION_MEMBERS;
                     let text = |what: u64| format!("{:<200}", sent * 2 + what);
-                    world.publish(first, *frequency, text(0).into(), &mut heard)?;
-                    world.publish(first + 1, *contract, text(1).into(), &mut heard)?;
+                    world.publish(first, *frequency, text(0), &mut heard)?;
+                    world.publish(first + 1, *contract, text(1), &mut heard)?;
                 }
             }
             due %= STEPS;
