@@ -129,7 +129,9 @@ pub(super) const BARS: &[Bar] = &[
         "ratings",
         "classes receive what they are rated, by gravitational gossip's mechanism and by ours",
         at_most("received_off_rating_most", 0.02),
+        at_most("held_off_rating_most", 0.02),
         at_most("ours_off_rating_most", 0.01),
+        at_most("ours_later_off_rating_most", 0.01),
         at_most("ours_gaps", 0.0),
     ),
     Bar {

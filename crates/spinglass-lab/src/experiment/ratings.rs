@@ -14,10 +14,15 @@ use crate::models::ratings::{self, Class};
 use crate::report::{Bar, Plot, Report, Series};
 
 const DRAWN: &str = "gravitational gossip";
+/// The same with a controller (Adaptive Gravitational Gossip).
+const ADAPTIVE: &str = "adaptive gravitational gossip";
 /// The core, where a packet's number decides.
 const OURS: &str = "Spinglass";
 /// The time between two messages of ours: each then has a packet of its own.
 const GAP: Duration = Duration::from_millis(5);
+/// What classes received, and what they did when more was lost.
+const RECEIVED: &str = "received";
+const LATER: &str = "later";
 /// Longer than any repair takes.
 const SETTLE: Duration = Duration::from_secs(5);
 /// The class that gossip is fitted for: the second one, as the first is to receive nearly all.
@@ -41,6 +46,14 @@ pub struct Ratings {
     pub ours_messages: u32,
     /// The share of datagrams that is lost, in ours.
     pub loss: f64,
+    /// What is lost of gossip and of datagrams later.
+    pub later_loss: f64,
+    /// Messages after which the controller corrects.
+    pub window_messages: u32,
+    /// How often it does so in all.
+    pub windows: u32,
+    /// The part of what is missing that one correction makes up for.
+    pub gain: f64,
     /// Seeds.
     pub seeds: Vec<u64>,
 }
@@ -81,28 +94,58 @@ impl Ratings {
         }
         let gaps = vec![Gaps::default(); members];
         let mut got = Got { messages: vec![0; members], gaps, untold: 0 };
-        for _ in 0..self.ours_messages {
-            // The queue never fills: the pace is far above the rate.
-            let _ = world.publish(0, topic, vec![7_u8; 100], &mut got);
-            world.run(GAP, &mut got);
+        let mut measured = Measured::new();
+        for (name, loss) in [(RECEIVED, self.loss), (LATER, self.later_loss)] {
+            world.network.loss_ppm = (loss * 1e6) as u32;
+            got.messages.fill(0);
+            for _ in 0..self.ours_messages {
+                // The queue never fills: the pace is far above the rate.
+                let _ = world.publish(0, topic, vec![7_u8; 100], &mut got);
+                world.run(GAP, &mut got);
+            }
+            world.run(SETTLE, &mut got);
+            for class in 0..self.ratings.len() {
+                let all = (1..members).filter(|member| class_of(*member) == class);
+                let messages: u32 = all.map(|member| got.messages[member]).sum();
+                let sent = f64::from(self.ours_messages) * self.members_each as f64;
+                measured.insert(format!("{name}{class}"), f64::from(messages) / sent);
+            }
         }
-        world.run(SETTLE, &mut got);
-        let mut measured = Measured::from([("gaps".to_owned(), got.untold as f64)]);
         for class in 0..self.ratings.len() {
-            let all = || (1..members).filter(|member| class_of(*member) == class);
-            let each =
-                |get: &dyn Fn(usize) -> f64| all().map(get).sum::<f64>() / self.members_each as f64;
-            let share = |member| f64::from(got.messages[member]) / f64::from(self.ours_messages);
-            measured.insert(format!("received{class}"), each(&share));
-            measured.insert(format!("variation{class}"), each(&|at| got.gaps[at].variation()));
+            let all = (1..members).filter(|member| class_of(*member) == class);
+            let variation: f64 = all.map(|member| got.gaps[member].variation()).sum();
+            measured.insert(format!("variation{class}"), variation / self.members_each as f64);
         }
+        measured.insert("gaps".into(), got.untold as f64);
         measured
     }
 
-    fn group(&self) -> ratings::Ratings {
+    /// The mechanism, fitted where nothing is lost; then where something is, with the controller
+    /// or without.
+    fn drawn(&self, job: &Job) -> Measured {
         let class = |rating: &f64| Class { members: self.members_each, rating: *rating };
         let classes = self.ratings.iter().map(class).collect();
-        ratings::Ratings { classes, rounds: self.rounds, gossip: 0.0 }
+        let group = ratings::Ratings::new(classes, self.rounds);
+        let group = group.fitted(FITTED, self.fit_messages, job.seed);
+        let mut measured = Measured::from([("gossip".to_owned(), group.gossip)]);
+        for (class, seen) in group.drawn(self.messages, job.seed + 1_000).iter().enumerate() {
+            measured.insert(format!("{RECEIVED}{class}"), seen.received);
+            measured.insert(format!("heard{class}"), seen.heard);
+            measured.insert(format!("sent{class}"), seen.sent);
+            measured.insert(format!("variation{class}"), seen.variation);
+        }
+        let mut group = ratings::Ratings { loss: self.later_loss, ..group };
+        let windows = if job.protocol == ADAPTIVE { self.windows } else { 0 };
+        for window in 0..windows {
+            let seed = job.seed + 2_000 + u64::from(window);
+            let seen = group.drawn(self.window_messages, seed);
+            group = group.corrected(&seen, self.window_messages, self.gain);
+        }
+        measured.insert("later_gossip".into(), group.gossip);
+        for (class, seen) in group.drawn(self.messages, job.seed + 3_000).iter().enumerate() {
+            measured.insert(format!("{LATER}{class}"), seen.received);
+        }
+        measured
     }
 
     fn along_rating(&self, results: &Results, protocol: &str, measure: &str) -> Vec<Point> {
@@ -128,50 +171,51 @@ impl Experiment for Ratings {
         within("fit_messages", [self.fit_messages.into()], 10.0, 1e6)?;
         within("messages", [self.messages.into()], 10.0, 1e7)?;
         within("ours_messages", [self.ours_messages.into()], 10.0, 1e6)?;
-        within("loss", [self.loss], 0.0, 0.5)
+        within("loss", [self.loss, self.later_loss], 0.0, 0.5)?;
+        within("window_messages", [self.window_messages.into()], 10.0, 1e6)?;
+        within("windows", [self.windows.into()], 1.0, 1_000.0)?;
+        within("gain", [self.gain], 0.01, 1.0)
     }
 
     fn jobs(&self) -> Vec<Job> {
-        jobs(&[DRAWN, OURS], &[self.members_each * self.ratings.len()], &[0.0], &self.seeds)
+        jobs(
+            &[DRAWN, ADAPTIVE, OURS],
+            &[self.members_each * self.ratings.len()],
+            &[0.0],
+            &self.seeds,
+        )
     }
 
     fn run(&self, job: &Job) -> Measured {
-        if job.protocol == OURS {
-            return self.ours(job);
-        }
-        let group = self.group().fitted(FITTED, self.fit_messages, job.seed);
-        let seen = group.drawn(self.messages, job.seed + 1_000);
-        let mut measured = Measured::from([("gossip".to_owned(), group.gossip)]);
-        for (class, seen) in seen.iter().enumerate() {
-            measured.insert(format!("received{class}"), seen.received);
-            measured.insert(format!("heard{class}"), seen.heard);
-            measured.insert(format!("sent{class}"), seen.sent);
-            measured.insert(format!("variation{class}"), seen.variation);
-        }
-        measured
+        if job.protocol == OURS { self.ours(job) } else { self.drawn(job) }
     }
 
     fn report(&self, results: &Results) -> Report {
         let of = |protocol: &str, measure: &str| self.along_rating(results, protocol, measure);
-        let off = |protocol: &str| {
-            let received = of(protocol, "received");
+        let off = |protocol: &str, measure: &str| {
+            let received = of(protocol, measure);
             received.iter().map(|point| (point.mean - point.x).abs()).fold(0.0, f64::max)
         };
         let members = self.members_each * self.ratings.len();
         let gaps = results.along_x(OURS, members, "gaps");
         let bars = vec![
-            Bar::at_most("received_off_rating_most", off(DRAWN), 0.02),
-            Bar::at_most("ours_off_rating_most", off(OURS), 0.01),
+            Bar::at_most("received_off_rating_most", off(DRAWN, RECEIVED), 0.02),
+            Bar::at_most("held_off_rating_most", off(ADAPTIVE, LATER), 0.02),
+            Bar::at_most("ours_off_rating_most", off(OURS, RECEIVED), 0.01),
+            Bar::at_most("ours_later_off_rating_most", off(OURS, LATER), 0.01),
             Bar::at_most("ours_gaps", gaps.iter().map(|point| point.range.1).sum(), 0.0),
         ];
-        let received = of(DRAWN, "received");
-        let wanted = received.iter().map(|it| Point { mean: it.x, range: (it.x, it.x), ..*it });
-        let mut shares = Plot::new("What classes receive", "rating", "share of messages");
-        shares.series = vec![
-            Series::new("as rated", wanted.collect()),
-            Series::new(DRAWN, received.clone()),
-            Series::new(OURS, of(OURS, "received")),
-        ];
+        let as_rated = |it: &Point| Point { mean: it.x, range: (it.x, it.x), ..*it };
+        let plot = |title: &str, measure: &str, protocols: &[&str]| {
+            let mut plot = Plot::new(title, "rating", "share of messages");
+            let wanted = of(DRAWN, measure).iter().map(as_rated).collect();
+            plot.series.push(Series::new("as rated", wanted));
+            let each = protocols.iter().map(|it| Series::new(it, of(it, measure)));
+            plot.series.extend(each);
+            plot
+        };
+        let shares = plot("What classes receive", RECEIVED, &[DRAWN, OURS]);
+        let later = plot("When more is lost", LATER, &[DRAWN, ADAPTIVE, OURS]);
         let about_gaps = "standard deviation over mean of the gaps between messages received";
         let mut evenness = Plot::new("How evenly", "rating", about_gaps);
         for protocol in [DRAWN, OURS] {
@@ -181,9 +225,11 @@ impl Experiment for Ratings {
         for (measure, name) in [("heard", "received"), ("sent", "sent")] {
             load.series.push(Series::new(name, of(DRAWN, measure)));
         }
-        let Self { members_each, rounds, ours_messages, loss, .. } = self;
-        let gossip = results.along_members(DRAWN, "gossip");
-        let gossip = gossip.first().map_or(0.0, |point| point.mean);
+        let Self { members_each, rounds, ours_messages, loss, later_loss, windows, .. } = self;
+        let mean = |protocol: &str, measure: &str| {
+            results.along_members(protocol, measure).first().map_or(0.0, |point| point.mean)
+        };
+        let (fitted, later_gossip) = (mean(DRAWN, "gossip"), mean(ADAPTIVE, "later_gossip"));
         Report {
             title: "Gravitational gossip: classes receive what they are rated".into(),
             about: format!(
@@ -192,14 +238,26 @@ impl Experiment for Ratings {
                  proportion to its rating, and is chosen in proportion to -ln(1 - rating). One \
                  number is fitted: how much a member of rating 1 gossips. Of ours the same \
                  classes take their share of {ours_messages} messages, of which {:.0} % of \
-                 datagrams are lost; a packet's number decides who takes it.",
-                loss * 100.0
+                 datagrams are lost; a packet's number decides who takes it. Then {:.0} % of all \
+                 is lost. The controller looks at what each class received of {} messages, and \
+                 corrects {windows} times.",
+                loss * 100.0,
+                later_loss * 100.0,
+                self.window_messages,
             ),
-            plots: vec![shares, evenness, load],
-            notes: vec![format!(
-                "Fitted: {gossip:.2} gossips a round and member of rating 1 (0.94 expected for the \
-                 five classes of 20)."
-            )],
+            plots: vec![shares, later, evenness, load],
+            notes: vec![
+                format!(
+                    "Fitted: {fitted:.2} gossips a round and member of rating 1 (0.94 expected for \
+                     the five classes of 20)."
+                ),
+                format!(
+                    "When more is lost, shares are off by up to {:.3} without the controller; with \
+                     it members of rating 1 gossip {later_gossip:.2} times a round. Ours has \
+                     nothing to correct: what a rating takes is repaired.",
+                    off(DRAWN, LATER)
+                ),
+            ],
             bars,
         }
     }

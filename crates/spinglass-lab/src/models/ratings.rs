@@ -4,6 +4,10 @@
 //! Who is to receive a share `r` of all messages by the time gossip stops has susceptibility
 //! `-ln(1 - r)`: whatever the infectivities, who is left unreached falls as e^(-S A), the same A
 //! for all.
+//!
+//! Where gossip is lost, A is less than was fitted. The controller of Adaptive Gravitational Gossip
+//! (Hopkinson and others, 2009) has what each class receives change how much is gossiped, and how
+//! often its members are chosen.
 
 use spinglass_core::Prng;
 
@@ -36,17 +40,27 @@ pub struct Seen {
 pub struct Ratings {
     /// Its classes; messages are sent by members of the first.
     pub classes: Vec<Class>,
+    /// How often a member of each class is chosen: in proportion to this.
+    pub susceptibility: Vec<f64>,
     /// Rounds of gossip about a message.
     pub rounds: u32,
     /// Gossip of a member of rating 1 per round.
     pub gossip: f64,
+    /// The share of gossip that is lost on its way.
+    pub loss: f64,
+}
+
+/// How often whoever is to receive a share is to be chosen.
+fn susceptibility(share: f64) -> f64 {
+    -(-share).ln_1p()
 }
 
 impl Ratings {
-    /// How each class is to be chosen: in proportion to this.
+    /// A group that does not gossip yet, and loses nothing.
     #[must_use]
-    pub fn susceptibility(rating: f64) -> f64 {
-        -(-rating).ln_1p()
+    pub fn new(classes: Vec<Class>, rounds: u32) -> Self {
+        let susceptibility = classes.iter().map(|class| susceptibility(class.rating)).collect();
+        Self { classes, susceptibility, rounds, gossip: 0.0, loss: 0.0 }
     }
 
     /// Follows so many messages.
@@ -58,7 +72,7 @@ impl Ratings {
         let mut until = Vec::new();
         let mut sum = 0.0;
         for class in &class_of {
-            sum += Self::susceptibility(self.classes[*class].rating);
+            sum += self.susceptibility[*class];
             until.push(sum);
         }
         let mut seen = vec![Seen::default(); self.classes.len()];
@@ -108,6 +122,9 @@ impl Ratings {
                     let at = unit(rng) * until.last().copied().unwrap_or(0.0);
                     let to = until.partition_point(|it| *it <= at).min(has.len() - 1);
                     seen[class_of[from]].sent += 1.0;
+                    if self.loss > 0.0 && unit(rng) < self.loss {
+                        continue;
+                    }
                     seen[class_of[to]].heard += 1.0;
                     has[to] = true;
                 }
@@ -117,6 +134,26 @@ impl Ratings {
             seen[*class].received += f64::from(u8::from(has[member]));
         }
         has
+    }
+
+    /// Answers what each class received of so many messages: all gossip more if all received too
+    /// little, and a class is chosen more often if it did worse than the others. Both by a part,
+    /// `gain`, of what was missing, since more gossip tells faster, too.
+    #[must_use]
+    pub fn corrected(mut self, seen: &[Seen], messages: u32, gain: f64) -> Self {
+        let wanted = |(class, seen): (&Class, &Seen)| {
+            // Of a class that received everything one knows only that it was more than this.
+            let most = 1.0 - 0.5 / (f64::from(messages) * class.members as f64);
+            let received = seen.received.clamp(1.0 - most, most);
+            (susceptibility(class.rating) / susceptibility(received)).ln()
+        };
+        let wanted: Vec<f64> = self.classes.iter().zip(seen).map(wanted).collect();
+        let all = wanted.iter().sum::<f64>() / wanted.len().max(1) as f64;
+        self.gossip *= (gain * all).exp();
+        for (own, wanted) in self.susceptibility.iter_mut().zip(wanted) {
+            *own *= (gain * (wanted - all)).exp();
+        }
+        self
     }
 
     /// The gossip per round at which one class receives what it is to: by halving, over so many
@@ -145,7 +182,7 @@ mod tests {
     fn five_classes_receive_what_they_asked_for() {
         let classes: Vec<Class> =
             [0.999, 0.75, 0.5, 0.25, 0.1].map(|rating| Class { members: 20, rating }).to_vec();
-        let group = Ratings { classes, rounds: 12, gossip: 0.0 }.fitted(1, 400, 1);
+        let group = Ratings::new(classes, 12).fitted(1, 400, 1);
         let seen = group.drawn(4_000, 2);
         assert!((group.gossip - 0.94).abs() < 0.06, "{}", group.gossip);
         for (seen, class) in seen.iter().zip(&group.classes) {
@@ -154,5 +191,21 @@ mod tests {
             let coin = (1.0 - class.rating).sqrt();
             assert!((seen.variation - coin).abs() < 0.05, "{seen:?} {coin}");
         }
+        held_where_a_fifth_is_lost(group);
+    }
+
+    fn held_where_a_fifth_is_lost(group: Ratings) {
+        let off = |group: &Ratings, seed| {
+            let seen = group.drawn(2_000, seed);
+            let off = |(seen, class): (&Seen, &Class)| (seen.received - class.rating).abs();
+            seen.iter().zip(&group.classes).map(off).fold(0.0, f64::max)
+        };
+        let lossy = Ratings { loss: 0.2, ..group };
+        assert!(off(&lossy, 3) > 0.1, "without a controller shares fall");
+        let held = (0..20).fold(lossy, |group, window| {
+            let seen = group.drawn(500, 10 + window);
+            group.corrected(&seen, 500, 0.3)
+        });
+        assert!(off(&held, 4) < 0.02, "{} {held:?}", off(&held, 4));
     }
 }
