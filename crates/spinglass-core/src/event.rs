@@ -18,6 +18,15 @@ pub enum Event {
     /// Packets of a stream that were given up, in their place in the stream. Every message that
     /// lies wholly or partly in them is lost; nothing of it is delivered later.
     Gap(Gap),
+    /// From here on a stream is told once more from what is kept or still held, since its topic
+    /// was subscribed to again: what follows of it was told before, or could have been, as far as
+    /// it ends before a packet. So it is for whoever subscribed again.
+    Again {
+        /// The stream.
+        stream: StreamId,
+        /// The packet.
+        until: Sequence,
+    },
     /// A member appeared, or came back in a new life.
     MemberUp(Member),
     /// A member left, or was silent for too long.

@@ -11,10 +11,12 @@ use spinglass_sim::{Network, Observer, Setup, World};
 const MEMBERS: usize = 48;
 const SENDER: usize = MEMBERS - 1;
 
-/// The numbers of the messages that each member got, and the gaps that it was told.
+/// The numbers of the messages that each member got, the gaps that it was told, and how often it
+/// was told that something comes again.
 struct Got {
     numbers: Vec<Vec<u32>>,
     gaps: Vec<u64>,
+    again: Vec<u64>,
 }
 
 impl Observer for Got {
@@ -25,6 +27,7 @@ impl Observer for Got {
                 self.numbers[member].extend(number);
             }
             Event::Gap(gap) => self.gaps[member] += gap.packets,
+            Event::Again { .. } => self.again[member] += 1,
             _ => (),
         }
     }
@@ -44,7 +47,11 @@ impl Fleet {
         (setup.region_members, setup.zone_children) = (8, 3);
         let mut world = World::new(setup, Network { loss_ppm, ..Network::default() });
         let topic = world.topic("readings");
-        let got = Got { numbers: vec![Vec::new(); MEMBERS], gaps: vec![0; MEMBERS] };
+        let got = Got {
+            numbers: vec![Vec::new(); MEMBERS],
+            gaps: vec![0; MEMBERS],
+            again: vec![0; MEMBERS],
+        };
         let mut fleet = Self { world, topic, got, sent: 0 };
         fleet.run(15);
         fleet
@@ -109,6 +116,42 @@ fn who_comes_later_gets_the_last_messages_and_only_if_it_asks_for_them() {
         let whole: Vec<u32> = (280..350).collect();
         late.iter().for_each(|it| assert_eq!(fleet.got.numbers[*it], whole, "{it}, {what}"));
         live.iter().for_each(|it| assert_eq!(fleet.got.numbers[*it], whole[20..], "{it}, {what}"));
+        assert_eq!(fleet.got.gaps, [0; MEMBERS], "{what}");
+    }
+}
+
+/// Whoever takes a topic asks for what is kept all the same: it is told that, once more, and said
+/// so before. Whatever it holds itself, and in the middle of what comes.
+#[test]
+fn what_is_kept_is_told_once_more_to_whoever_asks_again() {
+    for (seed, bytes) in [(1, 40), (2, 900), (3, 3_000), (4, 900)] {
+        let loss_ppm = if seed % 2 == 0 { 100_000 } else { 0 };
+        let mut fleet = Fleet::new(Config::lan(), loss_ppm, seed);
+        let takers = [9, 10, 12, SENDER - 1];
+        takers.iter().for_each(|member| fleet.subscribe(*member, Start::Live));
+        fleet.run(5);
+        fleet.world.keep(SENDER, fleet.topic, Keep::Last(20));
+        fleet.send(100, bytes);
+        fleet.run(120);
+        takers.iter().for_each(|member| fleet.subscribe(*member, Start::Buffered));
+        fleet.run(30);
+        let once_more: Vec<u32> = (0..100).chain(80..100).collect();
+        let what = format!("seed {seed}, {bytes} bytes");
+        for taker in takers {
+            assert_eq!(fleet.got.numbers[taker], once_more, "{taker}, {what}");
+            assert_eq!(fleet.got.again[taker], 1, "{taker}, {what}");
+        }
+        // While it comes: some are held for repair besides.
+        fleet.send(50, bytes);
+        fleet.subscribe(9, Start::Buffered);
+        fleet.send(50, bytes);
+        fleet.run(10);
+        assert_eq!(fleet.got.again[9], 2, "{what}");
+        let mut then = fleet.got.numbers[9].split_off(once_more.len());
+        assert!(!then.is_sorted(), "some are told once more, {what}");
+        then.sort_unstable();
+        then.dedup();
+        assert!(then.into_iter().filter(|number| *number >= 100).eq(100..200), "{what}");
         assert_eq!(fleet.got.gaps, [0; MEMBERS], "{what}");
     }
 }

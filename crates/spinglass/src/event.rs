@@ -55,9 +55,10 @@ pub struct Lagged {
     pub gap_packets: u64,
 }
 
-impl From<spinglass_core::Event> for Event {
-    fn from(event: spinglass_core::Event) -> Self {
-        match event {
+impl Event {
+    /// What subscribers are told of an event of the core's.
+    pub(crate) fn of(event: spinglass_core::Event) -> Option<Self> {
+        Some(match event {
             spinglass_core::Event::Message(message) => Self::Message(message),
             spinglass_core::Event::Gap(gap) => Self::Gap(gap),
             spinglass_core::Event::MemberUp(member) => Self::MemberUp(member),
@@ -68,6 +69,7 @@ impl From<spinglass_core::Event> for Event {
             spinglass_core::Event::FalseSummary { zone, issuer } => {
                 Self::FalseSummary { zone, issuer }
             }
-        }
+            spinglass_core::Event::Again { .. } => return None,
+        })
     }
 }

@@ -131,8 +131,8 @@ impl Group {
         self.subscribe_from(Start::Live)
     }
 
-    /// Subscribes. With `Start::Buffered` this member's first subscription of the topic begins with
-    /// what is [kept](Self::keep), or still held for repair; further ones start live.
+    /// Subscribes. With `Start::Buffered` the subscription begins with what is
+    /// [kept](Self::keep), or still held for repair.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
         self.subscribe_to(start.into())

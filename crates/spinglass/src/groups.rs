@@ -46,8 +46,8 @@ impl Groups {
         self.subscribe_from(Start::Live)
     }
 
-    /// The same, from what is [kept](crate::Group::keep): in the member's first subscription of the
-    /// pattern, and of topics that it takes no other way.
+    /// The same, from what is [kept](crate::Group::keep), of topics that this member does not take
+    /// already.
     #[must_use]
     pub fn subscribe_from(&self, start: Start) -> Subscription {
         self.subscribe_to(start.into())

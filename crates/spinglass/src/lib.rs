@@ -42,6 +42,7 @@ mod faults;
 mod files;
 mod group;
 mod groups;
+mod history;
 mod host;
 mod hub;
 mod inbox;

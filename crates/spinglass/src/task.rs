@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use spinglass_core::query::{Answer, AskError, QuestionId};
 use spinglass_core::table::NewFunction;
-use spinglass_core::{Datagram, Draft, Driver, Instant, Now, PublishError, Rating, Start, TopicId};
+use spinglass_core::{
+    Datagram, Draft, Driver, Instant, Now, PublishError, Rating, Start, StreamId, TopicId,
+};
 use spinglass_relay::{Incoming, Tunnel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -23,6 +25,7 @@ use tokio::time::Sleep;
 use crate::clock::Clock;
 use crate::faults::Dropper;
 use crate::host::Outside;
+use crate::hub::Reader;
 use crate::inbox::{Command, Room};
 use crate::memory::Memory;
 use crate::node::{Pulse, Shared};
@@ -328,18 +331,27 @@ impl Task {
         let Self { driver, outside, .. } = self;
         match command {
             Command::Subscribe { topic, start, queue } => {
-                match driver.subscribe(now, topic, start) {
+                // What was told already is remembered.
+                let known = outside.hub.has_history(topic);
+                let untold = if known { Start::Live } else { start };
+                match driver.subscribe(now, topic, untold) {
                     Ok(()) => {
                         driver.rate(now, topic, outside.hub.rating(topic));
-                        outside.hub.add(topic, queue);
+                        outside.hub.tidy(|stream| driver.node().kept_from(stream));
+                        outside.hub.add(topic, Reader { queue, start });
                     }
                     // The handle looked at the rules, too.
                     Err(_) => queue.close(),
                 }
             }
             Command::SubscribePattern { pattern, start, rating, queue } => {
-                match driver.subscribe_pattern(now, &pattern, start, rating) {
-                    Ok(()) => outside.hub.add_pattern(pattern, start, queue),
+                let known = outside.hub.start_of(&pattern);
+                let most = if known == Some(Start::Buffered) { Start::Buffered } else { start };
+                match driver.subscribe_pattern(now, &pattern, most, rating) {
+                    Ok(()) => {
+                        outside.hub.tidy(|stream| driver.node().kept_from(stream));
+                        outside.hub.add_pattern(pattern, Reader { queue, start });
+                    }
                     Err(_) => queue.close(),
                 }
             }
@@ -463,7 +475,8 @@ impl Task {
         for (topic, text) in self.outside.hub.take_met() {
             self.shared.texts.note(topic, &text);
         }
-        let (told, dropped) = self.outside.hub.hand_over();
+        let kept_from = |stream: &StreamId| self.driver.node().kept_from(stream);
+        let (told, dropped) = self.outside.hub.hand_over(kept_from);
         self.owes_yield |= told;
         self.outside.stats.messages_lagged += dropped;
     }

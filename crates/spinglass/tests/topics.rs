@@ -212,6 +212,34 @@ async fn who_comes_later_gets_the_last_messages() {
     assert!(got[0] <= 7 && got.is_sorted_by(|one, next| one + 1 == *next), "{got:?}");
 }
 
+/// Several subscribe at one member, one after the other: who did not ask for what is kept hears
+/// each message once, those who did hear what is kept first.
+#[tokio::test]
+async fn whoever_asks_gets_what_is_kept_also_where_others_have_it() {
+    let nodes = members(3, |_, builder| builder).await;
+    let (prices, group) = (nodes[0].group("prices"), nodes[1].group("prices"));
+    let mut live = subscribe_to(&nodes[1], "prices").await;
+    prices.keep(Keep::Last(3));
+    for price in 0..10_u8 {
+        prices.publish(vec![price]).await.expect("it runs");
+        assert_eq!(*next_message(&mut live).await, [price]);
+    }
+    let mut asked = Vec::new();
+    for price in 10..14_u8 {
+        let mut late = group.subscribe_from(Start::Buffered);
+        let mut got = vec![next_message(&mut late).await[0]];
+        while got.last() != Some(&(price - 1)) {
+            got.push(next_message(&mut late).await[0]);
+        }
+        assert!(got.len() >= 3 && got.is_sorted_by(|one, next| one + 1 == *next), "{got:?}");
+        asked.push(late);
+        prices.publish(vec![price]).await.expect("it runs");
+        for heard in asked.iter_mut().chain([&mut live]) {
+            assert_eq!(*next_message(heard).await, [price]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_comes_later_gets_the_latest_value_of_each_key() {
     let nodes = members(2, |_, builder| builder).await;

@@ -15,7 +15,7 @@ use super::slot::Released;
 use super::stream::Stream;
 use super::{Cx, Multicast, PLAN_ROUNDS};
 use crate::config::{Keep, Start};
-use crate::id::{StreamId, TopicId};
+use crate::id::{Sequence, StreamId, TopicId};
 use crate::rating::Rating;
 use crate::rng::{FNV_BASIS, fnv1a};
 
@@ -187,6 +187,13 @@ impl Multicast {
         let perhaps = self.perhaps(topic, cx).map(|(start, _)| start);
         [self.start(topic), perhaps].contains(&Some(Start::Buffered))
             || cx.members.carried(topic).rating > Rating::NONE
+    }
+
+    /// The first packet of a stream that is kept, if any is.
+    pub(crate) fn kept_from(&self, id: &StreamId) -> Option<Sequence> {
+        let stream = self.streams.get(id)?;
+        let from = stream.kept_from(self.round);
+        (from < stream.high()).then_some(Sequence(from))
     }
 
     /// What is done now and then about what is kept.

@@ -9,19 +9,45 @@ use super::sender::RECENT_ROUNDS;
 use super::stream::Stream;
 use super::{Cx, DISCOVER_ROUNDS, Multicast};
 use crate::config::Start;
-use crate::id::{StreamId, TopicId};
+use crate::event::Event;
+use crate::id::{Sequence, StreamId, TopicId};
 use crate::interest::Interest;
 use crate::rating::{Rating, Share, Sieve};
 use crate::timer::Timer;
 
 impl Multicast {
-    /// Delivers a topic's messages from now on, or from what is still held.
+    /// Delivers a topic's messages from now on, or from what is still held; also if it has
+    /// delivered that before.
     pub(crate) fn subscribe(&mut self, topic: TopicId, start: Start, cx: &mut Cx<'_>) {
         let topic = topic.plain();
-        self.subscriptions.insert(topic, start);
+        let known = self.subscriptions.entry(topic).or_default();
+        if start == Start::Buffered {
+            *known = start;
+        }
         self.meet_anew(Some(topic));
         self.rate_streams(Some(topic), cx);
+        if start == Start::Buffered {
+            self.tell_again(topic, cx);
+        }
         self.begin_topic(topic, start, cx);
+    }
+
+    /// Has what is kept of a topic's streams told once more, of which the application has had
+    /// something already.
+    fn tell_again(&mut self, topic: TopicId, cx: &mut Cx<'_>) {
+        for id in self.streams_of_others(Some(topic)) {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            let Some(assembler) = &stream.assembler else { continue };
+            let (held, until) = (stream.low(false), stream.next());
+            let from = stream.kept_from(self.round).min(held);
+            // A message that has come in part is to come whole.
+            let open = assembler.open_since().map_or(until, |first| first.0);
+            if from < until && open >= held {
+                stream.assembler = None;
+                stream.rewind(from.min(open), cx.now, self.round);
+                cx.events.push_back(Event::Again { stream: id, until: Sequence(until) });
+            }
+        }
     }
 
     /// Tells the application of a topic's streams that it has had nothing of: from what is kept, or

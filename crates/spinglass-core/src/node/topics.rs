@@ -6,7 +6,7 @@ use core::net::SocketAddr;
 
 use super::Node;
 use crate::config::{Keep, Start};
-use crate::id::{MemberId, TopicId};
+use crate::id::{MemberId, Sequence, StreamId, TopicId};
 use crate::multicast::Cx;
 use crate::outbox::Control;
 use crate::pattern::{Pattern, PatternError, TEXT_BYTES_MAX};
@@ -20,7 +20,8 @@ pub(super) const INTEREST_ROUNDS: u32 = 10;
 const TEXTS_PER_DATAGRAM: usize = 4;
 
 impl Node {
-    /// Delivers a topic's messages to the application from now on, or from what is still buffered.
+    /// Delivers a topic's messages to the application from now on, or from what is still buffered,
+    /// also if it has had that before: see [`Event::Again`](crate::Event::Again).
     ///
     /// # Errors
     /// The rules deny it, or this node was not told the topic's text ([`topic`](Self::topic)) and
@@ -70,6 +71,12 @@ impl Node {
     /// topic may be told again.
     pub fn poll_matched(&mut self) -> Option<(TopicId, Arc<str>)> {
         self.multicast.take_matched()
+    }
+
+    /// The first packet of a stream that is kept for whoever comes later, if any is.
+    #[must_use]
+    pub fn kept_from(&self, stream: &StreamId) -> Option<Sequence> {
+        self.multicast.kept_from(stream)
     }
 
     /// Looks for the texts of topics that patterns may match, if packets of them have come.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use spinglass::{
     Builder, Event, GroupKeys, MemberId, Node, PathChoice, PolicyFile, RelayError, SigningKey,
-    Start, StartError, Value, ZonePath,
+    StartError, Value, ZonePath,
 };
 use spinglass_core::Reject;
 use spinglass_core::record::Entry;
@@ -86,8 +86,7 @@ fn auto(relay: &Running, tls: &Tls) -> Builder {
 
 /// Everybody says so many numbers to everybody, and hears all of them in order.
 async fn talk(nodes: &[&Node], count: u32) {
-    let mut heard: Vec<_> =
-        nodes.iter().map(|node| node.group("news").subscribe_from(Start::Buffered)).collect();
+    let mut heard: Vec<_> = nodes.iter().map(|node| node.group("news").subscribe()).collect();
     for node in nodes {
         node.stats().await;
     }
