@@ -101,6 +101,18 @@ def notifications():
             assert heard == [sent], heard
             assert sent in [notice.payload for notice in here.notifies(timeout=5, stop_after=1)]
             list(there.notifies(timeout=0.5))
+        there.execute('LISTEN "grid/+/hz"')
+        for _ in range(20):
+            here.execute("SELECT pg_notify('grid/ny/mw', '700'), pg_notify('grid/ny/hz', '50')")
+            heard = [(it.channel, it.payload) for it in there.notifies(timeout=1, stop_after=1)]
+            if heard:
+                break
+        assert heard == [("grid/ny/hz", "50")], heard
+        try:
+            here.execute("SELECT pg_notify('grid/#', 'x')")
+            raise AssertionError("a pattern is no topic")
+        except psycopg.Error as error:
+            assert "a pattern" in str(error), error
 
 
 def cancelling():

@@ -1,9 +1,13 @@
 //! `LISTEN`: topics as PostgreSQL's channels.
 
+use std::sync::{Arc, Weak};
+
 use bytes::Bytes;
-use spinglass::{Event, Group};
+use spinglass::{Event, Node, Pattern, StreamId, Subscription};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
+
+use super::fault::Fault;
 
 /// Topics that a session listens to.
 pub(super) const TOPICS_MAX: usize = 64;
@@ -25,47 +29,91 @@ pub(super) type Mailbox = mpsc::Sender<Notice>;
 /// What this agent's own clients publish: topic and payload.
 pub(super) type Notices = broadcast::Sender<(String, String)>;
 
-/// Puts a topic's messages into a mailbox until the task is aborted or nobody reads it.
-pub(super) fn listen(group: &Group, notices: &Notices, mailbox: Mailbox) -> AbortHandle {
-    let topic = group.name().to_owned();
-    let mut subscription = group.subscribe();
-    let mut own = notices.subscribe();
-    let task = tokio::spawn(async move {
-        loop {
-            let topic = topic.clone();
-            let notice = tokio::select! {
-                event = subscription.next() => match event {
-                    Some(event) => of_event(topic, &event),
-                    None => return,
-                },
-                heard = own.recv() => match heard {
-                    Ok((at, payload)) => Some(Notice::Message { topic, payload }).filter(|notice| {
-                        matches!(notice, Notice::Message { topic, .. } if *topic == at)
-                    }),
-                    Err(broadcast::error::RecvError::Lagged(count)) => {
-                        Some(Notice::Missed { topic, what: format!("{count} messages") })
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return,
-                },
-            };
-            let Some(notice) = notice else { continue };
-            if mailbox.send(notice).await.is_err() {
-                return;
-            }
-        }
-    });
-    task.abort_handle()
+/// What a client listens to.
+pub(super) struct Heard {
+    subscription: Subscription,
+    /// The topic, or the pattern of topics.
+    asked: String,
+    pattern: Option<Pattern>,
+    /// Who knows the topics that a pattern matches.
+    node: Weak<Node>,
 }
 
-fn of_event(topic: String, event: &Event) -> Option<Notice> {
-    Some(match event {
-        Event::Message(message) => Notice::Message { topic, payload: text(&message.payload) },
-        Event::Lagged(lagged) => {
-            Notice::Missed { topic, what: format!("{} messages", lagged.messages) }
-        }
-        Event::Gap(gap) => Notice::Missed { topic, what: format!("{} packets", gap.packets) },
-        _ => return None,
-    })
+impl Heard {
+    /// Subscribes to a topic, or to all that a pattern matches.
+    pub(super) fn of(node: &Arc<Node>, asked: &str) -> Result<Self, Fault> {
+        let pattern = Pattern::has_wildcards(asked).then(|| Pattern::new(asked)).transpose();
+        let pattern = pattern.map_err(|error| Fault::new("22023", &error.to_string()))?;
+        let subscription = if pattern.is_some() {
+            let groups = node.groups(asked);
+            groups.map_err(|error| Fault::new("22023", &error.to_string()))?.subscribe()
+        } else {
+            let group = node.group(asked);
+            group.may_subscribe().map_err(|error| Fault::new("42501", &error.to_string()))?;
+            group.subscribe()
+        };
+        Ok(Self { subscription, asked: asked.into(), pattern, node: Arc::downgrade(node) })
+    }
+
+    /// Puts messages into a mailbox until the task is aborted or nobody reads it.
+    pub(super) fn tell(mut self, notices: &Notices, mailbox: Mailbox) -> AbortHandle {
+        let mut own = notices.subscribe();
+        let task = tokio::spawn(async move {
+            loop {
+                let notice = tokio::select! {
+                    event = self.subscription.next() => match event {
+                        Some(event) => self.of_event(&event),
+                        None => return,
+                    },
+                    heard = own.recv() => match heard {
+                        Ok((topic, payload)) => {
+                            self.has(&topic).then_some(Notice::Message { topic, payload })
+                        }
+                        Err(broadcast::error::RecvError::Lagged(count)) => {
+                            Some(missed(self.asked.clone(), &format!("{count} messages")))
+                        }
+                        Err(broadcast::error::RecvError::Closed) => return,
+                    },
+                };
+                let Some(notice) = notice else { continue };
+                if mailbox.send(notice).await.is_err() {
+                    return;
+                }
+            }
+        });
+        task.abort_handle()
+    }
+
+    fn has(&self, topic: &str) -> bool {
+        self.pattern.as_ref().map_or(self.asked == topic, |pattern| pattern.matches(topic))
+    }
+
+    /// The topic that a stream is of.
+    fn topic_of(&self, stream: &StreamId) -> String {
+        let node = self.node.upgrade().filter(|_| self.pattern.is_some());
+        let text = node.and_then(|node| node.topic_text(stream.topic));
+        text.map_or_else(|| self.asked.clone(), |text| text.to_string())
+    }
+
+    fn of_event(&self, event: &Event) -> Option<Notice> {
+        Some(match event {
+            Event::Message(message) => {
+                let topic = self.topic_of(&message.stream);
+                Notice::Message { topic, payload: text(&message.payload) }
+            }
+            Event::Lagged(lagged) => {
+                missed(self.topic_of(&lagged.stream), &format!("{} messages", lagged.messages))
+            }
+            Event::Gap(gap) => {
+                missed(self.topic_of(&gap.stream), &format!("{} packets", gap.packets))
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn missed(topic: String, what: &str) -> Notice {
+    Notice::Missed { topic, what: what.into() }
 }
 
 /// A payload as text: bytes that are none are written as PostgreSQL writes bytes.

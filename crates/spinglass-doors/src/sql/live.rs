@@ -20,7 +20,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rusqlite::types::Value as Cell;
-use spinglass::{Event, Hosts, Node, Reach, Row, RowKind, Table, Time, Value, Zone, ZonePath};
+use spinglass::{
+    Event, Hosts, Node, Pattern, Reach, Row, RowKind, Table, Time, Value, Zone, ZonePath,
+};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 
@@ -122,6 +124,9 @@ impl Live {
     /// Publishes a message, to this agent's own clients, too: nobody hears its own agent over the
     /// network.
     pub(super) async fn publish(&self, topic: &str, payload: String) -> Result<(), String> {
+        if Pattern::has_wildcards(topic) {
+            return Err("this is a pattern of topics: name one to publish on".into());
+        }
         let group = self.node()?.group(topic);
         group.publish(payload.clone()).await.map_err(|error| error.to_string())?;
         let _nobody_listens = self.notices.send((topic.to_owned(), payload));

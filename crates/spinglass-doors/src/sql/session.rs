@@ -27,9 +27,10 @@ use tokio::task::AbortHandle;
 use super::engine::{Job, Outcome};
 use super::fault::{Fault, Remark};
 use super::lexer::{Token, statements, tokens};
+use super::listen::{self, Heard};
 use super::statement::{Parsed, Verb};
 use super::types::{self, fields, parameter};
-use super::{Door, catalogue, copy, infer, listen};
+use super::{Door, catalogue, copy, infer};
 
 /// Bytes of a statement's text.
 const STATEMENT_BYTES_MAX: usize = 64 << 10;
@@ -203,9 +204,8 @@ impl Session {
             if state.listens.len() == listen::TOPICS_MAX {
                 return Err(Fault::new("54000", "a session listens to 64 topics at most"));
             }
-            let group = node.group(topic);
-            group.may_subscribe().map_err(|error| Fault::new("42501", &error.to_string()))?;
-            let task = listen::listen(&group, self.door.live.notices(), self.mailbox.clone());
+            let heard = Heard::of(&node, topic)?;
+            let task = heard.tell(self.door.live.notices(), self.mailbox.clone());
             state.listens.insert(topic.to_owned(), task);
         }
         Ok(Answer::Done(Tag::new("LISTEN")))
