@@ -11,8 +11,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use spinglass::{
-    Draft, Event, Filter, Keep, MESSAGE_BYTES_MAX, Node, Offence, Pattern, Rating, Row, Value,
-    Wanted,
+    Draft, Event, Filter, Keep, MESSAGE_BYTES_MAX, Node, Offence, PATTERNS_MAX, Pattern,
+    PatternError, Rating, Row, Value, Wanted,
 };
 use spinglass_doors::json::row_to_json;
 use tokio::sync::mpsc;
@@ -304,6 +304,8 @@ fn wanted(options: &Recv) -> Wanted {
 /// Whatever comes of the topics, by the topic's place among them; of members' comings and goings,
 /// what the first one's subscription tells.
 fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<Event>)>> {
+    let patterns = options.topics.iter().filter(|topic| Pattern::has_wildcards(topic));
+    ensure!(patterns.count() <= PATTERNS_MAX, PatternError::TooMany);
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
     for (place, topic) in options.topics.iter().enumerate() {
         let mut heard = if Pattern::has_wildcards(topic) {

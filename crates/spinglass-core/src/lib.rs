@@ -86,7 +86,7 @@ pub use event::{
 pub use id::{Incarnation, MemberId, Sequence, StreamId, TopicId};
 pub use load::Load;
 pub use node::{Identity, NAME_BYTES_MAX, Node, ORDERS_TOPIC, REPLY_PORT_LIFE};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{PATTERNS_MAX, Pattern, PatternError};
 pub use rating::{NoShare, Rating, Share, Sieve};
 pub use rng::Prng;
 pub use stats::Stats;

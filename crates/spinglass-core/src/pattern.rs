@@ -11,6 +11,8 @@ use core::fmt;
 
 use crate::rng::{FNV_BASIS, fnv1a, mix};
 
+/// Patterns that one member takes topics by at most.
+pub const PATTERNS_MAX: usize = 64;
 /// Levels of a pattern at most.
 const LEVELS_MAX: usize = 8;
 /// Bytes of a pattern at most, and of a topic that one can match.

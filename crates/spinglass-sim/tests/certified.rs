@@ -10,7 +10,9 @@ use bytes::Bytes;
 use spinglass_core::query::{Outcome, Question};
 use spinglass_core::rules::{ActionPattern, Effect, NamePattern, Policy, Rule};
 use spinglass_core::table::{Kind, SetError, Value, ZonePath};
-use spinglass_core::{Config, Dissemination, Event, Instant, PublishError, Reject, Start, TopicId};
+use spinglass_core::{
+    Config, Dissemination, Event, Instant, Pattern, PublishError, Rating, Reject, Start, TopicId,
+};
 use spinglass_sim::papers::{Odd, Papers};
 use spinglass_sim::{Blind, Network, Observer, Setup, World};
 
@@ -231,6 +233,42 @@ fn rules_hold_at_the_origin_and_at_every_hop() {
             let load = table.summary(&root).unwrap().attributes.get("load").cloned();
             assert_eq!(load, Some(Value::Int(7)), "seed {seed}: {agent}");
         }
+    }
+}
+
+/// What was heard, by topic.
+#[derive(Default)]
+struct Topics(BTreeSet<TopicId>);
+
+impl Observer for Topics {
+    fn event(&mut self, _: Instant, _: usize, _: u64, event: &Event) {
+        if let Event::Message(message) = event {
+            self.0.insert(message.stream.topic);
+        }
+    }
+}
+
+#[test]
+fn a_pattern_brings_no_topic_that_the_rules_deny() {
+    for seed in 0..4 {
+        let all = "spiffe://sim.example/**";
+        let policy = Policy::new(vec![
+            rule(Effect::Deny, all, &["subscribe secret/**"]),
+            rule(Effect::Allow, all, &["join /**", "write * in /**", "publish **", "subscribe **"]),
+        ]);
+        let mut world = world(seed, 50_000, &[], Some(policy.unwrap()));
+        let everything = Pattern::new("#").unwrap();
+        world.subscribe_pattern(7, &everything, Start::Buffered, Rating::ALL).unwrap();
+        world.run(Duration::from_secs(40), &mut Blind);
+        let mut heard = Topics::default();
+        let [news, secret] = ["news/a", "secret/a"].map(|text| world.name_topic(16, text));
+        for _ in 0..20 {
+            for topic in [news, news.for_all(), secret, secret.for_all()] {
+                world.publish(16, topic, "text", &mut heard).unwrap();
+            }
+            world.run(Duration::from_secs(1), &mut heard);
+        }
+        assert_eq!(heard.0, BTreeSet::from([news, news.for_all()]), "seed {seed}");
     }
 }
 

@@ -96,8 +96,8 @@ pub use spinglass_core::table::{
 pub use spinglass_core::{
     BadHeader, Config, ConfigError, Denied, Dissemination, DownReason, Draft, Gap,
     HEADERS_BYTES_MAX, Incarnation, Keep, MESSAGE_BYTES_MAX, Member, MemberId, Message, NodeError,
-    Offence, Pattern, PatternError, Rating, Reject, Reliability, Seen, Sequence, Start, StreamId,
-    TooLarge, TopicId,
+    Offence, PATTERNS_MAX, Pattern, PatternError, Rating, Reject, Reliability, Seen, Sequence,
+    Start, StreamId, TooLarge, TopicId,
 };
 pub use spinglass_crypto::{GroupKeys, KeyError, SigningKey};
 pub use spinglass_relay::{RelayError, RelayUrl, TunnelStats, UrlError};

@@ -8,11 +8,8 @@ use alloc::vec::Vec;
 use super::{Cx, Multicast};
 use crate::config::Start;
 use crate::id::{MemberId, TopicId};
-use crate::pattern::{Pattern, PatternError};
+use crate::pattern::{PATTERNS_MAX, Pattern, PatternError};
 use crate::rating::Rating;
-
-/// Patterns that one member takes topics by at most.
-const PATTERNS_MAX: usize = 64;
 
 /// What is taken of a topic that patterns match.
 pub(super) type Taken = (Start, Rating);

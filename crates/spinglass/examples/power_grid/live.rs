@@ -154,6 +154,9 @@ pub(crate) async fn run(phases: [u32; 3]) -> Outcome<String> {
         market: Arc::default(),
     };
     let market = cast.start("market", "/market", 0).await?;
+    let mut all = market.groups("grid/#")?;
+    all.set_rating(Rating::new(MARKET_SHARE)?);
+    tokio::spawn(listen(all.subscribe(), Arc::clone(&cast.market)));
     let mut sensors = Vec::new();
     for (at, region) in REGIONS.iter().enumerate() {
         let zone = format!("/grid/{region}");
@@ -170,10 +173,6 @@ pub(crate) async fn run(phases: [u32; 3]) -> Outcome<String> {
         for topic in [&frequency, &contract, &own] {
             let heard = Cast::share(&relay, topic, RELAY_SHARE)?;
             tokio::spawn(listen(heard, Arc::clone(&cast.relays)));
-        }
-        for topic in [&frequency, &contract] {
-            let heard = Cast::share(&market, topic, MARKET_SHARE)?;
-            tokio::spawn(listen(heard, Arc::clone(&cast.market)));
         }
         sensors.push((at, sensor, frequency, consumer, contract));
     }
