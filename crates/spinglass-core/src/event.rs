@@ -18,10 +18,10 @@ pub enum Event {
     /// Packets of a stream that were given up, in their place in the stream. Every message that
     /// lies wholly or partly in them is lost; nothing of it is delivered later.
     Gap(Gap),
-    /// From here on a stream is told once more from what is kept or still held, since its topic
-    /// was subscribed to again: what follows of it was told before, or could have been, as far as
-    /// it ends before a packet. So it is for whoever subscribed again.
-    Again {
+    /// From here on a stream is told from what is kept or still held, since somebody subscribed to
+    /// its topic so, perhaps after others. What follows of it, as far as it ends before a packet,
+    /// is for them alone: who subscribed to what comes has had it, or did not ask for it.
+    Kept {
         /// The stream.
         stream: StreamId,
         /// The packet.

@@ -69,7 +69,7 @@ impl Event {
             spinglass_core::Event::FalseSummary { zone, issuer } => {
                 Self::FalseSummary { zone, issuer }
             }
-            spinglass_core::Event::Again { .. } => return None,
+            spinglass_core::Event::Kept { .. } => return None,
         })
     }
 }

@@ -23,33 +23,33 @@ pub(crate) struct History {
     bytes: usize,
     /// How many there were when the rest was forgotten.
     left: usize,
-    /// Streams told once more, up to where: for those alone who subscribed from what is kept.
-    again: BTreeMap<StreamId, Sequence>,
+    /// Streams told from what is kept, up to where: for those alone who subscribed so.
+    kept: BTreeMap<StreamId, Sequence>,
 }
 
 impl History {
-    /// A stream is told once more.
-    pub(crate) fn begin_again(&mut self, stream: StreamId, until: Sequence) {
-        self.again.insert(stream, until);
+    /// A stream is told from what is kept, perhaps once more.
+    pub(crate) fn begin_kept(&mut self, stream: StreamId, until: Sequence) {
+        self.kept.insert(stream, until);
         self.retain(|message| message.stream != stream);
     }
 
-    /// Whether an event is told once more.
-    pub(crate) fn is_again(&self, event: &Event) -> bool {
+    /// Whether an event is for those alone who asked for what is kept.
+    pub(crate) fn is_kept(&self, event: &Event) -> bool {
         let (stream, end) = match event {
             Event::Message(message) => (message.stream, message.last),
             Event::Gap(gap) => (gap.stream, gap.from),
             _ => return false,
         };
-        self.again.get(&stream).is_some_and(|until| end < *until)
+        self.kept.get(&stream).is_some_and(|until| end < *until)
     }
 
     /// Remembers what was told.
     pub(crate) fn note(&mut self, events: &[Event]) {
         for event in events {
             let Event::Message(message) = event else { continue };
-            if self.again.get(&message.stream).is_some_and(|until| message.last >= *until) {
-                self.again.remove(&message.stream);
+            if self.kept.get(&message.stream).is_some_and(|until| message.last >= *until) {
+                self.kept.remove(&message.stream);
             }
             self.bytes += message.payload.len();
             self.told.push_back(message.clone());
@@ -121,16 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_once_more_is_known_until_it_is_past() {
+    fn what_is_told_from_what_is_kept_is_known_until_it_is_past() {
         let mut history = History::default();
         history.note(&[message(1, 7, 1), message(2, 7, 1)]);
-        history.begin_again(stream(1), Sequence(8));
+        history.begin_kept(stream(1), Sequence(8));
         assert!(history.told().eq([message(2, 7, 1)]), "it comes again");
         let gap = |from| Event::Gap(Gap { stream: stream(1), from: Sequence(from), packets: 9 });
-        assert!(history.is_again(&message(1, 7, 1)) && history.is_again(&gap(7)));
+        assert!(history.is_kept(&message(1, 7, 1)) && history.is_kept(&gap(7)));
         let others = [message(1, 8, 1), message(2, 7, 1), gap(8)];
-        assert!(!others.iter().any(|event| history.is_again(event)));
+        assert!(!others.iter().any(|event| history.is_kept(event)));
         history.note(&[message(1, 7, 1), message(1, 8, 1)]);
-        assert!(history.again.is_empty() && history.told().count() == 3);
+        assert!(history.kept.is_empty() && history.told().count() == 3);
     }
 }

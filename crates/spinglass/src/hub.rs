@@ -18,10 +18,10 @@ pub(crate) struct Hub {
     met: Vec<(TopicId, Arc<str>)>,
     /// The topic found last: most messages come in runs of one.
     last: usize,
-    /// Messages that were dropped since then.
-    dropped: u64,
-    /// Whether anything was gathered since the last [`hand_over`](Self::hand_over).
+    /// Whether anything was gathered since the last [`hand_over`](Self::hand_over), and messages
+    /// that were dropped since.
     gathered: bool,
+    dropped: u64,
     /// Shares that the application asked for.
     ratings: BTreeMap<TopicId, Rating>,
     /// Topics whose last subscriber was found gone since this was asked last.
@@ -141,7 +141,7 @@ impl Hub {
         let id = match &event {
             CoreEvent::Message(message) => message.stream.topic.plain(),
             CoreEvent::Gap(gap) => gap.stream.topic.plain(),
-            CoreEvent::Again { stream, until } => return self.begin_again(*stream, *until),
+            CoreEvent::Kept { stream, until } => return self.begin_kept(*stream, *until),
             CoreEvent::MemberUp(_)
             | CoreEvent::MemberDown { .. }
             | CoreEvent::Quarantined { .. }
@@ -164,12 +164,12 @@ impl Hub {
         }
     }
 
-    /// A stream is told once more. What was gathered before is none of that.
-    fn begin_again(&mut self, stream: StreamId, until: Sequence) {
+    /// A stream is told from what is kept. What was gathered before is none of that.
+    fn begin_kept(&mut self, stream: StreamId, until: Sequence) {
         let id = stream.topic.plain();
         for topic in self.topics.iter_mut().filter(|topic| topic.id == id) {
             self.dropped += topic.hand_over();
-            topic.history.get_or_insert_default().begin_again(stream, until);
+            topic.history.get_or_insert_default().begin_kept(stream, until);
         }
     }
 
@@ -231,7 +231,7 @@ impl Topic {
             let lost = match history {
                 Some(history) => {
                     let is_meant =
-                        |event: &&Event| *start == Start::Buffered || !history.is_again(event);
+                        |event: &&Event| *start == Start::Buffered || !history.is_kept(event);
                     queue.extend(events.iter().filter(is_meant).cloned())
                 }
                 // The last one gets the events themselves.

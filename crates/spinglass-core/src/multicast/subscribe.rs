@@ -43,9 +43,8 @@ impl Multicast {
             // A message that has come in part is to come whole.
             let open = assembler.open_since().map_or(until, |first| first.0);
             if from < until && open >= held {
-                stream.assembler = None;
+                (stream.assembler, stream.told_from) = (None, until);
                 stream.rewind(from.min(open), cx.now, self.round);
-                cx.events.push_back(Event::Again { stream: id, until: Sequence(until) });
             }
         }
     }
@@ -58,13 +57,16 @@ impl Multicast {
             if stream.assembler.is_some() {
                 continue;
             }
+            let live = stream.told_from.max(stream.low(false));
             if start == Start::Buffered {
+                let until = Sequence(live.min(stream.high()));
+                cx.events.push_back(Event::Kept { stream: id, until });
                 (stream.told_from, stream.begins) = (0, true);
                 let kept = stream.kept_from(self.round).min(stream.low(false));
                 stream.rewind(kept, cx.now, self.round);
                 cx.timers.set_earlier(Timer::Solicit, cx.now);
             } else {
-                stream.rewind(stream.told_from.max(stream.low(false)), cx.now, self.round);
+                stream.rewind(live, cx.now, self.round);
             }
             stream.assembler = Some(Assembler::default());
             self.deliver(id, cx);
@@ -217,6 +219,10 @@ impl Multicast {
     /// Takes a share of a topic's messages from now on.
     pub(crate) fn rate(&mut self, topic: TopicId, rating: Rating, cx: &mut Cx<'_>) {
         let topic = topic.plain();
+        if rating == Rating::NONE {
+            // Who comes next says anew from where on.
+            self.subscriptions.entry(topic).and_modify(|start| *start = Start::Live);
+        }
         if rating == Rating::ALL {
             self.ratings.remove(&topic);
         } else {
@@ -255,6 +261,10 @@ impl Multicast {
         stream.assembler = start.map(|_| assembler);
         // What is fetched for those behind, the application may not want.
         stream.told_from = if buffered { first } else { live_from };
+        if buffered {
+            let until = Sequence(live_from.min(sequence.0 + 1));
+            cx.events.push_back(Event::Kept { stream: id, until });
+        }
         stream.begins = buffered;
         stream.told = Sieve::new(self.share(id.topic), &id);
         stream.take(self.share_in_all(id.topic, cx));

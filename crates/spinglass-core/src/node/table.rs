@@ -147,7 +147,7 @@ impl Node {
                 Event::MemberUp(member) => self.members.forget_told(member.address),
                 Event::Message(_)
                 | Event::Gap(_)
-                | Event::Again { .. }
+                | Event::Kept { .. }
                 | Event::Quarantined { .. }
                 | Event::FalseSummary { .. } => (),
             }

@@ -21,7 +21,7 @@ const TEXTS_PER_DATAGRAM: usize = 4;
 
 impl Node {
     /// Delivers a topic's messages to the application from now on, or from what is still buffered,
-    /// also if it has had that before: see [`Event::Again`](crate::Event::Again).
+    /// also if it has had that before: see [`Event::Kept`](crate::Event::Kept).
     ///
     /// # Errors
     /// The rules deny it, or this node was not told the topic's text ([`topic`](Self::topic)) and

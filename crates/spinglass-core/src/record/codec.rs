@@ -499,7 +499,7 @@ fn put_event(event: &Event, buffer: &mut Vec<u8>) {
             buffer.put(&issuer.0);
             buffer.put_text(zone);
         }
-        Event::Again { stream, until } => {
+        Event::Kept { stream, until } => {
             buffer.put_u8(9);
             put_stream(stream, buffer);
             buffer.put_u64(until.0);
@@ -539,7 +539,7 @@ fn event(reader: &mut Reader<'_>) -> Result<Event, Malformed> {
             let offence = if kind == 6 { Offence::TwoPackets } else { Offence::TwoRows };
             Event::Quarantined { id: MemberId(reader.array()?), offence }
         }
-        9 => Event::Again { stream: stream(reader)?, until: Sequence(reader.u64()?) },
+        9 => Event::Kept { stream: stream(reader)?, until: Sequence(reader.u64()?) },
         8 => {
             let issuer = MemberId(reader.array()?);
             Event::FalseSummary { zone: String::from(reader.text(REGION_BYTES_MAX)?), issuer }

@@ -423,7 +423,7 @@ fn entries() -> Vec<Entry<'static>> {
         Entry::Event { event: Event::MemberDown { id, incarnation, reason: DownReason::Silent } },
         Entry::Event { event: Event::Quarantined { id, offence: Offence::TwoPackets } },
         Entry::Event { event: Event::Quarantined { id, offence: Offence::TwoRows } },
-        Entry::Event { event: Event::Again { stream: stream(), until: Sequence(9) } },
+        Entry::Event { event: Event::Kept { stream: stream(), until: Sequence(9) } },
         Entry::Event { event: Event::FalseSummary { zone: "/usa".into(), issuer: id } },
         Entry::Signed([3; 64]),
         Entry::Verified(true),
