@@ -200,6 +200,17 @@ fn what_is_kept_of_topics_is_streamed_by_pattern_to_who_comes_later() {
         .collect();
     told.sort();
     assert_eq!(told, ["data: 49.9", "data: 50.0", "id: grid/nj", "id: grid/ny"]);
+    // Whoever comes second is told the same; as JSON with what is known of each message.
+    let mut stream = TcpStream::connect(door).expect("the door is open");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("it takes one");
+    let path = "/v1/topics/grid%2Fny?buffered=true&where=hz%3E40&json=true";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it listens");
+    let mut lines = BufReader::new(stream).lines().map(|line| line.expect("it goes on"));
+    let line = lines.find(|line| line.starts_with("data: ")).expect("it is told");
+    let told: Value = serde_json::from_str(&line["data: ".len()..]).expect("JSON");
+    assert_eq!((&told["topic"], &told["text"]), (&"grid/ny".into(), &"50.0".into()));
+    assert_eq!(told["headers"], serde_json::json!({"hz": 50.0}));
 }
 
 #[test]

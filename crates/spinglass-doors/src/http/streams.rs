@@ -16,7 +16,7 @@ use futures_util::stream::{self, Stream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use spinglass::{Event, Filter, Group, Node, Pattern, PatternError, Subscription, Table, Wanted};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
@@ -27,6 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::changing::Trusted;
 use super::{Door, Problem};
 use crate::events::{self, MemberEvent};
+use crate::json::row_to_json;
 
 /// Streams at once.
 pub(super) const STREAMS_MAX: usize = 48;
@@ -87,6 +88,9 @@ pub(super) struct Asked {
     /// A condition on headers.
     #[serde(rename = "where")]
     only: Option<String>,
+    /// Each message as an object that tells its topic, its sender and its headers, too.
+    #[serde(default)]
+    json: bool,
 }
 
 impl Asked {
@@ -136,11 +140,16 @@ pub(super) async fn topic(
         loop {
             let event = subscription.next().await?;
             let Some(mut told) = of_event(&event) else { continue };
-            if let (true, Event::Message(message)) = (is_pattern, &event) {
+            if let Event::Message(message) = &event {
                 let topic = node.upgrade()?.topic_text(message.stream.topic);
-                // Whatever would end the line is in no id.
-                let topic = topic.filter(|text| !text.contains(['\n', '\r', '\0']));
-                told = told.id(topic.as_deref().unwrap_or_default());
+                if asked.json {
+                    told = Told::default().data(as_json(message, topic.as_deref()).to_string());
+                }
+                if is_pattern {
+                    // Whatever would end the line is in no id.
+                    let topic = topic.filter(|text| !text.contains(['\n', '\r', '\0']));
+                    told = told.id(topic.as_deref().unwrap_or_default());
+                }
             }
             return Some((Ok(told), (subscription, node, room)));
         }
@@ -148,15 +157,31 @@ pub(super) async fn topic(
     Ok(Sse::new(told).keep_alive(KeepAlive::default()))
 }
 
+/// A message and what is known of it; its bytes, if they are no text, in hex.
+fn as_json(message: &spinglass::Message, topic: Option<&str>) -> Json {
+    let (name, said) = match std::str::from_utf8(&message.payload) {
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("hex", hex(&message.payload)),
+    };
+    json!({
+        "topic": topic,
+        "from": message.stream.sender.to_string(),
+        "for_all": message.stream.topic.is_for_all(),
+        "headers": row_to_json(&message.headers),
+        name: said,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn of_event(event: &Event) -> Option<Told> {
     Some(match event {
         Event::Message(message) => match std::str::from_utf8(&message.payload) {
             // A line's end of its own is not one in a stream of events.
             Ok(text) if !text.contains('\r') => Told::default().data(text),
-            _ => {
-                let hex: String = message.payload.iter().map(|it| format!("{it:02x}")).collect();
-                Told::default().event("bytes").data(hex)
-            }
+            _ => Told::default().event("bytes").data(hex(&message.payload)),
         },
         Event::Lagged(lagged) => missed(&format!("{} messages", lagged.messages)),
         Event::Gap(gap) => missed(&format!("{} packets", gap.packets)),
@@ -183,6 +208,7 @@ pub(super) async fn web_socket(
     let Query(asked) = asked?;
     let group = one(&*door.node()?, &topic)?;
     let subscription = subscribed(&group, asked.wanted()?)?;
+    let topic = asked.json.then_some(topic);
     let room = room(&door.streams)?;
     let group = trusted.ok().map(|_| group);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -193,7 +219,7 @@ pub(super) async fn web_socket(
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let io = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        converse(socket, subscription, group).await;
+        converse(socket, (subscription, topic), group).await;
         drop(room);
     };
     tokio::spawn(door.until_closed(task));
@@ -205,9 +231,10 @@ pub(super) async fn web_socket(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
+/// Tells what is heard, as JSON if a topic is given, and publishes what is said.
 async fn converse<S>(
     mut socket: WebSocketStream<S>,
-    mut subscription: Subscription,
+    (mut subscription, json): (Subscription, Option<String>),
     group: Option<Group>,
 ) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -217,9 +244,12 @@ async fn converse<S>(
             event = subscription.next() => {
                 let Some(event) = event else { break };
                 let Event::Message(message) = event else { continue };
-                let message = match std::str::from_utf8(&message.payload) {
-                    Ok(text) => Message::text(text),
-                    Err(_) => Message::binary(message.payload),
+                let message = match (&json, std::str::from_utf8(&message.payload)) {
+                    (Some(_), _) => {
+                        Message::text(as_json(&message, json.as_deref()).to_string())
+                    }
+                    (None, Ok(text)) => Message::text(text),
+                    (None, Err(_)) => Message::binary(message.payload),
                 };
                 if socket.send(message).await.is_err() {
                     break;
