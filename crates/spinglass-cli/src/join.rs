@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use spinglass::{
     Builder, MULTICAST_GROUP, Node, PORT, PathChoice, RelayUrl, ReplyPorts, Seed, StartError,
@@ -240,6 +240,21 @@ impl Join {
             builder = builder.record(path);
         }
         builder.start().await
+    }
+}
+
+/// Looks for what keeps a member alone that others have answered.
+///
+/// # Errors
+/// Their regions do.
+pub(crate) async fn nothing_in_the_way(node: &Node) -> Result<()> {
+    let region = node.region_in_the_way().await;
+    match region.filter(|_| node.member_count() == 1) {
+        Some(region) => bail!(
+            "whoever answers is in the region {region}, and this member is not beside it: give \
+             --region {region}"
+        ),
+        None => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! output of many.
 
 use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use spinglass_doors::json::row_to_json;
 use tokio::sync::mpsc;
 
 use crate::agent::assignment;
-use crate::join::{Join, meet};
+use crate::join::{Join, meet, nothing_in_the_way};
 use crate::output::{Format, Verdict};
 
 /// Options of `send`.
@@ -116,6 +117,8 @@ struct Sent {
 
 /// Batches of messages between a topic's subscription and what prints them.
 const BATCHES_MAX: usize = 4;
+/// How long one that receives may be alone before it looks for a reason.
+const ALONE: Duration = Duration::from_secs(3);
 /// Messages read ahead of what the node takes.
 const READ_AHEAD: usize = 256;
 
@@ -132,9 +135,10 @@ fn separator(text: &str) -> Result<u8, String> {
 /// # Errors
 /// The node does not start, or a message is too large.
 pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
-    let node = options.join.start().await?;
     let topic = &options.topic;
     ensure!(!Pattern::has_wildcards(topic), "{topic:?} is a pattern: send to a topic");
+    let headers = headers(&options.header)?;
+    let node = options.join.start().await?;
     let mut group = node.group(topic);
     if options.for_all {
         group = group.for_all();
@@ -143,9 +147,9 @@ pub(crate) async fn send(options: &Send, format: Format) -> Result<Verdict> {
     group.keep(options.keep_latest.map_or(Keep::Last(options.keep), Keep::Latest));
     let patience = Duration::from_secs(options.patience);
     if !meet(&node, options.members, patience).await {
+        nothing_in_the_way(&node).await?;
         format.say(&format!("spinglass: {} members known; sending anyway", node.member_count()));
     }
-    let headers = headers(&options.header)?;
     let mut sent = Sent { messages: 0, bytes: 0, members: node.member_count() };
     let mut input = read_input(options.whole);
     while let Some(message) = input.recv().await {
@@ -254,11 +258,21 @@ enum Heard<'a> {
 /// # Errors
 /// The node does not start, or standard output is closed.
 pub(crate) async fn recv(options: &Recv, format: Format) -> Result<Verdict> {
+    let patterns = options.topics.iter().filter(|topic| Pattern::has_wildcards(topic));
+    ensure!(patterns.count() <= PATTERNS_MAX, PatternError::TooMany);
     let node = options.join.start().await?;
     let mut batches = subscribe(&node, options)?;
     let mut left = options.count.unwrap_or(u64::MAX);
+    let mut alone = pin!(tokio::time::sleep(ALONE));
     while left > 0 {
-        let (place, mut events) = batches.recv().await.context("the node has stopped")?;
+        let batch = tokio::select! {
+            batch = batches.recv() => batch,
+            () = &mut alone, if !alone.is_elapsed() => {
+                nothing_in_the_way(&node).await?;
+                continue;
+            }
+        };
+        let (place, mut events) = batch.context("the node has stopped")?;
         let asked = options.topics.get(place).map_or("", String::as_str);
         let mut out = io::BufWriter::new(io::stdout().lock());
         for event in events.drain(..) {
@@ -304,8 +318,6 @@ fn wanted(options: &Recv) -> Wanted {
 /// Whatever comes of the topics, by the topic's place among them; of members' comings and goings,
 /// what the first one's subscription tells.
 fn subscribe(node: &Node, options: &Recv) -> Result<mpsc::Receiver<(usize, Vec<Event>)>> {
-    let patterns = options.topics.iter().filter(|topic| Pattern::has_wildcards(topic));
-    ensure!(patterns.count() <= PATTERNS_MAX, PatternError::TooMany);
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
     for (place, topic) in options.topics.iter().enumerate() {
         let mut heard = if Pattern::has_wildcards(topic) {

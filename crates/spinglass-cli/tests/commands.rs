@@ -189,6 +189,26 @@ fn lines_go_through_a_group_and_the_recording_replays() {
     std::fs::remove_file(recording).unwrap();
 }
 
+/// Somebody in a region that lies around the other's, or within it, is never heard: both are told.
+#[test]
+fn whoever_is_in_another_kind_of_region_is_told_so() {
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut receiver = spinglass(&["recv", "--bind", &port, "--region", "/usa", "trades"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(receiver.stderr.take().unwrap());
+    told.read_line(&mut String::new()).unwrap();
+    let wrong = run(&["send", "--seeds", &port, "--bind", "127.0.0.1:0", "trades"]);
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(!wrong.status.success() && said.contains("give --region /usa"), "{said}");
+    let mut said = String::new();
+    told.read_to_string(&mut said).unwrap();
+    assert!(said.contains("whoever answers is in the region /,"), "{said}");
+    assert!(!receiver.wait().unwrap().success());
+}
+
 #[test]
 fn messages_are_chosen_by_their_headers_and_some_are_for_all() {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();

@@ -17,6 +17,7 @@ use crate::group::Group;
 use crate::groups::Groups;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
+use crate::paths::look;
 use crate::security::Rulebook;
 use crate::sightings::Sightings;
 use crate::stats::Stats;
@@ -178,6 +179,13 @@ impl Node {
     #[must_use]
     pub fn topic_text(&self, topic: TopicId) -> Option<Arc<str>> {
         self.shared.texts.of(topic)
+    }
+
+    /// The region of somebody met whose region lies within this node's, or around it, such as
+    /// `/usa` for one that is in `/`: such two never hear each other.
+    pub async fn region_in_the_way(&self) -> Option<String> {
+        let see = |node: &spinglass_core::Node| node.region_in_the_way().map(ToString::to_string);
+        look(&self.shared, see).await.flatten()
     }
 
     /// Everything counted so far.

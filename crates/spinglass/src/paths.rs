@@ -151,7 +151,7 @@ async fn ask(
 }
 
 /// What somebody sees who looks at the core. `None`: the node is gone.
-async fn look<T: Send + 'static>(
+pub(crate) async fn look<T: Send + 'static>(
     shared: &Shared,
     see: impl FnOnce(&CoreNode) -> T + Send + 'static,
 ) -> Option<T> {

@@ -68,6 +68,10 @@ impl Directory {
         }
     }
 
+    pub(super) fn records(&self) -> impl Iterator<Item = &Arc<MemberRecord>> {
+        self.met.iter().map(|met| &met.record)
+    }
+
     pub(super) fn find(&self, id: MemberId) -> Option<&Arc<MemberRecord>> {
         self.met.get(self.place_of(id)?).map(|met| &met.record)
     }

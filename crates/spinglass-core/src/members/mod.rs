@@ -43,7 +43,7 @@ use crate::event::{Destinations, Reject};
 use crate::id::{Incarnation, MemberId, TopicId};
 use crate::link::BootName;
 use crate::rng::Prng;
-use crate::table::Table;
+use crate::table::{Table, ZonePath};
 use crate::time::Instant;
 use directory::Directory;
 use texts::Texts;
@@ -325,6 +325,11 @@ impl Members {
     }
 
     // --- topics' texts
+
+    /// The regions of members that were met, in no order.
+    pub(crate) fn regions_met(&self) -> impl Iterator<Item = &ZonePath> {
+        self.directory.records().map(|record| &record.region)
+    }
 
     /// A topic's text, if it is known.
     pub(crate) fn text(&self, topic: TopicId) -> Option<&Arc<str>> {

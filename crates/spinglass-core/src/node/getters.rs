@@ -13,7 +13,7 @@ use crate::members::MemberRecord;
 use crate::multicast::TopicTally;
 use crate::object::Objects;
 use crate::stats::Stats;
-use crate::table::{Table, member};
+use crate::table::{Table, ZonePath, member};
 
 impl Node {
     /// The name on the wire of a topic's text. The text is remembered, so that rules can be about
@@ -96,6 +96,16 @@ impl Node {
         };
         let others = self.table.agents().filter(|row| row.member() != self.own.id());
         core::iter::once(own).chain(others.filter_map(|row| member(row)))
+    }
+
+    /// The region of somebody met whose region lies within this member's, or around it: the one's
+    /// row has no place in the other's tables, so they never hear each other.
+    #[must_use]
+    pub fn region_in_the_way(&self) -> Option<&ZonePath> {
+        let own = self.table.region();
+        let is_in_the_way =
+            |other: &&ZonePath| **other != *own && (other.is_within(own) || own.is_within(other));
+        self.members.regions_met().find(is_in_the_way)
     }
 
     /// How many agents there are in all: those of the region, and as many as the summaries of the
