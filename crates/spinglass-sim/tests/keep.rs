@@ -98,6 +98,41 @@ fn who_subscribed_before_gets_what_is_sent_before_anybody_knew() {
     }
 }
 
+/// Where a message goes to one or two, and the next is sent some seconds later, nobody else may know
+/// of the first, or of the last, when that is lost. All topics send at once: more have gone quiet
+/// than a round may tell of.
+#[test]
+fn nobody_misses_the_first_or_last_message_of_a_slow_stream() {
+    const TOPICS: usize = 30;
+    for seed in 0..12 {
+        let mut fleet = Fleet::new(Config::lan(), 200_000, seed);
+        let topics: Vec<TopicId> =
+            (0..TOPICS).map(|at| fleet.world.topic(&format!("slow/{at}"))).collect();
+        for (at, topic) in topics.iter().enumerate() {
+            for taker in [at, at + 10] {
+                fleet.world.subscribe(taker, *topic, Start::Live);
+            }
+        }
+        fleet.run(10);
+        for number in 0..6_u32 {
+            for (at, topic) in topics.iter().enumerate() {
+                let message = (at as u32 * 100 + number).to_le_bytes().to_vec();
+                fleet.world.publish(MEMBERS - 1 - at % 7, *topic, message, &mut fleet.got).unwrap();
+            }
+            fleet.run(if seed % 2 == 0 { 7 } else { 1 });
+        }
+        fleet.run(20);
+        for at in 0..TOPICS {
+            for taker in [at, at + 10] {
+                let of_topic = |it: &&u32| **it / 100 == at as u32;
+                let got = fleet.got.numbers[taker].iter().filter(of_topic).map(|it| it % 100);
+                assert!(got.eq(0..6), "{taker}, seed {seed}: {:?}", fleet.got.numbers[taker]);
+            }
+        }
+        assert_eq!(fleet.got.gaps, [0; MEMBERS], "seed {seed}");
+    }
+}
+
 #[test]
 fn who_comes_later_gets_the_last_messages_and_only_if_it_asks_for_them() {
     for (seed, bytes) in [(1, 40), (2, 40), (3, 900), (4, 3_000), (5, 900)] {

@@ -95,7 +95,7 @@ mod tests {
     fn what_is_no_condition_is_told_where() {
         for (text, kind) in [
             ("", SqlErrorKind::Syntax),
-            ("price + 1", SqlErrorKind::Kind),
+            ("'text'", SqlErrorKind::Kind),
             ("price > ", SqlErrorKind::Syntax),
             ("price > 1 ORDER BY price", SqlErrorKind::Syntax),
             ("WHERE price > 1", SqlErrorKind::Syntax),

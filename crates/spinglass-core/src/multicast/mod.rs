@@ -89,7 +89,8 @@ use crate::time::Instant;
 use crate::timer::Timers;
 use crate::trace::{Seen, Tracer};
 
-/// Tail announcements per round at most, so that many slow streams cost no more than a few.
+/// Tail announcements per round at most, so that many slow streams cost no more than a few: the
+/// others wait.
 const TAILS_PER_ROUND: u32 = 16;
 /// Rounds between two looks at how many rounds the target takes.
 const PLAN_ROUNDS: u32 = 10;

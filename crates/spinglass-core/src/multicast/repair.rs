@@ -400,6 +400,7 @@ impl Multicast {
     pub(crate) fn on_tail_due(&mut self, cx: &mut Cx<'_>) {
         let wait = self.config.tail_wait;
         let tails = if self.loss.is_little() { TAILS_PER_PACKET_MIN } else { TAILS_PER_PACKET };
+        let shape = self.config.tree_shape();
         for _ in 0..self.quiet.len() {
             let Some(id) = self.quiet.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&id) else { continue };
@@ -410,17 +411,23 @@ impl Multicast {
                 continue;
             }
             let told = stream.tails_told;
-            stream.tails_told = told.saturating_add(1);
-            stream.tail_pending = stream.tails_told < tails;
-            if stream.tail_pending {
-                self.quiet.push_back(id);
-                cx.timers.set_earlier(Timer::Tail, due + wait);
-            }
             let newest = stream.key(stream.high().saturating_sub(1));
-            let shape = self.config.tree_shape();
             let near = cx.members.rotation(&newest, told.into(), shape);
             let far = cx.members.far_rotation(&newest, told.into(), shape);
-            near.into_iter().chain(far).for_each(|to| self.announce(to, id, cx));
+            let all: Vec<SocketAddr> = near.into_iter().chain(far).collect();
+            // What this round has no room for is told in the next.
+            let has_room = all.len() <= self.tails_left as usize;
+            if has_room {
+                stream.tails_told = told.saturating_add(1);
+                stream.tail_pending = stream.tails_told < tails;
+            }
+            if stream.tail_pending {
+                self.quiet.push_back(id);
+                cx.timers.set_earlier(Timer::Tail, due.max(cx.now) + wait);
+            }
+            if has_room {
+                all.into_iter().for_each(|to| self.announce(to, id, cx));
+            }
         }
     }
 

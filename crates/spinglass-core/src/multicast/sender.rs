@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::Cx;
 use super::framing::Framer;
-use super::keep::Keeper;
+use super::keep::{Keeper, TAIL_ROUNDS};
 use super::packet::{
     BURST_PACKETS_MAX, LEAF_HEADER_BYTES, NO_FIRST, PacketHeader, proof_bytes, sign_burst,
 };
@@ -25,6 +25,10 @@ const BURST_BYTES_MAX: usize = 512 << 10;
 /// Rounds that a packet's `recent` looks back: a member that was up for as long has no excuse to
 /// begin the stream later.
 pub(super) const RECENT_ROUNDS: u32 = 5;
+/// The last packets of a slow stream are recent all the same, so many of them, if they are kept as
+/// tails are: of a stream that sends one a second, whoever never hears of the first would else take
+/// the second for its beginning.
+const FEW_PACKETS: usize = 4;
 /// Bytes of a datagram around its packet.
 pub(crate) const ENVELOPE_BYTES: usize = OVERHEAD_BYTES + FRAME_HEADER_BYTES;
 
@@ -40,6 +44,8 @@ pub(super) struct Sender {
     pub(super) keeper: Keeper,
     /// The number with which each of the last rounds began.
     round_starts: VecDeque<(u32, u64)>,
+    /// In which rounds the last few packets were made.
+    last: VecDeque<u32>,
 }
 
 impl Sender {
@@ -47,8 +53,8 @@ impl Sender {
     pub(super) fn new(stream: StreamId) -> Self {
         let (framer, tally) = (Framer::default(), TopicTally::default());
         let (load, keeper) = (LoadMeter::default(), Keeper::default());
-        let round_starts = VecDeque::new();
-        Self { stream, framer, tally, next: 0, load, keeper, round_starts }
+        let (round_starts, last) = (VecDeque::new(), VecDeque::new());
+        Self { stream, framer, tally, next: 0, load, keeper, round_starts, last }
     }
 
     /// The stream it sends.
@@ -107,6 +113,8 @@ impl Sender {
             packets.push(packet);
             self.next += 1;
         }
+        self.last.extend(packets.iter().map(|_| round));
+        self.last.drain(..self.last.len().saturating_sub(FEW_PACKETS));
         sign_burst(&mut packets, cx.crypto);
         (start, packets)
     }
@@ -128,7 +136,8 @@ impl Sender {
         (count, room(count))
     }
 
-    /// The number with which the round [`RECENT_ROUNDS`] ago began.
+    /// The number with which the round [`RECENT_ROUNDS`] ago began, or that of the first of the last
+    /// few packets.
     fn recent(&mut self, round: u32) -> u64 {
         if self.round_starts.back().is_none_or(|(last, _)| *last != round) {
             self.round_starts.push_back((round, self.next));
@@ -139,7 +148,9 @@ impl Sender {
         {
             self.round_starts.pop_front();
         }
-        self.round_starts.front().map_or(self.next, |(_, start)| *start)
+        let started = self.round_starts.front().map_or(self.next, |(_, start)| *start);
+        let few = self.last.iter().filter(|made| round.saturating_sub(**made) <= TAIL_ROUNDS);
+        started.min(self.next - few.count() as u64)
     }
 }
 
