@@ -98,9 +98,9 @@ fn who_subscribed_before_gets_what_is_sent_before_anybody_knew() {
     }
 }
 
-/// Where a message goes to one or two, and the next is sent some seconds later, nobody else may know
-/// of the first, or of the last, when that is lost. All topics send at once: more have gone quiet
-/// than a round may tell of.
+/// Where a message goes to one or two, and the next is sent some seconds later, nobody else may
+/// know of the first, or of the last, when that is lost. All topics send at once: more have gone
+/// quiet than a round may tell of.
 #[test]
 fn nobody_misses_the_first_or_last_message_of_a_slow_stream() {
     const TOPICS: usize = 30;

@@ -136,8 +136,8 @@ impl Sender {
         (count, room(count))
     }
 
-    /// The number with which the round [`RECENT_ROUNDS`] ago began, or that of the first of the last
-    /// few packets.
+    /// The number with which the round [`RECENT_ROUNDS`] ago began, or that of the first of the
+    /// last few packets.
     fn recent(&mut self, round: u32) -> u64 {
         if self.round_starts.back().is_none_or(|(last, _)| *last != round) {
             self.round_starts.push_back((round, self.next));
