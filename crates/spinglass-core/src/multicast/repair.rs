@@ -423,7 +423,8 @@ impl Multicast {
             }
             if stream.tail_pending {
                 self.quiet.push_back(id);
-                cx.timers.set_earlier(Timer::Tail, due.max(cx.now) + wait);
+                let next = if has_room { due } else { cx.now } + wait;
+                cx.timers.set_earlier(Timer::Tail, next);
             }
             if has_room {
                 all.into_iter().for_each(|to| self.announce(to, id, cx));
