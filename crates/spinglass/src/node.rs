@@ -17,12 +17,11 @@ use crate::group::Group;
 use crate::groups::Groups;
 use crate::inbox::{Command, Inbox};
 use crate::orders::Orders;
-use crate::paths::look;
 use crate::security::Rulebook;
 use crate::sightings::Sightings;
 use crate::stats::Stats;
 use crate::subscription::Limits;
-use crate::table::Table;
+use crate::table::{Look, Table};
 use crate::topics::{Texts, Topic};
 use crate::traffic::Traffic;
 
@@ -40,6 +39,20 @@ pub(crate) struct Shared {
     pub(crate) rules: Rulebook,
     /// The texts of topics.
     pub(crate) texts: Texts,
+}
+
+impl Shared {
+    /// What somebody sees who looks at the core; `None`: the node is gone.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        see: impl FnOnce(&CoreNode) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (answer, seen) = oneshot::channel();
+        // Whoever asked may be gone.
+        let look = move |node: &CoreNode| drop(answer.send(see(node)));
+        self.inbox.command(Command::Look(Look(Box::new(look)))).ok()?;
+        seen.await.ok()
+    }
 }
 
 /// What others may wait for.
@@ -184,8 +197,8 @@ impl Node {
     /// The region of somebody met whose region lies within this node's, or around it, such as
     /// `/usa` for one that is in `/`: such two never hear each other.
     pub async fn region_in_the_way(&self) -> Option<String> {
-        let see = |node: &spinglass_core::Node| node.region_in_the_way().map(ToString::to_string);
-        look(&self.shared, see).await.flatten()
+        let see = |node: &CoreNode| node.region_in_the_way().map(ToString::to_string);
+        self.shared.look(see).await.flatten()
     }
 
     /// Everything counted so far.

@@ -11,7 +11,6 @@ use crate::clock::wall;
 use crate::error::{Closed, OrderError};
 use crate::inbox::Command;
 use crate::node::Shared;
-use crate::table::Look;
 
 /// Orders to everybody: new link keys, revocations, quarantines, the way that packets go.
 #[derive(Debug, Clone)]
@@ -94,9 +93,6 @@ impl Orders {
         &self,
         look: impl FnOnce(&spinglass_core::Node) -> T + Send + 'static,
     ) -> Result<T, Closed> {
-        let (answer, found) = oneshot::channel();
-        let look = Look(Box::new(move |node| drop(answer.send(look(node)))));
-        self.shared.inbox.command(Command::Look(look)).map_err(|_| Closed)?;
-        found.await.map_err(|_| Closed)
+        self.shared.look(look).await.ok_or(Closed)
     }
 }

@@ -17,7 +17,6 @@ use tokio::time::{Instant, sleep};
 
 use crate::inbox::Command;
 use crate::node::Shared;
-use crate::table::Look;
 
 /// Members that are asked at each attempt: each may be behind something itself.
 const ASKED_MAX: usize = 3;
@@ -106,12 +105,13 @@ async fn received(shared: &Shared) -> Option<u64> {
 /// The address at which strangers get through to this member, if there is one. The outer `None`:
 /// the node is gone.
 async fn attempt(shared: &Shared, rng: &mut Prng) -> Option<Option<SocketAddr>> {
-    let mut others = look(shared, |node| {
-        let own = node.id();
-        let others = node.members().filter(|member| member.id != own);
-        others.map(|member| member.address).chain(node.acquaintances()).collect::<Vec<_>>()
-    })
-    .await?;
+    let mut others = shared
+        .look(|node| {
+            let own = node.id();
+            let others = node.members().filter(|member| member.id != own);
+            others.map(|member| member.address).chain(node.acquaintances()).collect::<Vec<_>>()
+        })
+        .await?;
     others.sort_unstable();
     others.dedup();
     for _ in 0..ASKED_MAX {
@@ -141,23 +141,11 @@ async fn ask(
         let until = Instant::now() + ANSWER_TIME;
         while Instant::now() < until {
             sleep(LOOK_TIME).await;
-            let answer = look(shared, CoreNode::path_answer).await?;
+            let answer = shared.look(CoreNode::path_answer).await?;
             if let Some(answer) = answer.filter(|answer| answer.number == question.number) {
                 return Some(Some(answer));
             }
         }
     }
     Some(None)
-}
-
-/// What somebody sees who looks at the core. `None`: the node is gone.
-pub(crate) async fn look<T: Send + 'static>(
-    shared: &Shared,
-    see: impl FnOnce(&CoreNode) -> T + Send + 'static,
-) -> Option<T> {
-    let (answer, seen) = oneshot::channel();
-    // Whoever asked may be gone.
-    let look = move |node: &CoreNode| drop(answer.send(see(node)));
-    shared.inbox.command(Command::Look(Look(Box::new(look)))).ok()?;
-    seen.await.ok()
 }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spinglass_core::Node as CoreNode;
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::inbox::Command;
 use crate::node::Shared;
 use crate::seed::HostPort;
-use crate::table::Look;
 
 /// Addresses of one name that are tried; those that the resolver gives last are left out.
 const ADDRESSES_MAX: usize = 32;
@@ -77,15 +75,11 @@ async fn look_up(name: &HostPort, own: SocketAddr) -> Result<Vec<SocketAddr>, St
 
 /// Whether a member is at one of these addresses, this one aside; `None`: the node is gone.
 async fn is_answered(addresses: &[SocketAddr], shared: &Shared) -> Option<bool> {
-    let (answer, answered) = oneshot::channel();
     let addresses = addresses.to_vec();
-    let look = move |node: &CoreNode| {
+    let is_there = move |node: &CoreNode| {
         let own = node.id();
         let mut others = node.members().filter(|member| member.id != own);
-        let found = others.any(|member| addresses.contains(&member.address));
-        // Whoever asked may be gone.
-        let _ = answer.send(found);
+        others.any(|member| addresses.contains(&member.address))
     };
-    shared.inbox.command(Command::Look(Look(Box::new(look)))).ok()?;
-    answered.await.ok()
+    shared.look(is_there).await
 }

@@ -378,10 +378,7 @@ impl Table {
         &self,
         look: impl FnOnce(&CoreNode) -> T + Send + 'static,
     ) -> Result<T, TableError> {
-        let (answer, seen) = oneshot::channel();
-        let look = Look(Box::new(|node| drop(answer.send(look(node)))));
-        self.shared.inbox.command(Command::Look(look)).map_err(|_| TableError::Closed)?;
-        seen.await.map_err(|_| TableError::Closed)
+        self.shared.look(look).await.ok_or(TableError::Closed)
     }
 }
 
