@@ -405,9 +405,10 @@ impl Multicast {
             let Some(id) = self.quiet.pop_front() else { break };
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let due = stream.arrived + wait * (u32::from(stream.tails_told) + 1);
-            if due > cx.now {
+            if due > cx.now || self.tails_left == 0 {
                 self.quiet.push_back(id);
-                cx.timers.set_earlier(Timer::Tail, due);
+                let next = if due > cx.now { due } else { cx.now + wait };
+                cx.timers.set_earlier(Timer::Tail, next);
                 continue;
             }
             let told = stream.tails_told;
