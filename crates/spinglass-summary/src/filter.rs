@@ -11,6 +11,7 @@ use crate::function::cell;
 use crate::meter::{Meter, ROW_BUDGET};
 use crate::row::{Name, Row};
 use crate::statement;
+use crate::value::Value;
 
 /// A condition such as `price > 10 AND symbol LIKE 'I%'`: what may stand behind `WHERE`. Checked,
 /// compiled, immutable, and cheap to clone.
@@ -58,6 +59,11 @@ impl Filter {
     }
 }
 
+/// A row's values in these columns.
+pub(crate) fn cells<'a>(columns: &[Name], row: &'a Row) -> Vec<Option<&'a Value>> {
+    columns.iter().map(|name| cell(row, name, &mut 0)).collect()
+}
+
 /// Whether a condition is true of a row.
 pub(crate) fn holds(
     condition: &Expr,
@@ -65,14 +71,14 @@ pub(crate) fn holds(
     row: &Row,
     meter: &mut Meter,
 ) -> Result<bool, EvalError> {
-    let cells: Vec<_> = columns.iter().map(|name| cell(row, name, &mut 0)).collect();
+    let cells = cells(columns, row);
     Ok(condition.truth(Frame { columns: &cells, aggregates: &[] }, meter)? == Some(true))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RowBuilder, SqlErrorKind, Value};
+    use crate::{RowBuilder, SqlErrorKind};
 
     fn trade(symbol: &str, price: f64) -> Row {
         let name = |text| Name::new(text).unwrap();

@@ -17,7 +17,7 @@ use crate::error::{EvalError, SqlError};
 use crate::eval::Frame;
 use crate::expr::Expr;
 use crate::filter;
-use crate::function::{Function, cell};
+use crate::function::Function;
 use crate::meter::{Budget, Meter, ROW_BUDGET};
 use crate::order;
 use crate::prune::{Knowledge, Range};
@@ -180,7 +180,7 @@ impl Query {
     }
 
     fn cells<'a>(&self, row: &'a Row) -> Vec<Option<&'a Value>> {
-        self.inner.text.columns.iter().map(|name| cell(row, name, &mut 0)).collect()
+        filter::cells(&self.inner.text.columns, row)
     }
 
     fn compare_keys(&self, left: &Value, right: &Value) -> Ordering {
