@@ -140,6 +140,8 @@ fn what_http_refuses_it_explains() {
     let unread = "Host: localhost\r\nSpinglass-Headers: price";
     let nameless = "Host: localhost\r\nSpinglass-Headers: {\"a b\": 1}";
     let large = "x".repeat(2 << 20);
+    let long =
+        format!("Host: localhost\r\nSpinglass-Headers: {{\"a\": \"{}\"}}", "x".repeat(2_000));
     let function = r#"{"zone": "/", "name": "x", "sql": "SELECT MAXX(a) AS b FROM zone"}"#;
     for (method, path, headers, body, status, says) in [
         ("GET", "/v1/zones/eu", "Host: localhost", "", 404, "no zone /eu"),
@@ -165,6 +167,7 @@ fn what_http_refuses_it_explains() {
         ("POST", "/v1/topics/a?keep=-1", "Host: localhost", "x", 400, "keep"),
         ("POST", "/v1/topics/a", unread, "x", 400, "spinglass-headers: expected"),
         ("POST", "/v1/topics/a", nameless, "x", 400, "no header's"),
+        ("POST", "/v1/topics/a", &long, "x", 400, "the limit is 1024"),
         ("GET", "/v1/topics/a?where=price%20%3E", "Host: localhost", "", 400, "column 8"),
     ] {
         let (got, said) = agent.ask(method, path, headers, body);

@@ -101,10 +101,8 @@ impl fmt::Display for TooLarge {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (got, limit) = (self.got, self.limit());
         if self.is_headers {
-            return write!(
-                formatter,
-                "the message's headers have {got} bytes, the limit is {limit}"
-            );
+            let rest = "put what nobody chooses by into the message";
+            return write!(formatter, "the headers have {got} bytes, the limit is {limit}: {rest}");
         }
         write!(formatter, "the message has {got} bytes, the limit is {limit}: split it")
     }

@@ -125,10 +125,12 @@ fn draft(message: Bytes, told: &HeaderMap) -> Result<Draft, Problem> {
     let Some(told) = told.get(HEADERS) else { return Ok(message.into()) };
     let headers: Map<String, Json_> =
         serde_json::from_slice(told.as_bytes()).map_err(|error| bad(&error))?;
-    headers.iter().try_fold(Draft::from(message), |draft, (name, json)| {
+    let draft = headers.iter().try_fold(Draft::from(message), |draft, (name, json)| {
         let value = of_json(json).map_err(|error| bad(&error))?;
         draft.header(name, value).map_err(|error| bad(&error))
-    })
+    })?;
+    draft.check().map_err(|error| bad(&error))?;
+    Ok(draft)
 }
 
 /// The body is the message, whatever it is.
