@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spinglass_core::{Config, Event, Instant, Keep, Sequence, Start, StreamId, TopicId};
+use spinglass_core::{Config, Event, Instant, Keep, Rating, Sequence, Start, StreamId, TopicId};
 use spinglass_sim::{Network, Observer, Setup, World};
 
 const MEMBERS: usize = 48;
@@ -194,6 +194,26 @@ fn what_is_kept_is_told_once_more_to_whoever_asks_again() {
         assert!(then.into_iter().filter(|number| *number >= 100).eq(100..200), "{what}");
         assert_eq!(fleet.got.gaps, [0; MEMBERS], "{what}");
     }
+}
+
+/// Whoever took nothing any more, and comes back for what comes, did not ask for what is kept.
+#[test]
+fn who_has_ended_says_anew_from_where_on() {
+    let mut fleet = Fleet::new(Config::lan(), 0, 1);
+    fleet.subscribe(9, Start::Live);
+    fleet.world.keep(SENDER, fleet.topic, Keep::Last(20));
+    fleet.send(100, 40);
+    fleet.run(120);
+    fleet.subscribe(33, Start::Buffered);
+    fleet.world.rate(33, fleet.topic, Rating::NONE);
+    fleet.run(5);
+    fleet.subscribe(33, Start::Live);
+    fleet.world.rate(33, fleet.topic, Rating::ALL);
+    fleet.run(30);
+    assert_eq!(fleet.got.numbers[33], [0; 0]);
+    fleet.send(5, 40);
+    fleet.run(5);
+    assert_eq!(fleet.got.numbers[33], [100, 101, 102, 103, 104]);
 }
 
 #[test]

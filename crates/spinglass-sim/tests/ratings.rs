@@ -185,6 +185,22 @@ fn what_is_for_all_comes_to_all_who_take_anything() {
 }
 
 #[test]
+fn what_is_for_all_leaves_before_what_waits() {
+    let mut group = Group::new(Dissemination::Trees, 0, 8);
+    group.world.run(Duration::from_secs(2), &mut group.got);
+    let (plain, for_all) = (group.topic, group.topic.for_all());
+    for (number, topic) in (0..500_u32).map(|number| (number, plain)).chain([(1_000, for_all)]) {
+        let mut message = vec![7; 8_000];
+        message[..4].copy_from_slice(&number.to_le_bytes());
+        group.world.publish(0, topic, message, &mut group.got).unwrap();
+    }
+    group.settle();
+    let (_, numbers) = group.members().find(|(share, _)| *share == 1.0).unwrap();
+    let place = numbers.iter().position(|number| *number == 1_000).unwrap();
+    assert!(numbers.len() == 501 && place < 400, "{place} of {}", numbers.len());
+}
+
+#[test]
 fn what_is_taken_changes_while_it_runs() {
     let mut group = Group::new(Dissemination::Trees, 50_000, 4);
     let (member, sent) = (7, 500);

@@ -165,7 +165,7 @@ async fn a_filter_chooses_by_headers() {
 
 #[tokio::test]
 async fn a_pattern_brings_each_topic_that_matches_by_its_name() {
-    let nodes = members(3, |_, builder| builder).await;
+    let mut nodes = members(3, |_, builder| builder).await;
     let mut groups = nodes[1].groups("grid/+/hz").expect("a pattern");
     let (mut heard, mut beside) = (groups.subscribe(), nodes[1].group("grid/ny/hz").subscribe());
     for (topic, text) in [("grid/ny/mw", "700"), ("grid/ny/hz", "50"), ("grid/nj/hz", "49")] {
@@ -191,6 +191,10 @@ async fn a_pattern_brings_each_topic_that_matches_by_its_name() {
     let patterns = (0..70).map(|at| nodes[0].groups(&format!("{at}/#")).expect("a pattern"));
     let mut taken: Vec<Subscription> = patterns.map(|groups| groups.subscribe()).collect();
     assert!(patiently(taken[69].next()).await.is_none(), "there are too many");
+    // Of those that match nothing, too, readers hear that the node is gone.
+    nodes.remove(0).close().await.expect("it runs");
+    let ends = async { while taken[0].next().await.is_some() {} };
+    patiently(ends).await;
 }
 
 #[tokio::test]
